@@ -1,0 +1,259 @@
+# shoal: `make help` lists what there is.
+
+VERSION := 0.1.0
+BUILD   ?= build
+PREFIX  ?= /usr/local
+LIBDIR  ?= $(PREFIX)/lib
+CC      ?= cc
+
+packages := libhiredis-dev libevent-dev libjansson-dev pkg-config gcc redis-server
+test_packages := check ngspice
+lint_packages := clang clang-format clang-tidy cppcheck groff-base lua-check shellcheck
+libraries := hiredis libevent jansson
+
+warnings := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wvla -Werror
+hardening := -fstack-protector-strong -fPIC
+ifdef SANITIZE
+  hardening += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all
+  optimize := -O1 -g
+  linking := -fsanitize=$(SANITIZE)
+else
+  optimize := -O2 -g
+  # Fortified functions need optimization, and hide what the sanitizers look for.
+  hardening += $(if $(filter -O0,$(CFLAGS)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+  linking :=
+  complete := -Wl,-z,defs
+endif
+
+CFLAGS_ALL := -std=c17 -D_GNU_SOURCE -DSHOAL_VERSION='"$(VERSION)"' -I. -I$(BUILD) $(optimize) $(warnings) \
+              $(hardening) -fvisibility=hidden -pthread $(shell pkg-config --cflags $(libraries) 2>/dev/null) $(CFLAGS)
+LDFLAGS_ALL := -Wl,-z,relro,-z,now $(linking) $(LDFLAGS)
+LIBS := $(shell pkg-config --libs $(libraries) 2>/dev/null) -lm
+
+common_objects := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard common/*.c)))
+broker_objects := $(patsubst %.c,$(BUILD)/%.o,$(filter-out broker/main.c,$(sort $(wildcard broker/*.c))))
+worker_objects := $(patsubst %.c,$(BUILD)/%.o,$(filter-out worker/main.c,$(sort $(wildcard worker/*.c))))
+# What programs link against; the rest of client/ is the command line.
+library_sources := client/client.c client/results.c
+public_headers := client/shoal.h broker/job.h common/error.h
+library_objects := $(common_objects) $(broker_objects) $(patsubst %.c,$(BUILD)/%.o,$(library_sources))
+client_objects := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(library_sources) client/main.c,$(sort $(wildcard client/*.c))))
+support_objects := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tests/support/*.c)))
+
+programs := $(addprefix $(BUILD)/,shoal shoal-worker shoal-broker)
+shared   := $(BUILD)/libshoal.so.0
+archive  := $(BUILD)/libshoal.a
+examples := $(patsubst client/examples/%.c,$(BUILD)/examples/%,$(wildcard client/examples/*.c))
+tests    := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/unit/*.c tests/integration/*.c tests/system/*.c)))
+
+.PHONY: all
+all: $(programs) $(shared) $(archive) $(examples) ## build everything (BUILD=folder, CC=clang, SANITIZE=address,undefined)
+
+# Recursive calls use all processors unless told otherwise by -j.
+parallel = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+
+# ---- building
+
+# Changes when the compiler or its flags do; everything is compiled again then.
+$(BUILD)/flags: always
+	@mkdir -p $(@D)
+	@pkg-config --exists $(libraries) || { echo "Libraries are missing; 'make packages' installs them." >&2; exit 1; }
+	@echo '$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL)' | cmp -s - $@ || echo '$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL)' > $@
+
+.PHONY: always
+always: ;
+
+.SECONDARY: # keeps objects that only lint asks for
+
+# Tells of a command in two words, or whole with V=1.
+say = $(if $(V),,@printf '%-5s %s\n' $(1) $@;)
+
+$(BUILD)/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+scripts := $(filter-out broker/scripts/lib.lua,$(sort $(wildcard broker/scripts/*.lua)))
+$(BUILD)/broker/scripts.o: $(BUILD)/broker/scripts.inc
+$(BUILD)/broker/scripts.inc: broker/embed.sh broker/keys.def broker/scripts/lib.lua $(scripts)
+	@mkdir -p $(@D)
+	$(call say,EMBED)sh broker/embed.sh $(scripts) > $@.new && mv $@.new $@
+
+$(BUILD)/shoal: $(BUILD)/client/main.o $(client_objects) $(library_objects)
+	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL) $(LIBS)
+
+$(BUILD)/shoal-worker: $(BUILD)/worker/main.o $(worker_objects) $(broker_objects) $(common_objects)
+	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL) $(LIBS)
+
+$(BUILD)/shoal-broker: $(BUILD)/broker/main.o $(broker_objects) $(common_objects)
+	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL) $(LIBS)
+
+$(shared): $(library_objects)
+	$(call say,LINK)$(CC) -shared -Wl,-soname,libshoal.so.0 $(complete) -o $@ $^ $(LDFLAGS_ALL) $(LIBS)
+	@ln -sf libshoal.so.0 $(BUILD)/libshoal.so
+
+$(archive): $(library_objects)
+	$(call say,AR)rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/examples/%: client/examples/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(CFLAGS_ALL) -MMD -MP -pie -o $@ $< $(LDFLAGS_ALL) -lm
+
+$(tests): $(BUILD)/%: $(BUILD)/%.o $(support_objects) $(worker_objects) $(client_objects) $(library_objects)
+	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL) $(LIBS) $$(pkg-config --libs check)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+# ---- running
+
+.PHONY: packages
+packages: ## install the Debian packages that building and running need, if they are missing
+	@tests/packages $(packages)
+
+.PHONY: test run-tests
+test: ## build and run all tests, after installing what is missing
+	@tests/packages $(packages) $(test_packages)
+	@$(MAKE) --no-print-directory $(parallel) run-tests
+
+run-tests: all $(tests)
+	@SHOAL_BUILD=$(abspath $(BUILD)) tests/run $(tests)
+
+.PHONY: demo run-demo
+demo: packages ## build, and sweep a simulation on a local cluster
+	@$(MAKE) --silent $(parallel) run-demo
+
+run-demo: all
+	@PATH="$(abspath $(BUILD)):$$PATH" SHOAL_BUILD=$(abspath $(BUILD)) client/examples/demo.sh
+
+# ---- checking
+
+folders := common broker worker client tests
+headers := $(sort $(wildcard $(addsuffix /*.h,$(folders)) tests/*/*.h))
+sources := $(sort $(wildcard $(addsuffix /*.c,$(folders)) client/examples/*.c tests/*/*.c))
+shell_files := .ci/run broker/embed.sh tests/packages tests/run \
+               $(sort $(wildcard $(addsuffix /*.sh,$(folders)) client/*/*.sh tests/*/*.sh docker/*.sh))
+
+.PHONY: lint run-lint lint-format lint-tidy lint-cppcheck lint-shell lint-lua lint-headers lint-man lint-symbols lint-install
+lint: ## check the sources with everything that looks at them, after installing what is missing
+	@tests/packages $(packages) $(test_packages) $(lint_packages)
+	@$(MAKE) --no-print-directory --keep-going $(parallel) run-lint
+
+run-lint: lint-format lint-tidy lint-cppcheck lint-shell lint-lua lint-headers lint-man lint-symbols lint-install
+
+lint-format:
+	$(call say,RUN)clang-format --dry-run -Werror $(headers) $(sources)
+	@! LC_ALL=C.UTF-8 grep -nE '.{91}' $(headers) $(sources) # comments and texts, which it leaves alone
+
+# A source is looked at again when it or a header of it has changed, as its object says.
+lint-tidy: $(sources:%.c=$(BUILD)/lint/%.tidy)
+$(BUILD)/lint/%.tidy: %.c $(BUILD)/%.o .clang-tidy
+	@mkdir -p $(@D)
+	$(call say,TIDY)clang-tidy --quiet $< -- $(CFLAGS_ALL) > $@.log 2>&1 || { cat $@.log; exit 1; }
+	@touch $@
+
+# It does not look into system headers by itself, and queue.h is all macros.
+queue_header = $(filter %/queue.h,$(shell $(CC) -M -xc /dev/null -include sys/queue.h))
+lint-cppcheck:
+	$(call say,RUN)cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --inline-suppr \
+	    --suppress=arrayIndexThenCheck --suppress=ctuPointerArith --std=c11 -D_GNU_SOURCE -I. \
+	    --include=$(queue_header) $(filter-out tests/%,$(sources))
+
+lint-shell:
+	$(call say,RUN)shellcheck $(shell_files)
+
+lint-lua:
+	$(call say,RUN)luacheck -qq --no-color $(sort $(wildcard broker/scripts/*.lua)) .luacheckrc
+
+# Every header compiles alone.
+lint-headers: $(headers:%=$(BUILD)/lint/%.alone)
+$(BUILD)/lint/%.h.alone: %.h $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(call say,CC)echo '#include "$<"' | $(CC) $(CFLAGS_ALL) -MMD -MP -MT $@ -MF $@.d -fsyntax-only -x c -
+	@touch $@
+
+# Every option that a program tells of is in its man page, and the pages have no errors.
+lint-man: man
+	$(call say,RUN)tests/lint/man-pages.sh $(BUILD)
+
+# A program that uses libshoal sees the functions of its headers and nothing else.
+lint-symbols: $(shared) $(archive)
+	$(call say,RUN)tests/lint/symbols.sh $(shared) $(archive) $(public_headers)
+
+lint-install: all man $(completions)
+	+$(call say,RUN)tests/lint/install.sh $(BUILD)
+
+.PHONY: format
+format: ## lay the C sources out
+	$(call say,RUN)clang-format -i $(headers) $(sources)
+
+# ---- installing
+
+pages := $(patsubst $(BUILD)/%,$(BUILD)/man/%.1,$(programs))
+completions := $(addprefix $(BUILD)/completions/,shoal _shoal)
+
+.PHONY: man
+man: $(pages) ## build the man pages
+
+# The prose, with the program's own account of its options in place of the line @OPTIONS@.
+define write_page
+	@mkdir -p $(@D)
+	$(call say,GEN)$(1) --man-options > $@.options
+	@sed -e '/^@OPTIONS@$$/{' -e 'r $@.options' -e 'd' -e '}' -e 's/@VERSION@/$(VERSION)/' $< > $@.new
+	@rm $@.options && mv $@.new $@
+endef
+
+$(BUILD)/man/shoal.1: client/shoal.1.in $(BUILD)/shoal
+	$(call write_page,$(BUILD)/shoal help)
+
+$(BUILD)/man/shoal-worker.1: worker/shoal-worker.1.in $(BUILD)/shoal-worker
+	$(call write_page,$(BUILD)/shoal-worker)
+
+$(BUILD)/man/shoal-broker.1: broker/shoal-broker.1.in $(BUILD)/shoal-broker
+	$(call write_page,$(BUILD)/shoal-broker)
+
+$(BUILD)/completions/shoal: $(BUILD)/shoal
+	@mkdir -p $(@D)
+	$(call say,GEN)$(BUILD)/shoal completion bash > $@.new && mv $@.new $@
+
+$(BUILD)/completions/_shoal: $(BUILD)/shoal
+	@mkdir -p $(@D)
+	$(call say,GEN)$(BUILD)/shoal completion zsh > $@.new && mv $@.new $@
+
+binaries   := $(PREFIX)/bin
+includes   := $(PREFIX)/include/shoal
+manuals    := $(PREFIX)/share/man/man1
+bash_words := $(PREFIX)/share/bash-completion/completions
+zsh_words  := $(PREFIX)/share/zsh/site-functions
+
+.PHONY: install
+install: all man $(completions) ## install below PREFIX (/usr/local), itself below DESTDIR
+	install -D -t $(DESTDIR)$(binaries) $(programs)
+	install -D -m 644 -t $(DESTDIR)$(LIBDIR) $(shared) $(archive)
+	ln -sf libshoal.so.0 $(DESTDIR)$(LIBDIR)/libshoal.so
+	install -d $(DESTDIR)$(includes)
+	for header in $(public_headers); do \
+	    sed -E 's|^#include "[a-z]+/|#include "|' $$header > $(DESTDIR)$(includes)/$${header##*/} || exit 1; done
+	sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|; s|@LIBRARIES@|$(libraries)|' \
+	    client/shoal.pc.in > $(BUILD)/shoal.pc
+	install -D -m 644 -t $(DESTDIR)$(LIBDIR)/pkgconfig $(BUILD)/shoal.pc
+	install -D -m 644 -t $(DESTDIR)$(manuals) $(pages)
+	install -D -m 644 -t $(DESTDIR)$(bash_words) $(BUILD)/completions/shoal
+	install -D -m 644 -t $(DESTDIR)$(zsh_words) $(BUILD)/completions/_shoal
+
+.PHONY: uninstall
+uninstall: ## take away what install brought
+	cd $(DESTDIR)$(binaries) && rm -f shoal shoal-worker shoal-broker
+	cd $(DESTDIR)$(LIBDIR) && rm -f libshoal.so libshoal.so.0 libshoal.a pkgconfig/shoal.pc
+	cd $(DESTDIR)$(includes) && rm -f $(notdir $(public_headers))
+	cd $(DESTDIR)$(manuals) && rm -f shoal.1 shoal-worker.1 shoal-broker.1
+	rm -f $(DESTDIR)$(bash_words)/shoal $(DESTDIR)$(zsh_words)/_shoal
+	rmdir $(DESTDIR)$(includes)
+
+# ---- the rest
+
+.PHONY: clean
+clean: ## remove the build folder
+	test ! -e $(BUILD)/flags || rm -rf $(BUILD)
+
+.PHONY: help
+help: ## print this list (V=1: show whole commands as they run)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile

@@ -1,0 +1,647 @@
+/* Looking at the queue without changing it: plain reads, no scripts. */
+#include "broker/queue.h"
+
+#include "common/cleanup.h"
+#include "common/id.h"
+#include "common/records.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK = 500 };
+
+/* ---- reading hashes by a table of fields */
+
+enum field_type { TEXT, NUMBER, UNSIGNED, TRUTH, PRESENCE };
+
+struct field {
+    const char *name;
+    enum field_type type;
+    size_t offset;
+    size_t room; /* of a text */
+};
+
+#define FIELD(type, structure, member, name)                                             \
+    {                                                                                    \
+        name, type, offsetof(struct structure, member),                                  \
+            sizeof(((struct structure *)0)->member)                                      \
+    }
+
+static void read_field(const struct field *field, const char *text, void *object) {
+    void *at = (char *)object + field->offset;
+    switch (field->type) {
+    case TEXT:
+        snprintf(at, field->room, "%s", text);
+        break;
+    case NUMBER:
+        *(int64_t *)at = strtoll(text, NULL, 10);
+        break;
+    case UNSIGNED:
+        *(uint64_t *)at = strtoull(text, NULL, 10);
+        break;
+    case TRUTH:
+        *(bool *)at = strcmp(text, "1") == 0;
+        break;
+    case PRESENCE:
+        *(bool *)at = true;
+        break;
+    }
+}
+
+static const char *hash_get(const redisReply *hash, const char *name) {
+    for (size_t i = 0; i + 1 < hash->elements; i += 2) {
+        const char *field = NULL, *value = NULL;
+        if (shoal_reply_text(hash->element[i], &field) && strcmp(field, name) == 0 &&
+            shoal_reply_text(hash->element[i + 1], &value))
+            return value;
+    }
+    return NULL;
+}
+
+static void read_fields(const struct field *fields, size_t n, const redisReply *hash,
+                        void *object) {
+    for (size_t i = 0; i < n; i++) {
+        const char *value = hash_get(hash, fields[i].name);
+        if (value != NULL)
+            read_field(&fields[i], value, object);
+    }
+}
+
+/* ---- commands of a few words */
+
+static enum shoal_status ask(struct shoal_queue *queue, const char *const *words,
+                             redisReply **ret_reply, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
+    shoal_request_init(&request);
+    for (; *words != NULL; words++)
+        shoal_request_text(&request, *words);
+    return shoal_redis_run(queue->redis, &request, queue->timeout_ms, ret_reply, err);
+}
+
+static enum shoal_status ask_array(struct shoal_queue *queue, const char *const *words,
+                                   redisReply **ret_reply, struct shoal_error *err) {
+    enum shoal_status status = ask(queue, words, ret_reply, err);
+    if (status != SHOAL_OK || shoal_reply_is_array(*ret_reply, 0))
+        return status;
+    freeReplyObject(*ret_reply);
+    *ret_reply = NULL;
+    return shoal_error_set(err, SHOAL_GARBAGE, "Redis answered nonsense to %s %s",
+                           words[0], words[1]);
+}
+
+#define KEY_OF(name, kind, of)                                                           \
+    char name[SHOAL_KEY_MAX];                                                            \
+    shoal_key_make(name, queue->prefix, SHOAL_KEY_##kind, of)
+
+/* ---- jobs */
+
+static const struct field job_fields[] = {
+    FIELD(TEXT, shoal_job, name, "name"),
+    FIELD(TEXT, shoal_job, queue, "queue"),
+    FIELD(TEXT, shoal_job, owner, "owner"),
+    FIELD(TEXT, shoal_job, spec, "spec"),
+    FIELD(TEXT, shoal_job, reason, "reason"),
+    FIELD(UNSIGNED, shoal_job, seed, "seed"),
+    FIELD(NUMBER, shoal_job, total, "total"),
+    FIELD(NUMBER, shoal_job, delayed, "delayed"),
+    FIELD(NUMBER, shoal_job, leased, "leased"),
+    FIELD(NUMBER, shoal_job, ok, "ok"),
+    FIELD(NUMBER, shoal_job, failed, "failed"),
+    FIELD(NUMBER, shoal_job, cancelled, "cancelled"),
+    FIELD(NUMBER, shoal_job, created_ms, "created"),
+    FIELD(NUMBER, shoal_job, start_ms, "start"),
+    FIELD(NUMBER, shoal_job, started_ms, "started"),
+    FIELD(NUMBER, shoal_job, ended_ms, "ended"),
+    FIELD(NUMBER, shoal_job, work_us, "work"),
+    FIELD(NUMBER, shoal_job, ran, "ran"),
+    FIELD(NUMBER, shoal_job, stored, "stored"),
+    FIELD(NUMBER, shoal_job, trimmed, "trimmed"),
+    FIELD(TRUTH, shoal_job, open, "open"),
+    FIELD(PRESENCE, shoal_job, retried, "retry"),
+    FIELD(TRUTH, shoal_job, has_arguments, "args"),
+};
+
+static bool read_state(const char *text, enum shoal_job_state *ret_state) {
+    for (int i = 0; text != NULL && i < SHOAL_JOB_STATE_COUNT; i++) {
+        if (strcmp(text, shoal_job_state_name((enum shoal_job_state)i)) == 0) {
+            *ret_state = (enum shoal_job_state)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool read_policy(const char *text, struct shoal_job_policy *policy) {
+    return text != NULL && sscanf(text,
+                                  "%d:%" SCNd64 ":%" SCNd64 ":%" SCNd64 ":%" SCNd64
+                                  ":%" SCNd64 ":%" SCNd64,
+                                  &policy->priority, &policy->retries, &policy->max_lost,
+                                  &policy->max_fails, &policy->max_running,
+                                  &policy->keep_ms, &policy->budget) == 7;
+}
+
+/* False when what is stored there is no job. */
+static bool read_job(const char *id, const redisReply *hash, struct shoal_job *job) {
+    *job = (struct shoal_job){.state = SHOAL_JOB_WAITING};
+    if (hash->type != REDIS_REPLY_ARRAY ||
+        !read_state(hash_get(hash, "state"), &job->state) ||
+        !read_policy(hash_get(hash, "policy"), &job->policy))
+        return false;
+    snprintf(job->id, sizeof(job->id), "%s", id);
+    read_fields(job_fields, SHOAL_COUNT(job_fields), hash, job);
+    job->queued =
+        job->total - job->delayed - job->leased - job->ok - job->failed - job->cancelled;
+    return true;
+}
+
+enum shoal_status shoal_queue_describe(struct shoal_queue *queue, const char *job,
+                                       struct shoal_job *ret_job,
+                                       struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *hash = NULL;
+    KEY_OF(key, JOB, job);
+    enum shoal_status status =
+        ask_array(queue, (const char *[]){"HGETALL", key, NULL}, &hash, err);
+    if (status != SHOAL_OK)
+        return status;
+    if (hash->elements == 0)
+        return shoal_error_set(
+            err, SHOAL_UNKNOWN,
+            "there is no job %s (finished ones are forgotten after a time)", job);
+    if (!read_job(job, hash, ret_job))
+        return shoal_error_set(err, SHOAL_GARBAGE, "what Redis has as job %s is no job",
+                               job);
+    return SHOAL_OK;
+}
+
+enum shoal_status shoal_queue_ids(struct shoal_queue *queue, int64_t from, int64_t to,
+                                  redisReply **ret_ids, struct shoal_error *err) {
+    char first[24], last[24];
+    snprintf(first, sizeof(first), "%" PRId64, from);
+    snprintf(last, sizeof(last), "%" PRId64, to);
+    KEY_OF(key, JOBS, "");
+    return ask_array(queue, (const char *[]){"ZREVRANGE", key, first, last, NULL},
+                     ret_ids, err);
+}
+
+/* Answers of pipelined HGETALLs on their way into an array. */
+struct listing {
+    struct shoal_job *jobs;
+    size_t n;
+    const redisReply *ids;
+    size_t answered;
+};
+
+static void take_job(void *owner, enum shoal_status status, const redisReply *reply,
+                     const struct shoal_error *err) {
+    (void)err;
+    struct listing *listing = owner;
+    const char *id = "";
+    size_t at = listing->answered++;
+    if (status == SHOAL_OK && shoal_reply_text(shoal_reply_at(listing->ids, at), &id) &&
+        read_job(id, reply, &listing->jobs[listing->n]))
+        listing->n++;
+}
+
+/* Asks for every job of listing->ids at once, and waits for the last by an ECHO behind
+ * them. */
+static enum shoal_status list_chunk(struct shoal_queue *queue, struct listing *listing,
+                                    struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *echo = NULL;
+    shoal_request_init(&request);
+    listing->answered = 0;
+    enum shoal_status status = SHOAL_OK;
+    for (size_t i = 0; i < listing->ids->elements && status == SHOAL_OK; i++) {
+        const char *id = "";
+        if (!shoal_reply_text(listing->ids->element[i], &id))
+            id = "";
+        KEY_OF(key, JOB, id);
+        shoal_request_clear(&request);
+        shoal_request_text(&request, "HGETALL");
+        shoal_request_text(&request, key);
+        status = shoal_redis_send(queue->redis, &request, queue->timeout_ms, take_job,
+                                  listing, err);
+    }
+    enum shoal_status waited =
+        ask(queue, (const char *[]){"ECHO", "listed", NULL}, &echo, err);
+    return status == SHOAL_OK ? waited : status;
+}
+
+enum shoal_status shoal_queue_list(struct shoal_queue *queue, size_t most,
+                                   struct shoal_job **ret_jobs, size_t *ret_n,
+                                   struct shoal_error *err) {
+    struct listing listing = {.jobs = NULL};
+    enum shoal_status status = SHOAL_OK;
+    for (size_t from = 0; from < most && status == SHOAL_OK; from += CHUNK) {
+        SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *ids = NULL;
+        size_t last = (most - from < CHUNK ? most : from + CHUNK) - 1;
+        status = shoal_queue_ids(queue, (int64_t)from, (int64_t)last, &ids, err);
+        if (status != SHOAL_OK || ids->elements == 0)
+            break;
+        struct shoal_job *grown =
+            realloc(listing.jobs, (listing.n + ids->elements) * sizeof(*grown));
+        if (grown == NULL) {
+            status = shoal_error_set(err, SHOAL_MEMORY, "no memory for a list of jobs");
+            break;
+        }
+        listing.jobs = grown;
+        listing.ids = ids;
+        status = list_chunk(queue, &listing, err);
+    }
+    if (status != SHOAL_OK) {
+        free(listing.jobs);
+        return status;
+    }
+    *ret_jobs = listing.jobs;
+    *ret_n = listing.n;
+    return SHOAL_OK;
+}
+
+/* ---- which job a person means */
+
+/* What was found so far of jobs whose id begins as asked. */
+struct matches {
+    char ids[3][SHOAL_ID_LEN + 1];
+    size_t n;
+};
+
+static void add_match(struct matches *matches, const char *id) {
+    for (size_t i = 0; i < matches->n && i < SHOAL_COUNT(matches->ids); i++) {
+        if (strcmp(matches->ids[i], id) == 0)
+            return; /* a scan may show a member twice */
+    }
+    if (matches->n < SHOAL_COUNT(matches->ids))
+        snprintf(matches->ids[matches->n], sizeof(matches->ids[0]), "%s", id);
+    matches->n++;
+}
+
+static enum shoal_status scan_prefix(struct shoal_queue *queue, const char *prefix,
+                                     struct matches *matches, struct shoal_error *err) {
+    char cursor[24] = "0", pattern[SHOAL_ID_LEN + 2];
+    snprintf(pattern, sizeof(pattern), "%s*", prefix);
+    KEY_OF(key, JOBS, "");
+    do {
+        SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+        const char *words[] = {"ZSCAN", key,     cursor,  "MATCH",
+                               pattern, "COUNT", "10000", NULL};
+        enum shoal_status status = ask_array(queue, words, &reply, err);
+        if (status != SHOAL_OK)
+            return status;
+        const char *next = "0", *id = NULL;
+        const redisReply *found = shoal_reply_at(reply, 1);
+        if (!shoal_reply_text(shoal_reply_at(reply, 0), &next) ||
+            !shoal_reply_is_array(found, 0))
+            return shoal_error_set(err, SHOAL_GARBAGE,
+                                   "Redis answered nonsense to ZSCAN");
+        for (size_t i = 0; i < found->elements; i += 2) {
+            if (shoal_reply_text(found->element[i], &id))
+                add_match(matches, id);
+        }
+        snprintf(cursor, sizeof(cursor), "%s", next);
+    } while (strcmp(cursor, "0") != 0);
+    return SHOAL_OK;
+}
+
+/* The job that has `text` as its name, or as its whole id. */
+static enum shoal_status find_exactly(struct shoal_queue *queue, const char *text,
+                                      char *ret_id, bool *ret_found,
+                                      struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *by_name = NULL;
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *by_id = NULL;
+    KEY_OF(names, NAMES, "");
+    enum shoal_status status =
+        ask(queue, (const char *[]){"HGET", names, text, NULL}, &by_name, err);
+    const char *id = NULL;
+    if (status == SHOAL_OK && shoal_reply_text(by_name, &id) && shoal_id_is_valid(id)) {
+        snprintf(ret_id, SHOAL_ID_LEN + 1, "%s", id);
+        *ret_found = true;
+        return SHOAL_OK;
+    }
+    if (status != SHOAL_OK || !shoal_id_is_valid(text))
+        return status;
+    KEY_OF(key, JOB, text);
+    status = ask(queue, (const char *[]){"EXISTS", key, NULL}, &by_id, err);
+    int64_t there = 0;
+    if (status == SHOAL_OK && shoal_reply_int(by_id, &there) && there == 1) {
+        snprintf(ret_id, SHOAL_ID_LEN + 1, "%s", text);
+        *ret_found = true;
+    }
+    return status;
+}
+
+enum shoal_status shoal_queue_find(struct shoal_queue *queue, const char *text,
+                                   char *ret_id, struct shoal_error *err) {
+    struct matches matches = {.n = 0};
+    bool found = false;
+    if (!shoal_name_is_valid(text))
+        return shoal_error_set(
+            err, SHOAL_INVALID,
+            "'%s' is no job id and no job name ('shoal list' shows them)", text);
+    enum shoal_status status = find_exactly(queue, text, ret_id, &found, err);
+    if (status == SHOAL_OK && !found && shoal_id_is_prefix(text))
+        status = scan_prefix(queue, text, &matches, err);
+    if (status != SHOAL_OK || found)
+        return status;
+    if (matches.n == 0)
+        return shoal_error_set(
+            err, SHOAL_UNKNOWN,
+            "there is no job '%s' ('shoal list' shows them; finished ones are "
+            "forgotten after a time)",
+            text);
+    if (matches.n > 1)
+        return shoal_error_set(
+            err, SHOAL_INVALID,
+            "'%s' is ambiguous: it begins %s, %s%s; give more of the id", text,
+            matches.ids[0], matches.ids[1], matches.n > 2 ? " and others" : "");
+    snprintf(ret_id, SHOAL_ID_LEN + 1, "%s", matches.ids[0]);
+    return SHOAL_OK;
+}
+
+/* ---- specs, arguments, results */
+
+static enum shoal_status copy_bytes(const char *bytes, size_t len, char **ret_bytes,
+                                    size_t *ret_len, struct shoal_error *err) {
+    char *copy = malloc(len + 1);
+    if (copy == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for %zu bytes", len);
+    memcpy(copy, bytes, len);
+    copy[len] = '\0';
+    *ret_bytes = copy;
+    *ret_len = len;
+    return SHOAL_OK;
+}
+
+enum shoal_status shoal_queue_spec(struct shoal_queue *queue, const char *digest,
+                                   char **ret_text, size_t *ret_len,
+                                   struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+    KEY_OF(key, SPEC, digest);
+    enum shoal_status status =
+        ask(queue, (const char *[]){"GET", key, NULL}, &reply, err);
+    if (status != SHOAL_OK)
+        return status;
+    if (reply->type != REDIS_REPLY_STRING)
+        return shoal_error_set(err, SHOAL_UNKNOWN, "the spec %s is not there", digest);
+    return copy_bytes(reply->str, reply->len, ret_text, ret_len, err);
+}
+
+/* [[id, ["n", count, "p", pack]]] */
+static bool read_args_entry(const redisReply *reply, int64_t *ret_first,
+                            const redisReply **ret_pack) {
+    const redisReply *entry = shoal_reply_at(reply, 0);
+    const redisReply *pack = shoal_reply_at(shoal_reply_at(entry, 1), 3);
+    const char *id = NULL;
+    if (!shoal_reply_text(shoal_reply_at(entry, 0), &id) || pack == NULL ||
+        pack->type != REDIS_REPLY_STRING)
+        return false;
+    *ret_first = strtoll(id, NULL, 10);
+    *ret_pack = pack;
+    return true;
+}
+
+enum shoal_status shoal_queue_arguments(struct shoal_queue *queue, const char *job,
+                                        int64_t index, int64_t *ret_first,
+                                        char **ret_pack, size_t *ret_len,
+                                        struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+    const redisReply *pack = NULL;
+    char at[24];
+    snprintf(at, sizeof(at), "%" PRId64, index);
+    KEY_OF(key, ARGS, job);
+    const char *words[] = {"XREVRANGE", key, at, "-", "COUNT", "1", NULL};
+    enum shoal_status status = ask_array(queue, words, &reply, err);
+    if (status != SHOAL_OK)
+        return status;
+    if (!read_args_entry(reply, ret_first, &pack))
+        return shoal_error_set(err, SHOAL_UNKNOWN,
+                               "the argument of task %" PRId64 " is not kept any more",
+                               index);
+    return copy_bytes(pack->str, pack->len, ret_pack, ret_len, err);
+}
+
+enum shoal_status shoal_queue_argument(struct shoal_queue *queue, const char *job,
+                                       int64_t index, char **ret_argument,
+                                       size_t *ret_len, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *pack = NULL;
+    size_t pack_len = 0, n = 0, len = 0;
+    int64_t first = 0;
+    enum shoal_status status =
+        shoal_queue_arguments(queue, job, index, &first, &pack, &pack_len, err);
+    if (status != SHOAL_OK)
+        return status;
+    struct shoal_record_reader reader;
+    const char *bytes = NULL;
+    shoal_record_reader_init(&reader, pack, pack_len);
+    if (!shoal_record_read_array(&reader, &n) || index - first >= (int64_t)n)
+        return shoal_error_set(err, SHOAL_UNKNOWN,
+                               "the argument of task %" PRId64 " is not kept any more",
+                               index);
+    for (int64_t i = first; i <= index; i++) {
+        if (!shoal_record_read_bytes(&reader, &bytes, &len))
+            return shoal_error_set(err, SHOAL_GARBAGE,
+                                   "the arguments of job %s are garbled", job);
+    }
+    return copy_bytes(bytes, len, ret_argument, ret_len, err);
+}
+
+static enum shoal_status read_list(struct shoal_queue *queue, const char *key,
+                                   int64_t from, int64_t most, redisReply **ret_items,
+                                   struct shoal_error *err) {
+    char first[24], last[24];
+    snprintf(first, sizeof(first), "%" PRId64, from);
+    snprintf(last, sizeof(last), "%" PRId64, from + most - 1);
+    return ask_array(queue, (const char *[]){"LRANGE", key, first, last, NULL}, ret_items,
+                     err);
+}
+
+enum shoal_status shoal_queue_results(struct shoal_queue *queue, const char *job,
+                                      int64_t from, int64_t trimmed, int64_t most,
+                                      redisReply **ret_entries, struct shoal_error *err) {
+    KEY_OF(key, RESULTS, job);
+    return read_list(queue, key, from < trimmed ? 0 : from - trimmed, most, ret_entries,
+                     err);
+}
+
+enum shoal_status shoal_queue_attempts(struct shoal_queue *queue, const char *job,
+                                       int64_t from, int64_t most,
+                                       redisReply **ret_records,
+                                       struct shoal_error *err) {
+    KEY_OF(key, ATTEMPTS, job);
+    return read_list(queue, key, from, most, ret_records, err);
+}
+
+/* ---- the fleet */
+
+static const struct field worker_fields[] = {
+    FIELD(TEXT, shoal_worker_info, name, "name"),
+    FIELD(TEXT, shoal_worker_info, host, "host"),
+    FIELD(TEXT, shoal_worker_info, version, "version"),
+    FIELD(TEXT, shoal_worker_info, queues, "queues"),
+    FIELD(NUMBER, shoal_worker_info, pid, "pid"),
+    FIELD(NUMBER, shoal_worker_info, slots, "slots"),
+    FIELD(NUMBER, shoal_worker_info, running, "running"),
+    FIELD(NUMBER, shoal_worker_info, since_ms, "since"),
+    FIELD(TRUTH, shoal_worker_info, draining, "drain"),
+};
+
+static enum shoal_status read_worker(struct shoal_queue *queue, const char *session,
+                                     struct shoal_worker_info *worker,
+                                     struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *hash = NULL;
+    KEY_OF(key, SESSION, session);
+    enum shoal_status status =
+        ask_array(queue, (const char *[]){"HGETALL", key, NULL}, &hash, err);
+    if (status != SHOAL_OK)
+        return status;
+    *worker = (struct shoal_worker_info){.pid = 0};
+    snprintf(worker->session, sizeof(worker->session), "%s", session);
+    read_fields(worker_fields, SHOAL_COUNT(worker_fields), hash, worker);
+    const char *ttl = hash_get(hash, "ttl");
+    worker->silent_ms =
+        ttl == NULL ? 0 : strtoll(ttl, NULL, 10); /* until the caller knows now */
+    return SHOAL_OK;
+}
+
+/* The fleet's clock as of the last housekeeping. */
+static enum shoal_status read_clock(struct shoal_queue *queue, redisReply **ret_clock,
+                                    struct shoal_error *err) {
+    KEY_OF(key, CLOCK, "");
+    return ask_array(queue, (const char *[]){"HGETALL", key, NULL}, ret_clock, err);
+}
+
+static int64_t hash_number(const redisReply *hash, const char *name) {
+    const char *text = hash_get(hash, name);
+    return text == NULL ? 0 : strtoll(text, NULL, 10);
+}
+
+enum shoal_status shoal_queue_workers(struct shoal_queue *queue,
+                                      struct shoal_worker_info **ret_workers,
+                                      size_t *ret_n, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *sessions = NULL;
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *fleet = NULL;
+    KEY_OF(key, SESSIONS, "");
+    const char *words[] = {"ZRANGE", key, "0", "-1", "WITHSCORES", NULL};
+    enum shoal_status status = ask_array(queue, words, &sessions, err);
+    if (status == SHOAL_OK)
+        status = read_clock(queue, &fleet, err);
+    if (status != SHOAL_OK)
+        return status;
+    size_t n = sessions->elements / 2;
+    struct shoal_worker_info *workers = calloc(n + 1, sizeof(*workers));
+    if (workers == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for a list of %zu workers",
+                               n);
+    for (size_t i = 0; i < n && status == SHOAL_OK; i++) {
+        const char *session = "";
+        int64_t deadline = 0;
+        if (!shoal_reply_text(sessions->element[2 * i], &session) ||
+            !shoal_reply_int(sessions->element[2 * i + 1], &deadline))
+            continue;
+        status = read_worker(queue, session, &workers[i], err);
+        workers[i].silent_ms += hash_number(fleet, "now") - deadline;
+    }
+    if (status != SHOAL_OK) {
+        free(workers);
+        return status;
+    }
+    *ret_workers = workers;
+    *ret_n = n;
+    return SHOAL_OK;
+}
+
+static const struct field queue_fields[] = {
+    FIELD(TRUTH, shoal_queue_info, paused, "paused"),
+    FIELD(NUMBER, shoal_queue_info, jobs, "jobs"),
+    FIELD(NUMBER, shoal_queue_info, ok, "ok"),
+    FIELD(NUMBER, shoal_queue_info, failed, "failed"),
+    FIELD(NUMBER, shoal_queue_info, cancelled, "cancelled"),
+};
+
+static enum shoal_status read_queue(struct shoal_queue *queue, const char *name,
+                                    struct shoal_queue_info *info,
+                                    struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *hash = NULL;
+    *info = (struct shoal_queue_info){.paused = false};
+    snprintf(info->name, sizeof(info->name), "%s", name);
+    KEY_OF(key, QUEUE, name);
+    enum shoal_status status =
+        ask_array(queue, (const char *[]){"HGETALL", key, NULL}, &hash, err);
+    if (status != SHOAL_OK)
+        return status;
+    read_fields(queue_fields, SHOAL_COUNT(queue_fields), hash, info);
+    const char *order = hash_get(hash, "order");
+    info->fifo = order != NULL && strcmp(order, "fifo") == 0;
+    for (int priority = 0; priority <= 9 && status == SHOAL_OK; priority++) {
+        SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *length = NULL;
+        char of[80];
+        int64_t n = 0;
+        snprintf(of, sizeof(of), "%s:%d", info->name, priority);
+        KEY_OF(ready, READY, of);
+        status = ask(queue, (const char *[]){"LLEN", ready, NULL}, &length, err);
+        if (status == SHOAL_OK && shoal_reply_int(length, &n))
+            info->ready += n;
+    }
+    return status;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const struct shoal_queue_info *)a)->name,
+                  ((const struct shoal_queue_info *)b)->name);
+}
+
+enum shoal_status shoal_queue_queues(struct shoal_queue *queue,
+                                     struct shoal_queue_info **ret_queues, size_t *ret_n,
+                                     struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *names = NULL;
+    KEY_OF(key, QUEUES, "");
+    enum shoal_status status =
+        ask_array(queue, (const char *[]){"SMEMBERS", key, NULL}, &names, err);
+    if (status != SHOAL_OK)
+        return status;
+    struct shoal_queue_info *queues = calloc(names->elements + 1, sizeof(*queues));
+    if (queues == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for a list of queues");
+    size_t n = 0;
+    for (size_t i = 0; i < names->elements && status == SHOAL_OK; i++) {
+        const char *name = "";
+        if (shoal_reply_text(names->element[i], &name) && shoal_name_is_valid(name))
+            status = read_queue(queue, name, &queues[n++], err);
+    }
+    if (status != SHOAL_OK) {
+        free(queues);
+        return status;
+    }
+    qsort(queues, n, sizeof(*queues), by_name);
+    *ret_queues = queues;
+    *ret_n = n;
+    return SHOAL_OK;
+}
+
+static const struct field store_fields[] = {
+    FIELD(TEXT, shoal_store_info, id, "id"),
+    FIELD(NUMBER, shoal_store_info, commits, "seq"),
+    FIELD(NUMBER, shoal_store_info, rollbacks, "rollbacks"),
+    FIELD(NUMBER, shoal_store_info, commits_lost, "commits_lost"),
+    FIELD(NUMBER, shoal_store_info, rolled_back_ms, "rolled_back"),
+};
+
+enum shoal_status shoal_queue_store(struct shoal_queue *queue,
+                                    struct shoal_store_info *ret_store,
+                                    struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *epoch = NULL;
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *fleet = NULL;
+    KEY_OF(key, EPOCH, "");
+    enum shoal_status status =
+        ask_array(queue, (const char *[]){"HGETALL", key, NULL}, &epoch, err);
+    if (status == SHOAL_OK)
+        status = read_clock(queue, &fleet, err);
+    if (status != SHOAL_OK)
+        return status;
+    *ret_store = (struct shoal_store_info){.commits = 0};
+    read_fields(store_fields, SHOAL_COUNT(store_fields), epoch, ret_store);
+    ret_store->slots = hash_number(fleet, "slots");
+    ret_store->full = hash_number(fleet, "full") == 1;
+    return SHOAL_OK;
+}

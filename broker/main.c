@@ -1,0 +1,144 @@
+/* shoal-broker: keeps the queue moving. Every step is one idempotent script, so several
+ * may run; without any, workers' heartbeats do the same. */
+#include "broker/queue.h"
+#include "broker/server.h"
+#include "common/cleanup.h"
+#include "common/daemon.h"
+#include "common/log.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+
+enum {
+    TICK_LEAST_MS = 50,
+    TICK_MOST_MS = 200, /* a retry or a start is at most so late */
+    TROUBLE_MS = 1000,
+};
+
+static const struct shoal_option *const tables[] = {shoal_daemon_options, NULL};
+
+static const struct shoal_daemon_text text = {
+    .program = "shoal-broker",
+    .help =
+        "Usage: shoal-broker [OPTION]...\n"
+        "Keeps the queue in Redis moving: starts what is due, takes the tasks of lost "
+        "workers\n"
+        "back, forgets old jobs. No job passes through it; several may run at once.\n",
+    .tables = tables,
+};
+
+struct broker {
+    struct event_base *base;
+    struct shoal_redis *redis;
+    struct shoal_queue queue;
+    bool ending;
+    bool checked;
+    bool trouble_said;
+    int exit_status;
+};
+
+static void say_trouble(struct broker *broker, const struct shoal_error *err) {
+    if (!broker->trouble_said)
+        shoal_warn("trying again until it works: %s", err->text);
+    broker->trouble_said = true;
+}
+
+/* Whether Redis is fit for a queue; asked once. */
+static enum shoal_status check(struct broker *broker, struct shoal_error *err) {
+    struct shoal_server server;
+    enum shoal_status status = shoal_server_ask(broker->redis, 2000, &server, err);
+    if (status != SHOAL_OK)
+        return status;
+    if (shoal_server_check(&server, err) != SHOAL_OK) {
+        shoal_err("%s", err->text);
+        broker->exit_status = 3;
+        broker->ending = true;
+        return SHOAL_REFUSED;
+    }
+    if (server.aof == 0)
+        shoal_warn(
+            "this Redis has no append-only file: what it holds is lost when it ends; "
+            "set appendonly yes");
+    shoal_info("keeping the queue moving: version=%s", SHOAL_VERSION);
+    broker->checked = true;
+    return SHOAL_OK;
+}
+
+/* One round of housekeeping. Returns the milliseconds until the next. */
+static int64_t broker_tick(struct broker *broker) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    int64_t wait = TICK_MOST_MS;
+    enum shoal_status status = broker->checked ? SHOAL_OK : check(broker, &err);
+    if (status == SHOAL_OK)
+        status = shoal_queue_housekeep(&broker->queue, &wait, &err);
+    if (status != SHOAL_OK) {
+        if (!broker->ending)
+            say_trouble(broker, &err);
+        return TROUBLE_MS;
+    }
+    if (broker->trouble_said)
+        shoal_info("it works again");
+    broker->trouble_said = false;
+    return wait < TICK_LEAST_MS  ? TICK_LEAST_MS
+           : wait > TICK_MOST_MS ? TICK_MOST_MS
+                                 : wait;
+}
+
+static void on_signal(evutil_socket_t number, short what, void *owner) {
+    struct broker *broker = owner;
+    (void)what;
+    shoal_info("ending: signal=%d", (int)number);
+    broker->ending = true;
+    event_base_loopbreak(broker->base);
+}
+
+static void run(struct broker *broker) {
+    struct event *signals[] = {evsignal_new(broker->base, SIGTERM, on_signal, broker),
+                               evsignal_new(broker->base, SIGINT, on_signal, broker)};
+    for (size_t i = 0; i < SHOAL_COUNT(signals); i++)
+        event_add(signals[i], NULL);
+    while (!broker->ending) {
+        int64_t wait = broker_tick(broker);
+        struct timeval tv = {.tv_sec = wait / 1000, .tv_usec = wait % 1000 * 1000};
+        event_base_loopexit(broker->base, &tv);
+        if (!broker->ending)
+            event_base_dispatch(broker->base);
+    }
+    for (size_t i = 0; i < SHOAL_COUNT(signals); i++)
+        event_free(signals[i]);
+}
+
+static enum shoal_status start(struct broker *broker, struct shoal_error *err) {
+    struct shoal_redis_address address;
+    enum shoal_status status = shoal_redis_address_parse(
+        shoal_daemon.redis, shoal_daemon.password_file, &address, err);
+    if (status != SHOAL_OK)
+        return status;
+    const struct shoal_redis_options redis = {.client_name = "shoal-broker",
+                                              .reconnect = true};
+    const struct shoal_redis_events events = {.owner = NULL};
+    broker->base = event_base_new();
+    status = broker->base == NULL
+                 ? shoal_error_set(err, SHOAL_MEMORY, "no memory for an event loop")
+                 : shoal_redis_create(broker->base, &address, &redis, &events,
+                                      &broker->redis, err);
+    shoal_redis_address_finish(&address);
+    shoal_queue_init(&broker->queue, broker->redis, shoal_daemon.name_space, 2000);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    int exit_status = shoal_daemon_begin(&text, argc, argv);
+    if (exit_status >= 0)
+        return exit_status;
+    struct shoal_error err = {.status = SHOAL_OK};
+    struct broker broker = {.exit_status = 0};
+    if (start(&broker, &err) != SHOAL_OK)
+        return shoal_daemon_refuse(&text, &err);
+    signal(SIGPIPE, SIG_IGN);
+    run(&broker);
+    shoal_redis_destroy(broker.redis);
+    event_base_free(broker.base);
+    return broker.exit_status;
+}

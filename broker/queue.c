@@ -1,0 +1,267 @@
+#include "broker/queue.h"
+
+#include "broker/scripts.h"
+#include "common/cleanup.h"
+#include "common/id.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void shoal_queue_init(struct shoal_queue *queue, struct shoal_redis *redis,
+                      const char *name_space, int64_t timeout_ms) {
+    *queue = (struct shoal_queue){.redis = redis, .timeout_ms = timeout_ms};
+    shoal_key_prefix(queue->prefix, name_space);
+}
+
+/* Runs a move and waits for its answer. */
+static enum shoal_status run(struct shoal_queue *queue, const struct shoal_script *script,
+                             const struct shoal_request *args, redisReply **ret_reply,
+                             struct shoal_error *err) {
+    return shoal_script_run(queue->redis, script, queue->prefix, args, queue->timeout_ms,
+                            ret_reply, err);
+}
+
+static enum shoal_status nonsense(const struct shoal_script *script,
+                                  struct shoal_error *err) {
+    return shoal_error_set(
+        err, SHOAL_GARBAGE,
+        "Redis answered nonsense to '%s'; is something else using its keys?",
+        script->name);
+}
+
+/* Runs a move of a few words (NULL behind the last) whose answer is an integer. */
+static enum shoal_status run_words(struct shoal_queue *queue,
+                                   const struct shoal_script *script,
+                                   const char *const *words, int64_t *ret_value,
+                                   struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request args;
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+    shoal_request_init(&args);
+    for (; *words != NULL; words++)
+        shoal_request_text(&args, *words);
+    enum shoal_status status = run(queue, script, &args, &reply, err);
+    if (status != SHOAL_OK || ret_value == NULL)
+        return status;
+    return shoal_reply_int(reply, ret_value) ? SHOAL_OK : nonsense(script, err);
+}
+
+/* ---- submitting */
+
+static void add_policy(struct shoal_request *args,
+                       const struct shoal_job_policy *policy) {
+    char text[256];
+    snprintf(text, sizeof(text),
+             "%d:%" PRId64 ":%" PRId64 ":%" PRId64 ":%" PRId64 ":%" PRId64 ":%" PRId64,
+             policy->priority, policy->retries, policy->max_lost, policy->max_fails,
+             policy->max_running, policy->keep_ms, policy->budget);
+    shoal_request_text(args, text);
+}
+
+static void add_number(struct shoal_request *args, uint64_t number) {
+    char text[24];
+    snprintf(text, sizeof(text), "%" PRIu64, number);
+    shoal_request_text(args, text);
+}
+
+/* Jobs that are alike share a spec: which one of the distinct texts this job
+ * has, from 1. */
+static int64_t which_spec(const struct shoal_submission *jobs, size_t job) {
+    int64_t distinct = 0;
+    for (size_t i = 0; i <= job; i++) {
+        bool same = i > 0 && strcmp(jobs[i].spec, jobs[i - 1].spec) == 0;
+        distinct += !same;
+    }
+    return distinct;
+}
+
+static void add_specs(struct shoal_request *args, const struct shoal_submission *jobs,
+                      size_t n) {
+    shoal_request_int(args, which_spec(jobs, n - 1));
+    for (size_t i = 0; i < n; i++) {
+        if (i == 0 || strcmp(jobs[i].spec, jobs[i - 1].spec) != 0)
+            shoal_request_text(args, jobs[i].spec);
+    }
+}
+
+static void add_job(struct shoal_request *args, const struct shoal_submission *job,
+                    int64_t spec) {
+    shoal_request_text(args, job->id);
+    shoal_request_int(args, spec);
+    shoal_request_text(args, job->queue);
+    shoal_request_text(args, job->name == NULL ? "" : job->name);
+    shoal_request_text(args, job->owner);
+    add_policy(args, &job->policy);
+    add_number(args, job->seed);
+    shoal_request_int(args, job->total);
+    shoal_request_int(args, job->start_ms);
+    shoal_request_int(args, job->open);
+    shoal_request_int(args, job->has_arguments);
+}
+
+enum shoal_status shoal_queue_submit(struct shoal_queue *queue,
+                                     const struct shoal_submission *jobs, size_t n,
+                                     struct shoal_error *err) {
+    if (n == 0)
+        return SHOAL_OK;
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request args;
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+    char store[SHOAL_ID_LEN + 1];
+    shoal_id_make(store);
+    shoal_request_init(&args);
+    shoal_request_text(&args, store);
+    add_specs(&args, jobs, n);
+    shoal_request_int(&args, (int64_t)n);
+    int64_t spec = 0;
+    for (size_t i = 0; i < n; i++) {
+        spec += i == 0 || strcmp(jobs[i].spec, jobs[i - 1].spec) != 0;
+        add_job(&args, &jobs[i], spec);
+    }
+    return run(queue, &shoal_script_submit, &args, &reply, err);
+}
+
+enum shoal_status shoal_queue_append(struct shoal_queue *queue, const char *job,
+                                     int64_t first, int64_t n, const char *pack,
+                                     size_t len, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request args;
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+    shoal_request_init(&args);
+    shoal_request_text(&args, job);
+    shoal_request_int(&args, first);
+    shoal_request_int(&args, n);
+    shoal_request_bytes(&args, pack, len);
+    return run(queue, &shoal_script_append, &args, &reply, err);
+}
+
+enum shoal_status shoal_queue_close(struct shoal_queue *queue, const char *job,
+                                    struct shoal_error *err) {
+    return run_words(queue, &shoal_script_close, (const char *[]){job, NULL}, NULL, err);
+}
+
+/* ---- control */
+
+enum shoal_status shoal_queue_cancel(struct shoal_queue *queue, const char *job,
+                                     bool kill, struct shoal_error *err) {
+    return run_words(queue, &shoal_script_cancel,
+                     (const char *[]){job, kill ? "1" : "0", NULL}, NULL, err);
+}
+
+enum shoal_status shoal_queue_retry(struct shoal_queue *queue, const char *job, bool all,
+                                    const char *token, int64_t *ret_tasks,
+                                    struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request args;
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+    shoal_request_init(&args);
+    shoal_request_text(&args, job);
+    shoal_request_text(&args, all ? "a" : "f");
+    shoal_request_text(&args, token);
+    enum shoal_status status = run(queue, &shoal_script_retry, &args, &reply, err);
+    if (status != SHOAL_OK)
+        return status;
+    return shoal_reply_int(shoal_reply_at(reply, 0), ret_tasks)
+               ? SHOAL_OK
+               : nonsense(&shoal_script_retry, err);
+}
+
+enum shoal_status shoal_queue_forget(struct shoal_queue *queue, const char *job,
+                                     struct shoal_error *err) {
+    int64_t was_there = 0;
+    enum shoal_status status = run_words(queue, &shoal_script_forget,
+                                         (const char *[]){job, NULL}, &was_there, err);
+    if (status == SHOAL_OK && was_there == 0)
+        return shoal_error_set(err, SHOAL_UNKNOWN, "there is no job %s", job);
+    return status;
+}
+
+enum shoal_status shoal_queue_pause(struct shoal_queue *queue, const char *name,
+                                    bool paused, struct shoal_error *err) {
+    const char *words[] = {name, "paused", paused ? "1" : "0", NULL};
+    return run_words(queue, &shoal_script_queue, words, NULL, err);
+}
+
+enum shoal_status shoal_queue_order(struct shoal_queue *queue, const char *name,
+                                    bool fifo, struct shoal_error *err) {
+    const char *words[] = {name, "order", fifo ? "fifo" : "fair", NULL};
+    return run_words(queue, &shoal_script_queue, words, NULL, err);
+}
+
+enum shoal_status shoal_queue_drain(struct shoal_queue *queue, const char *session,
+                                    struct shoal_error *err) {
+    int64_t was_there = 0;
+    enum shoal_status status = run_words(
+        queue, &shoal_script_drain, (const char *[]){session, NULL}, &was_there, err);
+    if (status == SHOAL_OK && was_there == 0)
+        return shoal_error_set(err, SHOAL_UNKNOWN, "there is no worker session %s",
+                               session);
+    return status;
+}
+
+enum shoal_status shoal_queue_housekeep(struct shoal_queue *queue, int64_t *ret_wait_ms,
+                                        struct shoal_error *err) {
+    return run_words(queue, &shoal_script_housekeep, (const char *[]){NULL}, ret_wait_ms,
+                     err);
+}
+
+enum shoal_status shoal_queue_acknowledge(struct shoal_queue *queue, const char *job,
+                                          int64_t upto, bool take, int64_t *ret_trimmed,
+                                          struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request args;
+    shoal_request_init(&args);
+    shoal_request_text(&args, job);
+    shoal_request_int(&args, upto);
+    shoal_request_int(&args, take);
+    for (int64_t more = 1; more != 0;) {
+        SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+        enum shoal_status status =
+            run(queue, &shoal_script_acknowledge, &args, &reply, err);
+        if (status != SHOAL_OK)
+            return status;
+        if (!shoal_reply_int(shoal_reply_at(reply, 0), ret_trimmed) ||
+            !shoal_reply_int(shoal_reply_at(reply, 1), &more))
+            return nonsense(&shoal_script_acknowledge, err);
+    }
+    return SHOAL_OK;
+}
+
+/* ---- proof */
+
+static enum shoal_status audit_job(struct shoal_queue *queue, const char *job,
+                                   void (*tell)(void *owner, const char *sentence),
+                                   void *owner, int64_t *wrong, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request args;
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+    shoal_request_init(&args);
+    shoal_request_text(&args, job);
+    enum shoal_status status = run(queue, &shoal_script_audit, &args, &reply, err);
+    if (status != SHOAL_OK)
+        return status;
+    if (!shoal_reply_is_array(reply, 0))
+        return nonsense(&shoal_script_audit, err);
+    for (size_t i = 0; i < reply->elements; i++) {
+        const char *sentence = "";
+        if (!shoal_reply_text(reply->element[i], &sentence))
+            return nonsense(&shoal_script_audit, err);
+        tell(owner, sentence);
+        (*wrong)++;
+    }
+    return SHOAL_OK;
+}
+
+enum shoal_status shoal_queue_audit(struct shoal_queue *queue,
+                                    void (*tell)(void *owner, const char *sentence),
+                                    void *owner, int64_t *ret_jobs, int64_t *ret_wrong,
+                                    struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *ids = NULL;
+    *ret_jobs = 0;
+    *ret_wrong = 0;
+    enum shoal_status status = shoal_queue_ids(queue, 0, -1, &ids, err);
+    for (size_t i = 0; status == SHOAL_OK && i < ids->elements; i++) {
+        const char *id = "";
+        if (!shoal_reply_text(ids->element[i], &id))
+            return nonsense(&shoal_script_audit, err);
+        (*ret_jobs)++;
+        status = audit_job(queue, id, tell, owner, ret_wrong, err);
+    }
+    return status;
+}

@@ -1,0 +1,3 @@
+#include "broker/scripts.h"
+
+#include "broker/scripts.inc"

@@ -1,0 +1,302 @@
+#!lua flags=allow-oom
+-- Commits what was done of some leases and hands out new ones, in one call.
+--
+-- ARGV     session, worker's name,
+--          number of commits, then for each:
+--            job, lease, lo, hi       outcomes of [lo, hi) are in the pack
+--            rest                     what the lease still owns from here on goes back untouched;
+--                                     -1: nothing
+--            over                     1: the lease ends, all that it still owns goes back untouched
+--            work                     µs that the tasks took
+--            number of tasks in [lo, hi) that did not succeed, then for each, in order:
+--              index, attempt, reason, record for the attempts list ("" for none)
+--            pack
+--          number of queues, their names, the preferred one first,
+--          number of leases wanted, then for each: lease, most tasks, 1 if it is a prefetch
+-- Returns  {1 or 0 (the session is over: no lease is given), commit sequence, store id, then for
+--          each lease {lease, job, lo, hi, attempt, spec's digest, seed, index of the pack's first
+--          argument, pack of arguments}, the last two only for jobs with arguments}
+local LEASE_US = 250000
+local sid, name = word(), word()
+
+local POLICY = { exit = 'charged', signal = 'charged', timeout = 'charged', oom = 'charged',
+  rejected = 'final', ['too-large'] = 'final', spawn = 'spawn', stopped = 'back' }
+
+-- Whether all live workers of the job's queue, and whether three, could not start it.
+local function who_could_not(j)
+  local now, bars, others = fleet_ms(), {}, 0
+  call('HSET', barred_key(j.id), sid, fmt(now + 60000))
+  local all = call('HGETALL', barred_key(j.id))
+  local n = 0
+  for i = 1, #all, 2 do
+    if tonumber(all[i + 1]) > now and call('ZSCORE', sessions_key(), all[i]) then
+      bars[all[i]] = true
+      n = n + 1
+    end
+  end
+  for _, other in ipairs(call('ZRANGE', sessions_key(), 0, BOUND)) do
+    local queues, drains = unpack(call('HMGET', session_key(other), 'queues', 'drain'))
+    if not bars[other] and drains ~= '1'
+      and (',' .. (queues or '') .. ','):find(',' .. j.queue .. ',', 1, true) then
+      others = others + 1
+    end
+  end
+  return others == 0, n >= 3
+end
+
+-- One task that did not succeed. Returns true when that is its outcome.
+local function settle_failure(j, index, attempt, reason, record)
+  local r = settle(j, index, index + 1, attempt)[1]
+  if not r then return false end
+  if record ~= '' then add_attempt(j, record) end
+  local policy = POLICY[reason] or 'final'
+  if policy == 'charged' and j.state == 'active' and r.fails < j.retries then
+    retry_later(j, r)
+    return false
+  elseif policy == 'back' then
+    if j.state == 'stopping' then
+      remember(j, index, index + 1, attempt, 'c')
+    else
+      put(j, index, index + 1, attempt + 1, r.fails, r.lost, 'q', true)
+    end
+    return false
+  elseif policy == 'spawn' and j.spawnless == 0 then
+    local all, three = who_could_not(j)
+    j.spawnless = all and 1 or 0
+    if not all and not three then
+      put(j, index, index + 1, attempt + 1, r.fails, r.lost, 'q', true)
+      return false
+    end
+  end
+  remember(j, index, index + 1, attempt, 'f')
+  return true
+end
+
+-- Tells whoever held a range that others finished it.
+local function tell_holder(j, r, lease)
+  local holder, its = r.label:match('^@(%w+)/(.+)$')
+  if holder and not (holder == sid and its == lease) then
+    tell(holder, 'settled ' .. j.id .. ' ' .. fmt(r.lo) .. ' ' .. fmt(r.hi))
+  end
+end
+
+local function commit()
+  local id, lease, lo, hi = word(), word(), number(), number()
+  local rest, over, work, failures = number(), word(), number(), number()
+  local j = load_job(id)
+  if j and (FINAL[j.state] or hi > j.total) then j = nil end
+  local accepted, n = {}, 0
+
+  local function accept(a, b)
+    local last = accepted[#accepted]
+    if last and last[2] == a then
+      last[2] = b
+    else
+      accepted[#accepted + 1] = { a, b }
+    end
+    n = n + (b - a)
+  end
+
+  local function succeed(a, b)
+    if not j or a >= b then return end
+    if j.spawnless == 1 then -- somebody can
+      j.spawnless = 0
+      call('DEL', barred_key(id))
+    end
+    for _, r in ipairs(settle(j, a, b)) do
+      j.ok = j.ok + (r.hi - r.lo)
+      accept(r.lo, r.hi)
+      tell_holder(j, r, lease)
+    end
+  end
+
+  local at = lo
+  for _ = 1, failures do
+    local index, attempt, reason, record = number(), number(), word(), word()
+    succeed(at, index)
+    at = index + 1
+    if j and settle_failure(j, index, attempt, reason, record) then
+      accept(index, index + 1)
+    end
+  end
+  succeed(at, hi)
+  local pack = word()
+
+  if n > 0 then
+    local ranges = {}
+    for i, a in ipairs(accepted) do ranges[i] = fmt(a[1]) .. '-' .. fmt(a[2]) end
+    add_result(j, table.concat(ranges, ','), pack)
+    j.ran, j.work = j.ran + n, j.work + work
+  end
+  if over == '1' then
+    end_lease(sid, lease, 'untouched', name)
+  elseif rest >= 0 and j then
+    local held = call('HGET', leases_key(sid), lease)
+    local from, to = (held or ''):match(':(%d+):(%d+)$')
+    if to and rest < tonumber(to) then
+      for _, r in ipairs(owned(j, sid, lease, rest, tonumber(to))) do
+        give_back(j, r.lo < rest and split(j, r, rest) or r, 'untouched', name)
+      end
+      call('HSET', leases_key(sid), lease, id .. ':' .. from .. ':' .. fmt(rest))
+    end
+  end
+  return n > 0
+end
+
+-- About 250 ms of work by the job's own average, doubling from 1 with what has come back, at most
+-- half an even share of what is left.
+local function quota(j, most)
+  local mean = j.ran > 0 and math.max(j.work / j.ran, 1) or LEASE_US
+  local slots = math.max(tonumber(call('HGET', clock_key(), 'slots') or '1'), 1)
+  local n = math.min(most, LEASE_US / mean, j.ran + 1, queued(j) / (2 * slots))
+  return math.max(math.floor(n), 1)
+end
+
+local function lease_reply(j, lease, lo, hi, attempt, first, pack)
+  local out = { lease, j.id, fmt(lo), fmt(hi), fmt(attempt), j.spec, j.seed }
+  if j.args == 1 then
+    out[8], out[9] = fmt(first or 0), pack or ''
+  end
+  return out
+end
+
+-- The pack of arguments that holds the one of task `lo`, its first index and its end.
+local function arguments(j, lo)
+  local entry = call('XREVRANGE', args_key(j.id), fmt(lo), '-', 'COUNT', 1)[1]
+  if not entry then return nil end
+  local first = tonumber(entry[1]:match('^(%d+)'))
+  return entry[2][4], first, first + tonumber(entry[2][2])
+end
+
+-- A queued range where a hint says so, or nil. Stale hints are skipped.
+local function queued_range(j)
+  for _ = 1, BOUND do
+    local lo = call('LPOP', todo_key(j.id))
+    if not lo then return nil end
+    local member = call('ZRANGEBYSCORE', open_key(j.id), lo, lo)[1]
+    local r = member and range(member)
+    if r and r.label == 'q' then return r end
+  end
+end
+
+-- Cuts a lease out of the job. Nil when there is nothing after all.
+local function cut(j, lease, most)
+  local n, label = quota(j, most), '@' .. sid .. '/' .. lease
+  local r = queued_range(j)
+  if not r then
+    if j.cursor >= j.total then return nil end
+    r = { lo = j.cursor, hi = j.total, attempt = 1, fails = 0, lost = 0 }
+  end
+  local hi, pack, first = math.min(r.hi, r.lo + n), nil, nil
+  if j.args == 1 then
+    local stop
+    pack, first, stop = arguments(j, r.lo)
+    if pack then hi = math.min(hi, math.max(stop, r.lo + 1)) end
+  end
+  if r.member then
+    drop(j, r)
+    put(j, hi, r.hi, r.attempt, r.fails, r.lost, 'q', true)
+  else
+    j.cursor = hi
+  end
+  put(j, r.lo, hi, r.attempt, r.fails, r.lost, label)
+  call('HSET', leases_key(sid), lease, j.id .. ':' .. fmt(r.lo) .. ':' .. fmt(hi))
+  j.leases = j.leases + 1
+  return lease_reply(j, lease, r.lo, hi, r.attempt, first, pack)
+end
+
+-- A lease that was given already, when its answer was lost. Nil, and it is over, when meanwhile
+-- others did all of it or the job stops.
+local function given(lease)
+  local held = call('HGET', leases_key(sid), lease)
+  if not held then return nil end
+  local id, lo, hi = held:match('^(%w+):(%d+):(%d+)$')
+  local j = load_job(id)
+  local r = j and owned(j, sid, lease, tonumber(lo), tonumber(hi))[1]
+  if not r or j.state ~= 'active' then
+    end_lease(sid, lease, 'untouched', name)
+    return nil
+  end
+  local pack, first
+  if j.args == 1 then pack, first = arguments(j, r.lo) end
+  return lease_reply(j, lease, r.lo, r.hi, r.attempt, first, pack)
+end
+
+local function barred(j, now)
+  if j.spawnless == 1 then return false end
+  local till = call('HGET', barred_key(j.id), sid)
+  return till and tonumber(till) > now
+end
+
+-- The first job of a list that this worker may take; those that it may not stay in front.
+local function cut_from(list, fifo, lease, most, prefetch)
+  local aside, out = {}, nil
+  for _ = 1, 100 do
+    local id = call('LPOP', list)
+    if not id then break end
+    local j = load_job(id)
+    if j then
+      j.ready = 0
+      if can_hand_out(j) then
+        if barred(j, fleet_ms()) or (prefetch and j.max_running > 0) then
+          aside[#aside + 1] = j
+        else
+          out = cut(j, lease, most)
+          if out and can_hand_out(j) then
+            if fifo then
+              aside[#aside + 1] = j
+            else
+              call('RPUSH', list, id)
+              j.ready = 1
+            end
+          end
+        end
+      end
+      if out or #aside > 16 then break end
+    end
+  end
+  for i = #aside, 1, -1 do
+    call('LPUSH', list, aside[i].id)
+    aside[i].ready = 1
+  end
+  return out
+end
+
+local function hand_out(queues, lease, most, prefetch)
+  local again = given(lease)
+  if again then return again end
+  for _, queue in ipairs(queues) do
+    local paused, order = unpack(call('HMGET', queue_key(queue), 'paused', 'order'))
+    if paused ~= '1' then
+      for priority = 9, 0, -1 do
+        local list = ready_key(queue .. ':' .. priority)
+        local out = cut_from(list, order == 'fifo', lease, most, prefetch)
+        if out then return out end
+      end
+    end
+  end
+end
+
+local changed = false
+for _ = 1, number() do
+  if commit() then changed = true end
+end
+local seq = changed and call('HINCRBY', epoch_key(), 'seq', 1)
+  or tonumber(call('HGET', epoch_key(), 'seq') or '0')
+
+local queues = {}
+for i = 1, number() do
+  queues[i] = word()
+  touched[queues[i]] = true
+end
+local alive = call('ZSCORE', sessions_key(), sid) and 1 or 0
+local out = { alive, fmt(seq), call('HGET', epoch_key(), 'id') or '' }
+local full = call('HGET', clock_key(), 'full') == '1'
+for _ = 1, number() do
+  local lease, most, prefetch = word(), number(), word() == '1'
+  if alive == 1 and not full then
+    out[#out + 1] = hand_out(queues, lease, most, prefetch)
+  end
+end
+save_all()
+return out

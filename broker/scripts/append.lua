@@ -1,0 +1,25 @@
+#!lua
+-- Adds tasks to an open job, in order: what is already there is skipped, a gap is refused.
+--
+-- ARGV     job, index of the first task, number of tasks, pack of their arguments (empty for a
+--          job without arguments)
+-- Returns  the job's total afterwards
+local id, first, n, pack = word(), number(), number(), word()
+local j = load_job(id)
+if not j then return redis.error_reply('UNKNOWN there is no job ' .. id) end
+if first + n > j.total then
+  if j.open ~= 1 then
+    return redis.error_reply('REFUSED job ' .. id .. ' is not open, it takes no more tasks')
+  end
+  if first ~= j.total then
+    return redis.error_reply('REFUSED job ' .. id .. ' has ' .. fmt(j.total) ..
+      ' tasks, the next one cannot be ' .. fmt(first))
+  end
+  if j.args == 1 then
+    call('XADD', args_key(id), fmt(first) .. '-1', 'n', fmt(n), 'p', pack)
+  end
+  j.total = j.total + n
+  call('ZADD', due_key(), fmt(fleet_ms() + 3600000), 'o:' .. id)
+end
+save_all()
+return fmt(j.total)

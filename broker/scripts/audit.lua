@@ -1,0 +1,83 @@
+#!lua flags=no-writes
+-- Proves conservation for one job from its keys. Reads all of its open ranges, and for a job with
+-- a limit of running leases those of all sessions.
+--
+-- ARGV     job
+-- Returns  a sentence for each thing that is wrong
+local id = word()
+local j = load_job(id)
+if not j then
+  local there = call('EXISTS', job_key(id)) == 1
+  return { there and 'what is stored as job ' .. id .. ' is no job' or nil }
+end
+local wrong = {}
+local function expect(what, is, should)
+  if is ~= should then
+    wrong[#wrong + 1] = 'job ' .. id .. ': ' .. what .. ' is ' .. fmt(is) .. ', should be ' ..
+      fmt(should)
+  end
+end
+
+-- Sums up a zset of ranges and looks that they are disjoint.
+local function survey(key, visit)
+  local behind, length = 0, 0
+  for _, member in ipairs(call('ZRANGE', key, 0, -1)) do
+    local lo, hi = member:match('^(%d+):(%d+):')
+    lo, hi = tonumber(lo), tonumber(hi)
+    if not lo or lo >= hi or lo < behind then
+      wrong[#wrong + 1] = 'job ' .. id .. ': bad range ' .. member .. ' in ' .. key
+      return length
+    end
+    behind, length = hi, length + (hi - lo)
+    if visit then visit(member, lo, hi) end
+  end
+  return length
+end
+
+local leased, delayed, hints = 0, 0, {}
+for _, lo in ipairs(call('LRANGE', todo_key(id), 0, -1)) do hints[lo] = true end
+local open = survey(open_key(id), function(member, lo, hi)
+  local label = (range(member) or { label = '' }).label
+  local sid, lease = label:match('^@(%w+)/(.+)$')
+  if sid then
+    leased = leased + (hi - lo)
+    local what = call('HGET', leases_key(sid), lease) or ''
+    local of, a, b = what:match('^(%w+):(%d+):(%d+)$')
+    if of ~= id or tonumber(a) > lo or tonumber(b) < hi then
+      wrong[#wrong + 1] = 'job ' .. id .. ': ' .. member .. ' is in no lease of its session'
+    elseif not call('ZSCORE', sessions_key(), sid) then
+      wrong[#wrong + 1] = 'job ' .. id .. ': ' .. member .. ' belongs to a session that is over'
+    end
+  elseif label == 'q' then
+    if not hints[fmt(lo)] then
+      wrong[#wrong + 1] = 'job ' .. id .. ': nothing leads to ' .. member
+    end
+  elseif label:match('^d%d+$') then
+    delayed = delayed + (hi - lo)
+    if not call('ZSCORE', due_key(), 'r:' .. id .. ':' .. fmt(lo)) then
+      wrong[#wrong + 1] = 'job ' .. id .. ': nothing wakes ' .. member
+    end
+  else
+    wrong[#wrong + 1] = 'job ' .. id .. ': ' .. member .. ' is no range'
+  end
+  if hi > j.cursor then
+    wrong[#wrong + 1] = 'job ' .. id .. ': ' .. member .. ' is beyond the cursor'
+  end
+end)
+local lost = survey(failed_key(id)) + survey(again_key(id))
+expect('the sum of its parts', j.total - j.cursor + open + j.ok + j.failed + j.cancelled, j.total)
+expect('the number of leased tasks', j.leased, leased)
+expect('the number of delayed tasks', j.delayed, delayed)
+expect('the number of failed and cancelled tasks', j.failed + j.cancelled, lost)
+if j.max_running > 0 then
+  local leases = 0
+  for _, sid in ipairs(call('ZRANGE', sessions_key(), 0, -1)) do
+    for _, what in ipairs(call('HVALS', leases_key(sid))) do
+      if what:match('^%w+') == id then leases = leases + 1 end
+    end
+  end
+  expect('the number of leases', j.leases, leases)
+end
+if FINAL[j.state] then expect('the number of unfinished tasks', open + j.total - j.cursor, 0) end
+if can_hand_out(j) then expect('ready', j.ready, 1) end
+return wrong

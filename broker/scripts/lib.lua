@@ -1,0 +1,612 @@
+-- What the scripts share. Put in front of each at build time, behind the key functions.
+--
+-- The interval map. `open:<job>` holds every index below the cursor that has no final outcome, as
+-- disjoint ranges: score lo, member "lo:hi:attempt:fails:lost:label".
+--
+--   attempt  the number of the attempt under way, or of the next one
+--   fails    how many attempts were charged to the task
+--   lost     how often it was lost with its worker while it was alone in its range
+--   label    "q" queued | "d<time>" due at that time of the fleet's clock | "@<session>/<lease>"
+--
+-- put() adds a range, meet() finds those that overlap [a, b), settle() takes [a, b) out. Only
+-- they and drop() touch `open`, and they keep the job's counters with it.
+--
+-- Jobs are loaded once a call, changed as tables, and written back by save_all(), which is also
+-- the one place where a job ends, stops for too many failures, or becomes ready.
+
+local call = redis.call
+local BOUND = 1000 -- items that one call works through at most
+local MAX_ATTEMPTS_KEPT = 10000
+local HEARTBEAT_MS = 2000
+
+local function fmt(n)
+  return string.format('%.0f', n)
+end
+
+local function wall_ms()
+  local t = call('TIME')
+  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+-- The fleet's clock as the last tick left it.
+local function fleet_ms()
+  return tonumber(call('HGET', clock_key(), 'now') or '0')
+end
+
+-- Moves the fleet's clock by what has passed since the last time, a heartbeat and a half at the
+-- most: it stands still while Redis is away and ignores a clock that jumps. Returns the time and
+-- whether housekeeping is due: enough has passed since the last, or that left something to do.
+local function tick()
+  local now, wall, more = unpack(call('HMGET', clock_key(), 'now', 'wall', 'more'))
+  local t = wall_ms()
+  local passed = math.min(math.max(t - tonumber(wall or t), 0), HEARTBEAT_MS * 1.5)
+  now = tonumber(now or '0')
+  if wall and passed < 100 and t >= tonumber(wall) and more ~= '1' then
+    return now, false
+  end
+  now = now + passed
+  call('HSET', clock_key(), 'now', fmt(now), 'wall', fmt(t))
+  return now, true
+end
+
+-- RESP text, the format of packs.
+local function bulk(s)
+  s = tostring(s)
+  return '$' .. #s .. '\r\n' .. s .. '\r\n'
+end
+
+local function array(...)
+  local out = { '*' .. select('#', ...) .. '\r\n' }
+  for i = 1, select('#', ...) do
+    out[#out + 1] = bulk((select(i, ...)))
+  end
+  return table.concat(out)
+end
+
+-- ---- jobs
+
+local NUMBERS = { 'total', 'cursor', 'ok', 'failed', 'cancelled', 'leased', 'delayed', 'leases',
+  'ready', 'open', 'work', 'ran', 'stored', 'read', 'trimmed', 'kill', 'busy', 'spawnless',
+  'started', 'ended', 'args' }
+local WORDS = { 'state', 'queue', 'policy', 'spec', 'seed', 'reason', 'name', 'retry' }
+local FINAL = { succeeded = true, failed = true, cancelled = true }
+local loaded = {}  -- id -> job, or false
+local in_order = {} -- the same jobs as they came
+local touched = {} -- queue -> true: its wake token must be looked at
+
+-- The job as a table, or nil when there is none or what is there is no job.
+local function load_job(id)
+  if loaded[id] ~= nil then
+    return loaded[id] or nil
+  end
+  loaded[id] = false
+  local fields = {}
+  for _, name in ipairs(NUMBERS) do fields[#fields + 1] = name end
+  for _, name in ipairs(WORDS) do fields[#fields + 1] = name end
+  local values = redis.pcall('HMGET', job_key(id), unpack(fields))
+  if values.err then
+    return nil
+  end
+  local j = { id = id, was = {} }
+  for i, name in ipairs(NUMBERS) do
+    j[name] = tonumber(values[i] or '0')
+    if not j[name] then return nil end
+    j.was[name] = j[name]
+  end
+  for i, name in ipairs(WORDS) do
+    j[name] = values[#NUMBERS + i] or ''
+    j.was[name] = j[name]
+  end
+  local priority, retries, max_lost, max_fails, max_running, keep, budget =
+    j.policy:match('^(%d):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+)$')
+  if not priority or j.state == '' or j.queue == '' then
+    return nil
+  end
+  j.priority = priority
+  j.retries, j.max_lost, j.max_fails = tonumber(retries), tonumber(max_lost), tonumber(max_fails)
+  j.max_running, j.keep, j.budget = tonumber(max_running), tonumber(keep), tonumber(budget)
+  loaded[id] = j
+  in_order[#in_order + 1] = j
+  return j
+end
+
+local function queued(j)
+  return j.total - j.ok - j.failed - j.cancelled - j.leased - j.delayed
+end
+
+local function can_hand_out(j)
+  return j.state == 'active' and queued(j) > 0
+    and (j.max_running == 0 or j.leases < j.max_running)
+    and (j.budget == 0 or j.stored < j.budget)
+end
+
+-- ---- the interval map
+
+-- Nil for what is no range.
+local function range(member)
+  local lo, hi, attempt, fails, lost, label =
+    member:match('^(%d+):(%d+):(%d+):(%d+):(%d+):(.+)$')
+  if not lo then return nil end
+  return { member = member, lo = tonumber(lo), hi = tonumber(hi), attempt = tonumber(attempt),
+    fails = tonumber(fails), lost = tonumber(lost), label = label }
+end
+
+local function count(j, label, n)
+  local kind = label:sub(1, 1)
+  if kind == '@' then
+    j.leased = j.leased + n
+  elseif kind == 'd' then
+    j.delayed = j.delayed + n
+  end
+end
+
+-- `front`: a queued range is to be handed out before the others.
+local function put(j, lo, hi, attempt, fails, lost, label, front)
+  if lo >= hi then return end
+  call('ZADD', open_key(j.id), fmt(lo), fmt(lo) .. ':' .. fmt(hi) .. ':' .. attempt .. ':' ..
+    fails .. ':' .. lost .. ':' .. label)
+  count(j, label, hi - lo)
+  if label == 'q' then
+    call(front and 'LPUSH' or 'RPUSH', todo_key(j.id), fmt(lo))
+  end
+end
+
+local function drop(j, r)
+  call('ZREM', open_key(j.id), r.member)
+  count(j, r.label, r.lo - r.hi)
+  if r.label:sub(1, 1) == 'd' then
+    call('ZREM', due_key(), 'r:' .. j.id .. ':' .. fmt(r.lo))
+  end
+end
+
+-- The ranges that overlap [a, b), in order.
+local function meet(j, a, b)
+  local out = {}
+  local before = call('ZREVRANGEBYSCORE', open_key(j.id), fmt(a), '-inf', 'LIMIT', 0, 1)
+  if before[1] then
+    local r = range(before[1])
+    if r and r.hi > a then out[1] = r end
+  end
+  for _, member in ipairs(call('ZRANGEBYSCORE', open_key(j.id), '(' .. fmt(a), '(' .. fmt(b))) do
+    out[#out + 1] = range(member)
+  end
+  return out
+end
+
+-- Takes [a, b) out and returns what was there, cut to it. With `attempt`, only what is at that
+-- attempt. If Redis has forgotten that it handed this out (the cursor lies before b), the gap is
+-- queued first.
+local function settle(j, a, b, attempt)
+  if b > j.cursor then
+    put(j, j.cursor, math.max(j.cursor, a), 1, 0, 0, 'q')
+    put(j, math.max(j.cursor, a), b, attempt or 1, 0, 0, 'q')
+    j.cursor = b
+  end
+  local out = {}
+  for _, r in ipairs(meet(j, a, b)) do
+    if not attempt or r.attempt == attempt then
+      drop(j, r)
+      put(j, r.lo, math.min(a, r.hi), r.attempt, r.fails, r.lost, r.label)
+      put(j, math.max(b, r.lo), r.hi, r.attempt, r.fails, r.lost, r.label)
+      r.lo, r.hi = math.max(r.lo, a), math.min(r.hi, b)
+      out[#out + 1] = r
+    end
+  end
+  return out
+end
+
+-- Cuts a range in two and returns the second.
+local function split(j, r, at)
+  drop(j, r)
+  put(j, r.lo, at, r.attempt, r.fails, r.lost, r.label)
+  put(j, at, r.hi, r.attempt, r.fails, r.lost, r.label)
+  return meet(j, at, r.hi)[1]
+end
+
+-- ---- how tasks end
+
+-- Lengths are added in brackets, here and elsewhere: 2^53 + 1 is no number of Lua's.
+--
+-- Ranges that ended as anything but ok wait here for a retry. kind: f failed, c cancelled.
+local function remember(j, lo, hi, attempt, kind)
+  call('ZADD', failed_key(j.id), fmt(lo),
+    fmt(lo) .. ':' .. fmt(hi) .. ':' .. attempt .. ':' .. kind)
+  if kind == 'f' then
+    j.failed = j.failed + (hi - lo)
+  else
+    j.cancelled = j.cancelled + (hi - lo)
+  end
+end
+
+local function add_result(j, accepted, pack)
+  local entry = accepted .. '\n' .. pack
+  call('RPUSH', results_key(j.id), entry)
+  j.stored = j.stored + #entry
+end
+
+local function add_attempt(j, record)
+  call('RPUSH', attempts_key(j.id), record)
+  call('LTRIM', attempts_key(j.id), -MAX_ATTEMPTS_KEPT, -1)
+end
+
+-- Fails one task for good in the name of the queue itself, which was not there when it ran.
+local function fail_here(j, index, attempt, reason, worker)
+  remember(j, index, index + 1, attempt, 'f')
+  add_result(j, fmt(index) .. '-' .. fmt(index + 1),
+    '*4\r\n' .. bulk('exec') .. bulk(worker) .. bulk(fmt(index)) ..
+    array(reason, attempt, 0, 0, 0, 0, ''))
+end
+
+-- Gives a range back whose lease is over. `how`: "untouched", it was never started; "lost", it
+-- went with its worker. In a job that stops it is cancelled instead.
+local function give_back(j, r, how, worker)
+  drop(j, r)
+  if j.state == 'stopping' then
+    remember(j, r.lo, r.hi, how == 'untouched' and r.attempt - 1 or r.attempt, 'c')
+    return
+  end
+  if how == 'untouched' then
+    put(j, r.lo, r.hi, r.attempt, r.fails, r.lost, 'q', true)
+    return
+  end
+  add_attempt(j, array(fmt(r.lo), fmt(r.hi), r.attempt, 'lost', 0, worker, 0, 0, 0,
+    fmt(wall_ms()), 'the worker that ran it vanished'))
+  if r.hi - r.lo > 1 then -- in halves, so that what takes workers with it is found
+    local middle = r.lo + math.floor((r.hi - r.lo) / 2)
+    put(j, r.lo, middle, r.attempt + 1, r.fails, r.lost, 'q')
+    put(j, middle, r.hi, r.attempt + 1, r.fails, r.lost, 'q')
+  elseif r.lost + 1 >= j.max_lost then
+    fail_here(j, r.lo, r.attempt, 'poison', worker)
+  else
+    put(j, r.lo, r.hi, r.attempt + 1, r.fails, r.lost + 1, 'q')
+  end
+end
+
+-- Puts a failed task back, after a delay that doubles with full jitter.
+local function retry_later(j, r)
+  local fails = r.fails + 1
+  local t = call('TIME')
+  math.randomseed(tonumber(t[1]) % 1000000 + tonumber(t[2]))
+  math.random()
+  local delay = math.floor(math.random() * math.min(60000, 1000 * 2 ^ math.min(fails - 1, 10)))
+  local at = fleet_ms() + delay
+  put(j, r.lo, r.hi, r.attempt + 1, fails, r.lost, 'd' .. fmt(at))
+  call('ZADD', due_key(), fmt(at), 'r:' .. j.id .. ':' .. fmt(r.lo))
+end
+
+-- ---- leases and sessions
+
+local function tell(sid, message)
+  call('RPUSH', inbox_key(sid), message)
+  call('LTRIM', inbox_key(sid), -BOUND, -1)
+end
+
+-- The pieces that a lease still owns of [lo, hi).
+local function owned(j, sid, lease, lo, hi)
+  local label, out = '@' .. sid .. '/' .. lease, {}
+  for _, r in ipairs(meet(j, lo, hi)) do
+    if r.label == label then out[#out + 1] = r end
+  end
+  return out
+end
+
+-- Ends a lease; what it still owns goes back.
+local function end_lease(sid, lease, how, worker)
+  local held = call('HGET', leases_key(sid), lease)
+  if not held then return end
+  call('HDEL', leases_key(sid), lease)
+  local id, lo, hi = held:match('^(%w+):(%d+):(%d+)$')
+  local j = id and load_job(id)
+  if not j then return end
+  j.leases = math.max(j.leases - 1, 0)
+  for _, r in ipairs(owned(j, sid, lease, tonumber(lo), tonumber(hi))) do
+    give_back(j, r, how, worker)
+  end
+end
+
+local function end_session(sid, how)
+  local name, slots = unpack(call('HMGET', session_key(sid), 'name', 'slots'))
+  for _, lease in ipairs(call('HKEYS', leases_key(sid))) do
+    end_lease(sid, lease, how, name or sid)
+  end
+  if call('ZREM', sessions_key(), sid) == 1 then
+    call('HINCRBY', clock_key(), 'slots', fmt(-tonumber(slots or '0')))
+  end
+  call('DEL', session_key(sid), leases_key(sid), inbox_key(sid))
+end
+
+-- ---- stopping, retrying, forgetting
+
+-- Puts back what a retry set apart, a thousand ranges at most. When the job stops meanwhile, it
+-- goes where the retry took it from. Returns whether there may be more.
+local function sweep_again(j)
+  local all = j.retry:sub(1, 1) == 'a'
+  local members = call('ZRANGE', again_key(j.id), 0, BOUND - 1)
+  for _, member in ipairs(members) do
+    local lo, hi, attempt, kind = member:match('^(%d+):(%d+):(%d+):(%a)$')
+    lo, hi, attempt = tonumber(lo), tonumber(hi), tonumber(attempt)
+    call('ZREM', again_key(j.id), member)
+    if j.state ~= 'stopping' and (kind == 'f' or all) then
+      local counter = kind == 'f' and 'failed' or 'cancelled'
+      j[counter] = j[counter] - (hi - lo)
+      put(j, lo, hi, attempt + 1, 0, 0, 'q')
+    else
+      call('ZADD', failed_key(j.id), fmt(lo), member)
+    end
+  end
+  return #members == BOUND
+end
+
+-- Takes out of a stopping job what nobody runs, a thousand ranges at most. The attempt that a
+-- queued or delayed range shows was never started.
+local function sweep_stopping(j)
+  if j.cursor < j.total then
+    remember(j, j.cursor, j.total, 0, 'c')
+    j.cursor = j.total
+  end
+  local at, done = 0, 0
+  while done < BOUND do
+    local members = call('ZRANGE', open_key(j.id), at, at + 99)
+    for _, member in ipairs(members) do
+      local r = range(member)
+      if not r or r.label:sub(1, 1) == '@' then
+        at = at + 1
+      else
+        drop(j, r)
+        remember(j, r.lo, r.hi, r.attempt - 1, 'c')
+        done = done + 1
+      end
+    end
+    if #members < 100 then
+      call('DEL', todo_key(j.id))
+      j.busy = 0
+      return
+    end
+  end
+end
+
+-- What a cancel or retry has to work off; busy until it is done.
+local function sweep(j)
+  if sweep_again(j) then return end
+  if j.state == 'stopping' then
+    sweep_stopping(j)
+  else
+    j.busy = 0
+  end
+end
+
+-- Nothing new starts; who runs something is told to stop, or to kill. What a call cannot tell or
+-- sweep any more, heartbeats and housekeeping do.
+local function stop_job(j, reason)
+  if j.state ~= 'stopping' then
+    j.state, j.reason, j.open, j.busy = 'stopping', reason, 0, 1
+    sweep(j)
+    if j.busy == 1 then call('SADD', busy_key(), j.id) end
+  end
+  local told = {}
+  for _, member in ipairs(call('ZRANGE', open_key(j.id), 0, BOUND)) do
+    local sid = member:match(':@(%w+)/')
+    if sid and not told[sid] then
+      told[sid] = true
+      tell(sid, (j.kill == 1 and 'kill ' or 'stop ') .. j.id)
+    end
+  end
+end
+
+local function forget_job(j)
+  call('UNLINK', job_key(j.id), open_key(j.id), todo_key(j.id), args_key(j.id), again_key(j.id),
+    results_key(j.id), failed_key(j.id), attempts_key(j.id), barred_key(j.id))
+  call('ZREM', jobs_key(), j.id)
+  call('SREM', busy_key(), j.id)
+  call('ZREM', dates_key(), 'x:' .. j.id, 's:' .. j.id)
+  call('ZREM', due_key(), 'o:' .. j.id)
+  if j.name ~= '' and call('HGET', names_key(), j.name) == j.id then
+    call('HDEL', names_key(), j.name)
+  end
+  if call('HINCRBY', specs_key(), j.spec, -1) <= 0 then
+    call('HDEL', specs_key(), j.spec)
+    call('DEL', spec_key(j.spec))
+  end
+  loaded[j.id] = false
+end
+
+-- ---- writing back
+
+local function finish(j)
+  j.state = (j.failed == 0 and j.cancelled == 0) and 'succeeded'
+    or (j.cancelled > 0 and (j.reason == 'cancelled' or j.failed == 0)) and 'cancelled' or 'failed'
+  j.ended = wall_ms()
+  call('ZADD', dates_key(), fmt(j.ended + j.keep), 'x:' .. j.id)
+  call('DEL', open_key(j.id), todo_key(j.id), barred_key(j.id))
+end
+
+local function save(j)
+  if j.state == 'active' and j.max_fails > 0 and j.failed >= j.max_fails and j.busy == 0 then
+    stop_job(j, 'max-fails')
+  end
+  if (j.state == 'active' or j.state == 'stopping') and j.busy == 0 and j.open == 0
+    and j.leased == 0 and j.ok + j.failed + j.cancelled == j.total then
+    finish(j)
+  end
+  if j.busy == 0 and j.was.busy == 1 then
+    call('SREM', busy_key(), j.id)
+  end
+  if j.ready == 0 and can_hand_out(j) then
+    call('RPUSH', ready_key(j.queue .. ':' .. j.priority), j.id)
+    j.ready = 1
+  end
+  local changes = {}
+  for _, name in ipairs(NUMBERS) do
+    if j[name] ~= j.was[name] then
+      changes[#changes + 1] = name
+      changes[#changes + 1] = fmt(j[name])
+    end
+  end
+  for _, name in ipairs(WORDS) do
+    if j[name] ~= j.was[name] then
+      changes[#changes + 1] = name
+      changes[#changes + 1] = j[name]
+    end
+  end
+  if #changes > 0 then
+    call('HSET', job_key(j.id), unpack(changes))
+    touched[j.queue] = true
+  end
+  for _, name in ipairs({ 'ok', 'failed', 'cancelled' }) do
+    if j[name] > j.was[name] then
+      call('HINCRBY', queue_key(j.queue), name, fmt(j[name] - j.was[name]))
+    end
+  end
+end
+
+-- Whether a list of ready jobs has one that can be handed out. Those in front that cannot any
+-- more (cancelled, finished late, held) leave it.
+local function has_takeable(list)
+  for _ = 1, BOUND do
+    local id = call('LINDEX', list, 0)
+    local j = id and load_job(id)
+    if not id or (j and can_hand_out(j)) then return id end
+    call('LPOP', list)
+    if j then
+      j.ready = 0
+      call('HSET', job_key(id), 'ready', 0)
+    end
+  end
+  return true -- who is woken goes on
+end
+
+local function is_takeable(queue, full)
+  if full or call('HGET', queue_key(queue), 'paused') == '1' then return false end
+  for priority = 9, 0, -1 do
+    if has_takeable(ready_key(queue .. ':' .. priority)) then return true end
+  end
+  return false
+end
+
+-- A token stands on wake:<queue> exactly while something there can be taken.
+local function restore_token(queue, full)
+  if not is_takeable(queue, full) then
+    call('DEL', wake_key(queue))
+  elseif call('LLEN', wake_key(queue)) == 0 then
+    call('RPUSH', wake_key(queue), '1')
+  end
+end
+
+-- The last line of every script that changes something.
+local function save_all()
+  for _, j in ipairs(in_order) do
+    if loaded[j.id] then save(j) end
+  end
+  local full = call('HGET', clock_key(), 'full') == '1'
+  for queue in pairs(touched) do
+    restore_token(queue, full)
+  end
+end
+
+-- ---- housekeeping
+
+local function wake_retry(id, lo)
+  local j = load_job(id)
+  if not j then return end
+  local member = call('ZRANGEBYSCORE', open_key(id), lo, lo)[1]
+  local r = member and range(member)
+  if r and r.label:sub(1, 1) == 'd' then
+    drop(j, r)
+    put(j, r.lo, r.hi, r.attempt, r.fails, r.lost, 'q')
+  end
+end
+
+local function run_due(now)
+  local items = call('ZRANGEBYSCORE', due_key(), '-inf', fmt(now), 'LIMIT', 0, BOUND)
+  for _, item in ipairs(items) do
+    call('ZREM', due_key(), item)
+    local id, lo = item:match('^r:(%w+):(%d+)$')
+    if id then
+      wake_retry(id, lo)
+    else
+      local j = load_job(item:match('^o:(%w+)$') or '')
+      if j then j.open = 0 end
+    end
+  end
+  return #items == BOUND
+end
+
+local function run_dates()
+  local items = call('ZRANGEBYSCORE', dates_key(), '-inf', fmt(wall_ms()), 'LIMIT', 0, 100)
+  for _, item in ipairs(items) do
+    call('ZREM', dates_key(), item)
+    local what, id = item:match('^([sx]):(%w+)$')
+    local j = load_job(id or '')
+    if j and what == 's' and j.state == 'waiting' then
+      j.state, j.started = 'active', wall_ms()
+    elseif j and what == 'x' and FINAL[j.state] then
+      forget_job(j)
+    end
+  end
+  return #items == 100
+end
+
+local function reap(now)
+  local gone = call('ZRANGEBYSCORE', sessions_key(), '-inf', fmt(now), 'LIMIT', 0, 10)
+  for _, sid in ipairs(gone) do
+    end_session(sid, 'lost')
+  end
+  return #gone == 10
+end
+
+local function continue_busy()
+  local ids = call('SRANDMEMBER', busy_key(), 3)
+  for _, id in ipairs(ids) do
+    local j = load_job(id)
+    if j and j.busy == 1 then
+      sweep(j)
+    else
+      call('SREM', busy_key(), id)
+    end
+  end
+  return #ids > 0
+end
+
+-- Above 90 % of maxmemory nothing new is handed out.
+local function look_at_memory()
+  local info = call('INFO', 'memory')
+  local used = tonumber(info:match('used_memory:(%d+)') or '0')
+  local most = tonumber(info:match('maxmemory:(%d+)') or '0')
+  local full = (most > 0 and used > most * 0.9) and '1' or '0'
+  if call('HGET', clock_key(), 'full') ~= full then
+    call('HSET', clock_key(), 'full', full)
+    for _, queue in ipairs(call('SMEMBERS', queues_key())) do touched[queue] = true end
+  end
+end
+
+-- Everything that only time does, with what tick() returned. Returns the milliseconds until there
+-- is more to do, a heartbeat at most.
+local function housekeep(now, due)
+  local more = false
+  if due then
+    local a, b, c, d = run_due(now), run_dates(), reap(now), continue_busy()
+    more = a or b or c or d
+    call('HSET', clock_key(), 'more', more and 1 or 0)
+    look_at_memory()
+  end
+  if more then return 0 end
+  local wait = HEARTBEAT_MS
+  local next_due = call('ZRANGE', due_key(), 0, 0, 'WITHSCORES')[2]
+  if next_due then wait = math.min(wait, tonumber(next_due) - now) end
+  local next_date = call('ZRANGE', dates_key(), 0, 0, 'WITHSCORES')[2]
+  if next_date then wait = math.min(wait, tonumber(next_date) - wall_ms()) end
+  return math.max(wait, 50)
+end
+
+-- ---- arguments
+
+local position = 0
+
+local function word()
+  position = position + 1
+  return ARGV[position]
+end
+
+local function number()
+  return tonumber(word())
+end

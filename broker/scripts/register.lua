@@ -1,0 +1,82 @@
+#!lua flags=allow-oom
+-- Begins a session, or goes on with it after a gap; ends the session of a worker that died.
+-- Adopts what the worker still runs and nobody has taken meanwhile. What Redis thinks it holds and
+-- it does not goes back.
+--
+-- ARGV     session, time to live in ms, session to end ("" for none), fresh id for this store,
+--          store id and highest commit sequence that the worker has seen ("" and 0 at its first
+--          start),
+--          slots, number of pairs, name and value pairs for session:<sid>, number of leases that
+--          it runs, then for each: lease, job, lo, hi, attempt
+-- Returns  {store id, commit sequence, "same" | "replaced" | "rolled back", for each lease the
+--          attempt under which it is the worker's (again), 0 when others have it, -1 when
+--          nothing is left to do in it}
+local sid, ttl, dead, fresh, seen_id, seen = word(), number(), word(), word(), word(), number()
+local slots = number()
+
+-- A store that lost its last moments goes on counting commits this far beyond what was seen, so
+-- that numbers from what was lost stay apart from later ones: whoever saw one of them is told.
+local JUMP = 2 ^ 20
+
+-- Relabels what is queued of [lo, hi), if nothing of it is held by others.
+local function adopt(lease, j, lo, hi, attempt)
+  local mine, highest = {}, attempt
+  local label = '@' .. sid .. '/' .. lease
+  for _, r in ipairs(meet(j, lo, hi)) do
+    if r.label == label then return r.attempt end
+    if r.label ~= 'q' then return 0 end
+    mine[#mine + 1] = r
+    highest = math.max(highest, r.attempt)
+  end
+  if #mine == 0 and hi <= j.cursor then return -1 end
+  for _, r in ipairs(settle(j, lo, hi)) do
+    put(j, r.lo, r.hi, highest, r.fails, r.lost, label)
+  end
+  j.leases = j.leases +
+    call('HSET', leases_key(sid), lease, j.id .. ':' .. fmt(lo) .. ':' .. fmt(hi))
+  return highest
+end
+
+if dead ~= '' then end_session(dead, 'lost') end
+call('HSETNX', epoch_key(), 'id', fresh)
+local store, seq, from, to = unpack(call('HMGET', epoch_key(), 'id', 'seq', 'lost_from', 'lost_to'))
+seq = tonumber(seq or '0')
+local verdict = 'same'
+if seen_id ~= '' and seen_id ~= store then
+  verdict = 'replaced'
+elseif seen > seq then
+  verdict = 'rolled back'
+  call('HINCRBY', epoch_key(), 'rollbacks', 1)
+  call('HINCRBY', epoch_key(), 'commits_lost', fmt(seen - seq))
+  call('HSET', epoch_key(), 'seq', fmt(seen + JUMP), 'rolled_back', fmt(wall_ms()),
+    'lost_from', fmt(seq), 'lost_to', fmt(seen + JUMP))
+  seq = seen + JUMP
+elseif to and seen > tonumber(from) and seen < tonumber(to) then
+  verdict = 'rolled back'
+end
+
+local now = tick()
+local before = tonumber(call('HGET', session_key(sid), 'slots') or '0')
+call('HINCRBY', clock_key(), 'slots', fmt(slots - before))
+call('ZADD', sessions_key(), fmt(now + ttl), sid)
+call('HSET', session_key(sid), 'slots', fmt(slots), 'since', fmt(wall_ms()))
+for _ = 1, number() do
+  call('HSET', session_key(sid), word(), word())
+end
+
+local out, held = { store, fmt(seq), verdict }, {}
+for i = 1, number() do
+  local lease, id, lo, hi, attempt = word(), word(), number(), number(), number()
+  held[lease] = true
+  local j = load_job(id)
+  if j and hi <= j.total and not FINAL[j.state] then
+    out[3 + i] = adopt(lease, j, lo, hi, attempt)
+  else
+    out[3 + i] = -1
+  end
+end
+for _, lease in ipairs(call('HKEYS', leases_key(sid))) do
+  if not held[lease] then end_lease(sid, lease, 'untouched', sid) end
+end
+save_all()
+return out

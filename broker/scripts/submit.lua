@@ -1,0 +1,52 @@
+#!lua
+-- Makes jobs. One that exists already is left as it is, so a submit whose answer was lost can be
+-- sent again.
+--
+-- ARGV     fresh id for this store, number of specs, their texts; number of jobs, then for each:
+--          id, which spec (from 1), queue, name, owner, policy, seed, total, start (wall ms, 0:
+--          now), open (0 or 1), has arguments (0 or 1)
+--          policy: priority:retries:max_lost:max_fails:max_running:keep_ms:budget
+-- Returns  for each job 1 (made) or 0 (was there)
+call('HSETNX', epoch_key(), 'id', word())
+local digests = {}
+for i = 1, number() do
+  local text = word()
+  digests[i] = redis.sha1hex(text)
+  call('SETNX', spec_key(digests[i]), text)
+end
+local out, now = {}, wall_ms()
+for i = 1, number() do
+  local id, spec, queue, name, owner = word(), digests[number()], word(), word(), word()
+  local policy, seed, total, start, open, args = word(), word(), word(), number(), word(), word()
+  out[i] = 1 - call('EXISTS', job_key(id))
+  if out[i] == 1 then
+    local waits = start > now
+    local fields = { 'spec', spec, 'queue', queue, 'policy', policy, 'seed', seed, 'total', total,
+      'created', fmt(now), 'owner', owner, 'state', waits and 'waiting' or 'active' }
+    local function add(field, value)
+      fields[#fields + 1] = field
+      fields[#fields + 1] = value
+    end
+    if not waits then add('started', fmt(now)) end
+    if waits then add('start', fmt(start)) end
+    if open == '1' then add('open', '1') end
+    if args == '1' then add('args', '1') end
+    if name ~= '' then
+      add('name', name)
+      call('HSET', names_key(), name, id)
+    end
+    call('HSET', job_key(id), unpack(fields))
+    call('HINCRBY', specs_key(), spec, 1)
+    call('ZADD', jobs_key(), fmt(now), id)
+    call('SADD', queues_key(), queue)
+    call('HINCRBY', queue_key(queue), 'jobs', 1)
+    if waits then call('ZADD', dates_key(), fmt(start), 's:' .. id) end
+    if open == '1' then call('ZADD', due_key(), fmt(fleet_ms() + 3600000), 'o:' .. id) end
+    load_job(id)
+  end
+end
+for _, digest in ipairs(digests) do -- of jobs that were all there already, and forgotten since
+  if call('HEXISTS', specs_key(), digest) == 0 then call('DEL', spec_key(digest)) end
+end
+save_all()
+return out

@@ -1,0 +1,89 @@
+#include "broker/server.h"
+
+#include "common/cleanup.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The rest of the line behind "name:", or NULL. */
+static const char *find(const char *info, const char *name, size_t *ret_len) {
+    size_t len = strlen(name);
+    for (const char *line = info; line != NULL && *line != '\0';) {
+        if (strncmp(line, name, len) == 0 && line[len] == ':') {
+            *ret_len = strcspn(line + len + 1, "\r\n");
+            return line + len + 1;
+        }
+        line = strchr(line, '\n');
+        line = line == NULL ? NULL : line + 1;
+    }
+    return NULL;
+}
+
+static void take_text(const char *info, const char *name, char *text, size_t room) {
+    size_t len = 0;
+    const char *value = find(info, name, &len);
+    snprintf(text, room, "%.*s", (int)len, value == NULL ? "" : value);
+}
+
+static int64_t take_number(const char *info, const char *name) {
+    size_t len = 0;
+    const char *value = find(info, name, &len);
+    return value == NULL ? -1 : strtoll(value, NULL, 10);
+}
+
+enum shoal_status shoal_server_read(const redisReply *reply,
+                                    struct shoal_server *ret_server,
+                                    struct shoal_error *err) {
+    enum shoal_status status = shoal_redis_status_of(reply, err);
+    const char *info = NULL;
+    if (status != SHOAL_OK)
+        return status;
+    if (!shoal_reply_text(reply, &info))
+        return shoal_error_set(err, SHOAL_GARBAGE,
+                               "what answers is no Redis: INFO says nothing");
+    *ret_server = (struct shoal_server){.aof_ok = 1};
+    take_text(info, "redis_version", ret_server->version, sizeof(ret_server->version));
+    take_text(info, "maxmemory_policy", ret_server->policy, sizeof(ret_server->policy));
+    take_text(info, "role", ret_server->role, sizeof(ret_server->role));
+    ret_server->used_memory = take_number(info, "used_memory");
+    ret_server->max_memory = take_number(info, "maxmemory");
+    ret_server->aof = take_number(info, "aof_enabled");
+    ret_server->clients = take_number(info, "connected_clients");
+    ret_server->uptime_s = take_number(info, "uptime_in_seconds");
+    char aof_status[8];
+    take_text(info, "aof_last_write_status", aof_status, sizeof(aof_status));
+    ret_server->aof_ok = aof_status[0] == '\0' || strcmp(aof_status, "ok") == 0;
+    return SHOAL_OK;
+}
+
+enum shoal_status shoal_server_ask(struct shoal_redis *redis, int64_t timeout_ms,
+                                   struct shoal_server *ret_server,
+                                   struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+    shoal_request_init(&request);
+    shoal_request_text(&request, "INFO");
+    enum shoal_status status = shoal_redis_run(redis, &request, timeout_ms, &reply, err);
+    return status == SHOAL_OK ? shoal_server_read(reply, ret_server, err) : status;
+}
+
+enum shoal_status shoal_server_check(const struct shoal_server *server,
+                                     struct shoal_error *err) {
+    if (strtol(server->version, NULL, 10) < 7)
+        return shoal_error_set(
+            err, SHOAL_REFUSED,
+            "this Redis is version '%s', shoal needs 7.0 or later; upgrade it",
+            server->version);
+    if (server->policy[0] != '\0' && strcmp(server->policy, "noeviction") != 0)
+        return shoal_error_set(
+            err, SHOAL_REFUSED,
+            "this Redis would evict jobs when its memory is full (maxmemory-policy %s); "
+            "set it to noeviction: redis-cli config set maxmemory-policy noeviction",
+            server->policy);
+    if (strcmp(server->role, "slave") == 0)
+        return shoal_error_set(
+            err, SHOAL_REFUSED,
+            "this Redis is a read-only replica; use the address of its primary");
+    return SHOAL_OK;
+}

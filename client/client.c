@@ -1,0 +1,357 @@
+#include "client/client_private.h"
+
+#include "broker/server.h"
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/id.h"
+#include "common/records.h"
+#include "common/utf8.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PAUSE_LEAST_MS = 10, PAUSE_MOST_MS = 250, APPEND_MAX = 4096 };
+
+const char *shoal_version(void) {
+    return SHOAL_VERSION;
+}
+
+/* ---- connecting */
+
+static enum shoal_status check_server(struct shoal_client *client,
+                                      struct shoal_error *err) {
+    struct shoal_server server;
+    struct shoal_error why = {.status = SHOAL_OK};
+    enum shoal_status status =
+        shoal_server_ask(client->redis, client->queue.timeout_ms, &server, &why);
+    if (status == SHOAL_REFUSED && strstr(why.text, "INFO") != NULL)
+        return SHOAL_OK; /* an ACL without INFO: the worker will tell */
+    if (status == SHOAL_OK)
+        status = shoal_server_check(&server, &why);
+    return status == SHOAL_OK ? SHOAL_OK : shoal_error_set(err, status, "%s", why.text);
+}
+
+enum shoal_status shoal_client_open(const struct shoal_redis_address *address,
+                                    const char *name_space, int64_t timeout_ms,
+                                    bool check, struct shoal_client **ret_client,
+                                    struct shoal_error *err) {
+    const struct shoal_redis_options redis = {.client_name = "shoal",
+                                              .command_timeout_ms = timeout_ms};
+    const struct shoal_redis_events events = {.owner = NULL};
+    struct shoal_client *client = calloc(1, sizeof(*client));
+    if (client == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for a client");
+    client->base = event_base_new();
+    enum shoal_status status =
+        client->base == NULL
+            ? shoal_error_set(err, SHOAL_MEMORY, "no memory for an event loop")
+            : shoal_redis_create(client->base, address, &redis, &events, &client->redis,
+                                 err);
+    shoal_queue_init(&client->queue, client->redis, name_space, timeout_ms);
+    if (status == SHOAL_OK && check)
+        status = check_server(client, err);
+    if (status != SHOAL_OK) {
+        shoal_client_destroy(client);
+        return status;
+    }
+    shoal_redis_repeat(client->redis, true); /* every move may be repeated */
+    *ret_client = client;
+    return SHOAL_OK;
+}
+
+enum shoal_status shoal_client_connect(const struct shoal_client_options *options,
+                                       struct shoal_client **ret_client,
+                                       struct shoal_error *err) {
+    static const struct shoal_client_options usual = {.url = NULL};
+    struct shoal_redis_address address;
+    options = options == NULL ? &usual : options;
+    const char *url = options->url == NULL ? getenv("SHOAL_REDIS") : options->url;
+    const char *name_space = options->name_space == NULL ? "shoal" : options->name_space;
+    if (!shoal_name_is_valid(name_space))
+        return shoal_error_set(err, SHOAL_INVALID, "'%s' is no namespace", name_space);
+    enum shoal_status status =
+        shoal_redis_address_parse(url == NULL ? "redis://127.0.0.1:6379/0" : url,
+                                  options->password_file, &address, err);
+    if (status != SHOAL_OK)
+        return status;
+    int64_t timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : 10000;
+    status = shoal_client_open(&address, name_space, timeout_ms, true, ret_client, err);
+    shoal_redis_address_finish(&address);
+    return status;
+}
+
+void shoal_client_destroy(struct shoal_client *client) {
+    if (client == NULL)
+        return;
+    shoal_redis_destroy(client->redis);
+    if (client->base != NULL)
+        event_base_free(client->base);
+    free(client);
+}
+
+void shoal_client_pause(struct shoal_client *client, int64_t ms) {
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    event_base_loopexit(client->base, &tv);
+    event_base_dispatch(client->base);
+}
+
+void shoal_client_owner(char *text, size_t room) {
+    char host[HOST_NAME_MAX + 1] = "";
+    const struct passwd *user = getpwuid(geteuid());
+    gethostname(host, HOST_NAME_MAX);
+    snprintf(text, room, "%s@%s", user == NULL ? "?" : user->pw_name, host);
+}
+
+/* ---- submitting */
+
+void shoal_submit_options_init(struct shoal_submit_options *options) {
+    *options = (struct shoal_submit_options){
+        .repetitions = 1,
+        .grace_ms = 10000,
+        .result_max = SHOAL_RESULT_MAX,
+        .queue = "default",
+    };
+    shoal_job_policy_init(&options->policy);
+}
+
+static enum shoal_status copy_words(const char *const *words, char ***ret_copy,
+                                    size_t *ret_n, struct shoal_error *err) {
+    size_t n = 0;
+    while (words != NULL && words[n] != NULL)
+        n++;
+    char **copy = calloc(n + 1, sizeof(*copy));
+    bool good = copy != NULL;
+    for (size_t i = 0; good && i < n; i++) {
+        copy[i] = strdup(words[i]);
+        good = copy[i] != NULL;
+    }
+    *ret_copy = copy;
+    *ret_n = n;
+    return good ? SHOAL_OK : shoal_error_set(err, SHOAL_MEMORY, "no memory for a job");
+}
+
+static enum shoal_status make_sweep(const struct shoal_submit_options *options,
+                                    struct shoal_sweep **ret_sweep,
+                                    struct shoal_error *err) {
+    enum shoal_status status = shoal_sweep_create(ret_sweep, err);
+    const char *const *parameter = options->parameters;
+    for (; status == SHOAL_OK && parameter != NULL && *parameter != NULL; parameter++)
+        status = shoal_sweep_add(*ret_sweep, *parameter, err);
+    if (status == SHOAL_OK &&
+        (options->repetitions < 1 || options->repetitions > SHOAL_TASKS_MAX))
+        status =
+            shoal_error_set(err, SHOAL_INVALID, "there must be at least one repetition");
+    if (status == SHOAL_OK) {
+        shoal_sweep_set_mode(*ret_sweep,
+                             options->zip ? SHOAL_SWEEP_ZIP : SHOAL_SWEEP_PRODUCT);
+        shoal_sweep_set_repetitions(*ret_sweep, options->repetitions);
+    }
+    return status;
+}
+
+static enum shoal_status make_directory(const char *directory, char **ret_directory,
+                                        struct shoal_error *err) {
+    *ret_directory = directory == NULL ? getcwd(NULL, 0) : strdup(directory);
+    if (*ret_directory == NULL)
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot tell the working directory: %s",
+                               strerror(errno));
+    return SHOAL_OK;
+}
+
+enum shoal_status shoal_spec_from_options(const struct shoal_submit_options *options,
+                                          struct shoal_spec *ret_spec,
+                                          struct shoal_error *err) {
+    struct shoal_spec spec;
+    size_t variables = 0;
+    shoal_spec_init(&spec);
+    spec.timeout_ms = options->timeout_ms;
+    spec.grace_ms = options->grace_ms;
+    spec.result_max = options->result_max;
+    spec.arguments = options->open ? SHOAL_ARGUMENTS_LINE : SHOAL_ARGUMENTS_NONE;
+    enum shoal_status status =
+        copy_words(options->command, &spec.command, &spec.words, err);
+    if (status == SHOAL_OK)
+        status = copy_words(options->environment, &spec.environment, &variables, err);
+    if (status == SHOAL_OK)
+        status = make_directory(options->directory, &spec.directory, err);
+    if (status == SHOAL_OK)
+        status = make_sweep(options, &spec.sweep, err);
+    if (status != SHOAL_OK) {
+        shoal_spec_finish(&spec);
+        return status;
+    }
+    *ret_spec = spec;
+    return SHOAL_OK;
+}
+
+static enum shoal_status check_policy(const struct shoal_submit_options *options,
+                                      struct shoal_error *err) {
+    const struct shoal_job_policy *policy = &options->policy;
+    if (!shoal_name_is_valid(options->queue))
+        return shoal_error_set(
+            err, SHOAL_INVALID,
+            "'%s' is no queue name: letters, digits, '.', '_' and '-', %d at most",
+            options->queue, SHOAL_NAME_MAX);
+    if (options->name != NULL && !shoal_name_is_valid(options->name))
+        return shoal_error_set(
+            err, SHOAL_INVALID,
+            "'%s' is no job name: letters, digits, '.', '_' and '-', %d at most",
+            options->name, SHOAL_NAME_MAX);
+    if (policy->priority < 0 || policy->priority > 9)
+        return shoal_error_set(err, SHOAL_INVALID, "a priority is 0 to 9, not %d",
+                               policy->priority);
+    if (policy->retries < 0 || policy->max_lost < 1 || policy->max_fails < 0 ||
+        policy->max_running < 0 || policy->keep_ms < 0 || policy->budget < 0)
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "a number of the job's policy is negative");
+    return SHOAL_OK;
+}
+
+enum shoal_status shoal_submit_spec(struct shoal_client *client,
+                                    const struct shoal_submit_options *options,
+                                    const struct shoal_spec *spec, const char *id,
+                                    struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *text = NULL;
+    char owner[64];
+    bool open = spec->arguments != SHOAL_ARGUMENTS_NONE;
+    struct shoal_submission job = {
+        .queue = options->queue,
+        .name = options->name,
+        .owner = owner,
+        .policy = options->policy,
+        .seed = options->has_seed ? options->seed : shoal_random() >> 11,
+        .start_ms = options->delay_ms > 0 ? shoal_wall_ms() + options->delay_ms : 0,
+        .open = open,
+        .has_arguments = open,
+    };
+    enum shoal_status status = check_policy(options, err);
+    if (status == SHOAL_OK)
+        status = shoal_spec_check(spec, err);
+    if (status == SHOAL_OK && !open)
+        status = shoal_sweep_count(spec->sweep, &job.total, err);
+    if (status == SHOAL_OK)
+        status = shoal_spec_write(spec, &text, err);
+    if (status != SHOAL_OK)
+        return status;
+    shoal_client_owner(owner, sizeof(owner));
+    memcpy(job.id, id, sizeof(job.id));
+    job.spec = text;
+    return shoal_queue_submit(&client->queue, &job, 1, err);
+}
+
+enum shoal_status shoal_submit(struct shoal_client *client,
+                               const struct shoal_submit_options *options,
+                               char ret_id[13], struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_spec_cleanup) struct shoal_spec spec;
+    shoal_spec_init(&spec);
+    shoal_id_make(ret_id);
+    enum shoal_status status = shoal_spec_from_options(options, &spec, err);
+    return status == SHOAL_OK ? shoal_submit_spec(client, options, &spec, ret_id, err)
+                              : status;
+}
+
+enum shoal_status shoal_append(struct shoal_client *client, const char *job,
+                               int64_t first, const char *const *arguments, size_t n,
+                               struct shoal_error *err) {
+    for (size_t i = 0; i < n; i++) {
+        size_t len = strlen(arguments[i]);
+        if (len > SHOAL_VALUE_MAX || !shoal_utf8_is_valid(arguments[i], len))
+            return shoal_error_set(err, SHOAL_INVALID,
+                                   "argument %zu is no UTF-8 text of at most %d bytes", i,
+                                   SHOAL_VALUE_MAX);
+    }
+    for (size_t done = 0; done < n;) {
+        struct shoal_buffer pack, all;
+        size_t count = 0;
+        shoal_buffer_init(&pack, 1 << 20);
+        shoal_buffer_init(&all, 1 << 21);
+        while (done + count < n && count < APPEND_MAX && pack.len < SHOAL_VALUE_MAX)
+            shoal_record_text(&pack, arguments[done + count++]);
+        shoal_record_array(&all, count);
+        shoal_buffer_add(&all, pack.data, pack.len);
+        enum shoal_status status = shoal_buffer_check(&all, "a pack of arguments", err);
+        if (status == SHOAL_OK)
+            status = shoal_queue_append(&client->queue, job, first + (int64_t)done,
+                                        (int64_t)count, all.data, all.len, err);
+        shoal_buffer_finish(&pack);
+        shoal_buffer_finish(&all);
+        if (status != SHOAL_OK)
+            return status;
+        done += count;
+    }
+    return SHOAL_OK;
+}
+
+enum shoal_status shoal_close(struct shoal_client *client, const char *job,
+                              struct shoal_error *err) {
+    return shoal_queue_close(&client->queue, job, err);
+}
+
+/* ---- looking and waiting */
+
+enum shoal_status shoal_find(struct shoal_client *client, const char *text,
+                             char ret_id[13], struct shoal_error *err) {
+    return shoal_queue_find(&client->queue, text, ret_id, err);
+}
+
+enum shoal_status shoal_describe(struct shoal_client *client, const char *job,
+                                 struct shoal_job *ret_job, struct shoal_error *err) {
+    return shoal_queue_describe(&client->queue, job, ret_job, err);
+}
+
+enum shoal_status shoal_list(struct shoal_client *client, size_t most,
+                             struct shoal_job **ret_jobs, size_t *ret_n,
+                             struct shoal_error *err) {
+    return shoal_queue_list(&client->queue, most, ret_jobs, ret_n, err);
+}
+
+int64_t shoal_deadline_ms(int64_t timeout_ms) {
+    int64_t now = shoal_now_ms();
+    return timeout_ms < 0 || timeout_ms > INT64_MAX - now ? INT64_MAX : now + timeout_ms;
+}
+
+enum shoal_status shoal_wait(struct shoal_client *client, const char *job,
+                             int64_t timeout_ms, struct shoal_job *ret_job,
+                             struct shoal_error *err) {
+    struct shoal_job now;
+    int64_t end_ms = shoal_deadline_ms(timeout_ms);
+    for (int64_t pause_ms = PAUSE_LEAST_MS;; pause_ms *= 2) {
+        enum shoal_status status = shoal_describe(client, job, &now, err);
+        if (status != SHOAL_OK)
+            return status;
+        if (shoal_job_state_is_final(now.state)) {
+            *ret_job = now;
+            return SHOAL_OK;
+        }
+        int64_t left_ms = end_ms - shoal_now_ms();
+        if (left_ms <= 0)
+            return shoal_error_set(err, SHOAL_TIMEOUT, "job %s has not ended, it is %s",
+                                   job, shoal_job_state_name(now.state));
+        pause_ms = pause_ms > PAUSE_MOST_MS ? PAUSE_MOST_MS : pause_ms;
+        shoal_client_pause(client, left_ms < pause_ms ? left_ms : pause_ms);
+    }
+}
+
+/* ---- control */
+
+enum shoal_status shoal_cancel(struct shoal_client *client, const char *job, bool kill,
+                               struct shoal_error *err) {
+    return shoal_queue_cancel(&client->queue, job, kill, err);
+}
+
+enum shoal_status shoal_retry(struct shoal_client *client, const char *job, bool all,
+                              int64_t *ret_tasks, struct shoal_error *err) {
+    char token[SHOAL_ID_LEN + 1];
+    shoal_id_make(token);
+    return shoal_queue_retry(&client->queue, job, all, token, ret_tasks, err);
+}
+
+enum shoal_status shoal_forget(struct shoal_client *client, const char *job,
+                               struct shoal_error *err) {
+    return shoal_queue_forget(&client->queue, job, err);
+}

@@ -1,0 +1,141 @@
+/* Shell completion, made of the same tables as everything else. */
+#include "client/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void each_option(const struct shoal_option *table,
+                        void (*visit)(const struct shoal_option *option)) {
+    for (; table != NULL && table->name != NULL; table++) {
+        if (table->help != NULL)
+            visit(table);
+    }
+}
+
+static void each_option_of(const struct shoal_cli_command *command,
+                           void (*visit)(const struct shoal_option *option)) {
+    for (size_t i = 0; command->tables != NULL && command->tables[i] != NULL; i++)
+        each_option(command->tables[i], visit);
+    each_option(shoal_cli_options, visit);
+}
+
+/* ---- bash */
+
+static void print_bash_option(const struct shoal_option *option) {
+    printf(" --%s", option->name);
+}
+
+static void bash(void) {
+    puts("# bash completion for shoal\n"
+         "_shoal() {\n"
+         "    local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} options= "
+         "jobs=\n"
+         "    case $command in");
+    for (size_t i = 0; shoal_cli_commands[i] != NULL; i++) {
+        const struct shoal_cli_command *command = shoal_cli_commands[i];
+        printf("    %s) jobs=%s options='", command->name,
+               command->takes_jobs ? "yes" : "");
+        each_option_of(command, print_bash_option);
+        printf("%s' ;;\n", command->reads ? " --json" : "");
+    }
+    puts("    esac\n"
+         "    if [ \"$COMP_CWORD\" = 1 ]; then");
+    printf("        options='");
+    for (size_t i = 0; shoal_cli_commands[i] != NULL; i++)
+        printf("%s ", shoal_cli_commands[i]->name);
+    puts("'\n"
+         "    elif [ -n \"$jobs\" ] && [ \"${word#-}\" = \"$word\" ]; then\n"
+         "        options=$(shoal list --json 2>/dev/null | sed -n "
+         "'s/^{\"id\": *\"\\([a-z0-9]*\\)\".*/\\1/p')\n"
+         "    fi\n"
+         "    mapfile -t COMPREPLY < <(compgen -W \"$options\" -- \"$word\")\n"
+         "    [ ${#COMPREPLY[@]} -gt 0 ] || mapfile -t COMPREPLY < <(compgen -f -- "
+         "\"$word\")\n"
+         "}\n"
+         "complete -o filenames -F _shoal shoal");
+}
+
+/* ---- zsh */
+
+/* Inside '…[…]' of zsh: quotes, brackets and colons are special. */
+static void print_zsh_text(const char *text) {
+    for (; *text != '\0'; text++) {
+        if (*text == '\'')
+            printf("'\\''");
+        else if (strchr("[]:\\", *text) != NULL)
+            printf("\\%c", *text);
+        else
+            putchar(*text);
+    }
+}
+
+static void print_zsh_option(const struct shoal_option *option) {
+    printf(" \\\n            '%s--%s%s[", option->type == SHOAL_OPTION_LIST ? "*" : "",
+           option->name, option->type == SHOAL_OPTION_FLAG ? "" : "=");
+    print_zsh_text(option->help);
+    printf("]%s'", option->type == SHOAL_OPTION_FLAG ? "" : ":value:_files");
+}
+
+static void zsh(void) {
+    puts("#compdef shoal\n"
+         "_shoal_jobs() {\n"
+         "    local -a jobs\n"
+         "    jobs=(${(f)\"$(shoal list --json 2>/dev/null | sed -n "
+         "'s/^{\"id\": *\"\\([a-z0-9]*\\)\".*/\\1/p')\"})\n"
+         "    compadd -a jobs\n"
+         "}\n"
+         "_shoal() {\n"
+         "    local -a commands\n"
+         "    commands=(");
+    for (size_t i = 0; shoal_cli_commands[i] != NULL; i++) {
+        printf("        '%s:", shoal_cli_commands[i]->name);
+        print_zsh_text(shoal_cli_commands[i]->summary);
+        puts("'");
+    }
+    puts("    )\n"
+         "    if (( CURRENT == 2 )); then\n"
+         "        _describe command commands\n"
+         "        return\n"
+         "    fi\n"
+         "    local command=$words[2]\n"
+         "    shift words\n"
+         "    (( CURRENT-- ))\n"
+         "    case $command in");
+    for (size_t i = 0; shoal_cli_commands[i] != NULL; i++) {
+        const struct shoal_cli_command *command = shoal_cli_commands[i];
+        printf("    %s)\n        _arguments", command->name);
+        each_option_of(command, print_zsh_option);
+        if (command->reads)
+            printf(" \\\n            '--json[print JSON, an object a line]'");
+        printf(" \\\n            '*:argument:%s'\n        ;;\n",
+               command->takes_jobs ? "_shoal_jobs" : "_files");
+    }
+    puts("    esac\n"
+         "}\n"
+         "_shoal \"$@\"");
+}
+
+static int completion(int n, char **words) {
+    (void)n;
+    if (strcmp(words[0], "bash") == 0) {
+        bash();
+    } else if (strcmp(words[0], "zsh") == 0) {
+        zsh();
+    } else {
+        struct shoal_error err = {.status = SHOAL_OK};
+        shoal_error_set(&err, SHOAL_INVALID,
+                        "'%s' is no shell that shoal knows: bash or zsh", words[0]);
+        return shoal_cli_fail(&err);
+    }
+    return SHOAL_EXIT_OK;
+}
+
+const struct shoal_cli_command shoal_cmd_completion = {
+    .name = "completion",
+    .usage = "bash|zsh",
+    .summary = "print the completion script of a shell",
+    .details = "For example: source <(shoal completion bash)",
+    .words_least = 1,
+    .words_most = 1,
+    .run = completion,
+};

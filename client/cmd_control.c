@@ -1,0 +1,188 @@
+/* cancel, retry, forget; pause, resume; drain: what changes the course of things. */
+#include "client/cli.h"
+
+#include "common/cleanup.h"
+#include "common/id.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool kill_given;
+static bool failed_only;
+
+static const struct shoal_option cancel_options[] = {
+    {.name = "kill",
+     .letter = 'k',
+     .type = SHOAL_OPTION_FLAG,
+     .value = &kill_given,
+     .help = "end what runs at once, without its grace"},
+    {.name = NULL},
+};
+
+static const struct shoal_option retry_options[] = {
+    {.name = "failed",
+     .type = SHOAL_OPTION_FLAG,
+     .value = &failed_only,
+     .help = "only what failed, not what was cancelled"},
+    {.name = NULL},
+};
+
+static enum shoal_status cancel_one(struct shoal_use *use, const char *id,
+                                    struct shoal_error *err) {
+    return shoal_cancel(use->client, id, kill_given, err);
+}
+
+static int cancel(int n, char **words) {
+    return shoal_cli_each_job(n, words, cancel_one);
+}
+
+/* A retry needs workers, so a local cluster is started whole. */
+static int retry(int n, char **words) {
+    SHOAL_CLEANUP(shoal_use_end) struct shoal_use use;
+    struct shoal_error err = {.status = SHOAL_OK};
+    struct shoal_job job;
+    char id[SHOAL_ID_LEN + 1];
+    int64_t tasks = 0;
+    (void)n;
+    enum shoal_status status =
+        shoal_use_begin(SHOAL_CLUSTER_WORK, "default", 0, &use, &err);
+    if (status == SHOAL_OK)
+        status = shoal_use_find(&use, words[0], id, &err);
+    if (status == SHOAL_OK)
+        status = shoal_describe(use.client, id, &job, &err);
+    if (status == SHOAL_OK)
+        status = shoal_retry(use.client, id, !failed_only, &tasks, &err);
+    if (status != SHOAL_OK)
+        return shoal_cli_fail(&err);
+    shoal_state_remember_job(id);
+    shoal_cli_say(tasks == 0 ? "shoal: job %s has nothing to retry"
+                             : "shoal: job %s runs again for %" PRId64 " tasks",
+                  id, tasks);
+    return SHOAL_EXIT_OK;
+}
+
+static enum shoal_status forget_one(struct shoal_use *use, const char *id,
+                                    struct shoal_error *err) {
+    return shoal_forget(use->client, id, err);
+}
+
+static int forget(int n, char **words) {
+    return shoal_cli_each_job(n, words, forget_one);
+}
+
+static int set_paused(const char *queue, bool paused) {
+    SHOAL_CLEANUP(shoal_use_end) struct shoal_use use = {.client = NULL};
+    struct shoal_error err = {.status = SHOAL_OK};
+    enum shoal_status status = SHOAL_OK;
+    if (!shoal_name_is_valid(queue))
+        status = shoal_error_set(&err, SHOAL_INVALID, "'%s' is no queue name", queue);
+    if (status == SHOAL_OK)
+        status = shoal_use_begin(SHOAL_CLUSTER_READ, NULL, 0, &use, &err);
+    if (status == SHOAL_OK)
+        status = shoal_queue_pause(&use.client->queue, queue, paused, &err);
+    return status == SHOAL_OK ? SHOAL_EXIT_OK : shoal_cli_fail(&err);
+}
+
+static int pause_queue(int n, char **words) {
+    (void)n;
+    return set_paused(words[0], true);
+}
+
+static int resume_queue(int n, char **words) {
+    (void)n;
+    return set_paused(words[0], false);
+}
+
+/* Every session whose worker or session is called so. */
+static enum shoal_status drain_named(struct shoal_use *use, const char *name,
+                                     struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_worker_info *workers = NULL;
+    size_t n = 0, found = 0;
+    enum shoal_status status =
+        shoal_queue_workers(&use->client->queue, &workers, &n, err);
+    for (size_t i = 0; i < n && status == SHOAL_OK; i++) {
+        if (strcmp(workers[i].name, name) != 0 && strcmp(workers[i].session, name) != 0)
+            continue;
+        status = shoal_queue_drain(&use->client->queue, workers[i].session, err);
+        found++;
+    }
+    if (status == SHOAL_OK && found == 0)
+        return shoal_error_set(err, SHOAL_UNKNOWN,
+                               "there is no worker '%s' ('shoal workers' shows them)",
+                               name);
+    return status;
+}
+
+static int drain(int n, char **words) {
+    SHOAL_CLEANUP(shoal_use_end) struct shoal_use use;
+    struct shoal_error err = {.status = SHOAL_OK};
+    enum shoal_status status = shoal_use_begin(SHOAL_CLUSTER_READ, NULL, 0, &use, &err);
+    for (int i = 0; i < n && status == SHOAL_OK; i++)
+        status = drain_named(&use, words[i], &err);
+    return status == SHOAL_OK ? SHOAL_EXIT_OK : shoal_cli_fail(&err);
+}
+
+static const struct shoal_option *const cancel_tables[] = {cancel_options, NULL};
+static const struct shoal_option *const retry_tables[] = {retry_options, NULL};
+
+const struct shoal_cli_command shoal_cmd_cancel = {
+    .name = "cancel",
+    .usage = "[--kill] JOB...",
+    .summary = "stop jobs: nothing new starts, what runs is told to stop",
+    .tables = cancel_tables,
+    .words_least = 1,
+    .words_most = -1,
+    .takes_jobs = true,
+    .run = cancel,
+};
+
+const struct shoal_cli_command shoal_cmd_retry = {
+    .name = "retry",
+    .usage = "[--failed] JOB",
+    .summary = "run what is not ok in an ended job again",
+    .details =
+        "Attempts go on counting. Of two rows for a task, 'results' shows the later.",
+    .tables = retry_tables,
+    .words_least = 1,
+    .words_most = 1,
+    .takes_jobs = true,
+    .run = retry,
+};
+
+const struct shoal_cli_command shoal_cmd_forget = {
+    .name = "forget",
+    .usage = "JOB...",
+    .summary = "take ended jobs and their results out of Redis",
+    .words_least = 1,
+    .words_most = -1,
+    .takes_jobs = true,
+    .run = forget,
+};
+
+const struct shoal_cli_command shoal_cmd_pause = {
+    .name = "pause",
+    .usage = "QUEUE",
+    .summary = "hand out nothing more from a queue",
+    .words_least = 1,
+    .words_most = 1,
+    .run = pause_queue,
+};
+
+const struct shoal_cli_command shoal_cmd_resume = {
+    .name = "resume",
+    .usage = "QUEUE",
+    .summary = "let a paused queue go on",
+    .words_least = 1,
+    .words_most = 1,
+    .run = resume_queue,
+};
+
+const struct shoal_cli_command shoal_cmd_drain = {
+    .name = "drain",
+    .usage = "WORKER...",
+    .summary = "let workers finish what they run, and end",
+    .words_least = 1,
+    .words_most = -1,
+    .run = drain,
+};

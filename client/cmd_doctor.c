@@ -1,0 +1,205 @@
+/* Looks whether this Redis is a good home for a queue, and says what to do where it is
+ * not. */
+#include "client/cli.h"
+
+#include "broker/server.h"
+#include "common/cleanup.h"
+#include "common/clock.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PINGS = 101, SLOW_US = 5000, SKEW_MS = 5000 };
+
+enum verdict { GOOD, WARNING, BAD };
+
+static const char *const verdicts[] = {"ok", "warn", "bad"};
+
+struct checkup {
+    struct shoal_use *use;
+    struct shoal_row row; /* of --json */
+    struct shoal_server server;
+    int counts[3];
+};
+
+static void tell_json(struct checkup *checkup, const char *verdict, const char *what,
+                      const char *text) {
+    shoal_list_row(&checkup->row);
+    if (shoal_row_add_text(&checkup->row, "check", what, NULL) == SHOAL_OK &&
+        shoal_row_add_text(&checkup->row, "verdict", verdict, NULL) == SHOAL_OK &&
+        shoal_row_add_text(&checkup->row, "text", text, NULL) == SHOAL_OK)
+        shoal_print_json(&checkup->row);
+}
+
+SHOAL_PRINTF(4, 5)
+static void tell(struct checkup *checkup, enum verdict verdict, const char *what,
+                 const char *format, ...) {
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    checkup->counts[verdict]++;
+    if (shoal_cli.json)
+        tell_json(checkup, verdicts[verdict], what, text);
+    else
+        printf("%-5s %-12s %s\n", verdicts[verdict], what, text);
+}
+
+static void check_version(struct checkup *checkup) {
+    bool good = strtol(checkup->server.version, NULL, 10) >= 7;
+    tell(checkup, good ? GOOD : BAD, "version", "Redis %s%s", checkup->server.version,
+         good ? "" : "; shoal needs 7.0 or later");
+}
+
+static void check_policy(struct checkup *checkup) {
+    const char *policy = checkup->server.policy;
+    if (strcmp(policy, "noeviction") == 0)
+        tell(checkup, GOOD, "eviction", "noeviction");
+    else
+        tell(checkup, BAD, "eviction",
+             "maxmemory-policy is '%s', jobs would vanish when memory is full; "
+             "redis-cli config set maxmemory-policy noeviction",
+             policy);
+}
+
+static void check_persistence(struct checkup *checkup) {
+    if (checkup->server.aof != 1)
+        tell(checkup, WARNING, "persistence",
+             "no append-only file: jobs and results are lost when Redis ends; "
+             "redis-cli config set appendonly yes");
+    else if (checkup->server.aof_ok != 1)
+        tell(checkup, BAD, "persistence",
+             "the last write of the append-only file failed; is its disk full?");
+    else
+        tell(checkup, GOOD, "persistence", "append-only file");
+}
+
+static void check_memory(struct checkup *checkup) {
+    double used = (double)checkup->server.used_memory / (1 << 20);
+    double most = (double)checkup->server.max_memory / (1 << 20);
+    if (checkup->server.max_memory <= 0)
+        tell(checkup, WARNING, "memory",
+             "%.1f MB used, no maxmemory: a full queue could take the whole host; "
+             "redis-cli config set maxmemory 2gb",
+             used);
+    else if (used > 0.9 * most)
+        tell(checkup, BAD, "memory",
+             "%.1f of %.1f MB used: nothing is handed out above 90 %%; take or forget "
+             "results, or raise maxmemory",
+             used, most);
+    else
+        tell(checkup, GOOD, "memory", "%.1f of %.1f MB used", used, most);
+}
+
+static int by_value(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static enum shoal_status check_latency(struct checkup *checkup, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
+    int64_t took[PINGS];
+    shoal_request_init(&request);
+    shoal_request_text(&request, "PING");
+    for (int i = 0; i < PINGS; i++) {
+        SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+        int64_t began = shoal_now_us();
+        enum shoal_status status =
+            shoal_redis_run(checkup->use->client->redis, &request, 0, &reply, err);
+        if (status != SHOAL_OK)
+            return status;
+        took[i] = shoal_now_us() - began;
+    }
+    qsort(took, PINGS, sizeof(*took), by_value);
+    int64_t median = took[PINGS / 2];
+    tell(checkup, median > SLOW_US ? WARNING : GOOD, "latency",
+         "%" PRId64 " µs there and back (median of %d), %" PRId64 " µs at most%s", median,
+         PINGS, took[PINGS - 1],
+         median > SLOW_US ? "; small tasks will wait for the network, put Redis nearer"
+                          : "");
+    return SHOAL_OK;
+}
+
+static enum shoal_status check_clock(struct checkup *checkup, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+    int64_t seconds = 0;
+    shoal_request_init(&request);
+    shoal_request_text(&request, "TIME");
+    enum shoal_status status =
+        shoal_redis_run(checkup->use->client->redis, &request, 0, &reply, err);
+    if (status != SHOAL_OK || !shoal_reply_int(shoal_reply_at(reply, 0), &seconds))
+        return status;
+    int64_t skew = shoal_wall_ms() - seconds * 1000;
+    bool far = skew > SKEW_MS || skew < -SKEW_MS;
+    tell(checkup, far ? WARNING : GOOD, "clock",
+         "this host is %" PRId64 " s from Redis's%s", skew / 1000,
+         far ? "; --delay will start jobs at odd times, set the clocks" : "");
+    return SHOAL_OK;
+}
+
+static enum shoal_status check_fleet(struct checkup *checkup, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_worker_info *workers = NULL;
+    size_t n = 0;
+    struct shoal_store_info store;
+    struct shoal_queue *queue = &checkup->use->client->queue;
+    enum shoal_status status = shoal_queue_workers(queue, &workers, &n, err);
+    if (status == SHOAL_OK)
+        status = shoal_queue_store(queue, &store, err);
+    if (status != SHOAL_OK)
+        return status;
+    if (n == 0)
+        tell(checkup, WARNING, "workers",
+             "none: jobs wait; start shoal-worker somewhere");
+    else
+        tell(checkup, GOOD, "workers", "%zu with %" PRId64 " slots", n, store.slots);
+    if (store.rollbacks > 0)
+        tell(checkup, WARNING, "rollbacks",
+             "Redis lost its last moments %" PRId64 " times (%" PRId64
+             " commits); appendfsync always loses none, at a price",
+             store.rollbacks, store.commits_lost);
+    else
+        tell(checkup, GOOD, "rollbacks", "none found");
+    return SHOAL_OK;
+}
+
+static enum shoal_status check_all(struct checkup *checkup, struct shoal_error *err) {
+    enum shoal_status status =
+        shoal_server_ask(checkup->use->client->redis, 0, &checkup->server, err);
+    if (status != SHOAL_OK)
+        return status;
+    check_version(checkup);
+    check_policy(checkup);
+    check_persistence(checkup);
+    check_memory(checkup);
+    status = check_latency(checkup, err);
+    if (status == SHOAL_OK)
+        status = check_clock(checkup, err);
+    return status == SHOAL_OK ? check_fleet(checkup, err) : status;
+}
+
+static int doctor(int n, char **words) {
+    SHOAL_CLEANUP(shoal_use_end) struct shoal_use use;
+    struct shoal_error err = {.status = SHOAL_OK};
+    struct checkup checkup = {.use = &use};
+    (void)n;
+    (void)words;
+    enum shoal_status status = shoal_use_look(&use, &err);
+    if (status == SHOAL_OK)
+        status = check_all(&checkup, &err);
+    if (status != SHOAL_OK)
+        return shoal_cli_fail(&err);
+    return checkup.counts[BAD] > 0 ? SHOAL_EXIT_FAILED : SHOAL_EXIT_OK;
+}
+
+const struct shoal_cli_command shoal_cmd_doctor = {
+    .name = "doctor",
+    .usage = "",
+    .summary = "check Redis and the fleet, with advice",
+    .details = "Exit status 1 when something is bad.",
+    .reads = true,
+    .run = doctor,
+};

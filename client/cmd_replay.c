@@ -1,0 +1,152 @@
+/* Runs one task here and now, as a worker would. */
+#include "client/task.h"
+
+#include "common/cleanup.h"
+#include "common/environment.h"
+#include "common/scratch.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static bool print_only;
+
+static const struct shoal_option options[] = {
+    {.name = "print",
+     .type = SHOAL_OPTION_FLAG,
+     .value = &print_only,
+     .help = "print a shell command that does the same, instead of running it"},
+    {.name = NULL},
+};
+
+/* What a worker sets: SHOAL_… and what the job says; the rest is this shell's own. */
+static void print_shell_command(const struct shoal_one_task *one,
+                                char *const *environment) {
+    struct shoal_buffer line;
+    shoal_buffer_init(&line, 16 << 20);
+    shoal_buffer_add_text(&line, "(cd ");
+    shoal_shell_quote(&line, one->spec.directory);
+    shoal_buffer_add_text(&line,
+                          " && SHOAL_TMP=$(mktemp -d) && export SHOAL_TMP && env "
+                          "SHOAL_RESULT=\"$SHOAL_TMP\"/.result TMPDIR=\"$SHOAL_TMP\"");
+    for (; *environment != NULL; environment++) {
+        bool ours = strncmp(*environment, "SHOAL_", 6) == 0 &&
+                    strncmp(*environment, "SHOAL_TMP=", 10) != 0 &&
+                    strncmp(*environment, "SHOAL_RESULT=", 13) != 0;
+        for (char **word = one->spec.environment; word != NULL && *word != NULL; word++)
+            ours = ours || strcmp(*word, *environment) == 0;
+        if (!ours)
+            continue;
+        shoal_buffer_add_char(&line, ' ');
+        shoal_shell_quote(&line, *environment);
+    }
+    for (char **word = one->argv; *word != NULL; word++) {
+        shoal_buffer_add_char(&line, ' ');
+        shoal_shell_quote(&line, *word);
+    }
+    shoal_buffer_add_char(&line, ')');
+    puts(shoal_buffer_text(&line));
+    shoal_buffer_finish(&line);
+}
+
+static _Noreturn void become_program(const struct shoal_one_task *one,
+                                     char **environment) {
+    signal(SIGPIPE, SIG_DFL);
+    if (chdir(one->spec.directory) != 0) {
+        fprintf(stderr, "shoal: cannot enter the working directory '%s': %s\n",
+                one->spec.directory, strerror(errno));
+        _exit(127);
+    }
+    execvpe(one->argv[0], one->argv, environment);
+    fprintf(stderr, "shoal: cannot start '%s': %s\n", one->argv[0], strerror(errno));
+    _exit(127);
+}
+
+/* Returns the program's exit status, as a shell does: 128 and the signal's number. */
+static int run_here(const struct shoal_one_task *one, char **environment) {
+    int status = 0;
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0)
+        become_program(one, environment);
+    signal(SIGINT, SIG_IGN); /* it is the program's */
+    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+        return SHOAL_EXIT_FAILED;
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+static void print_result_file(const char *path) {
+    char chunk[4096];
+    size_t got;
+    SHOAL_CLEANUP(shoal_cleanup_file) FILE *file = fopen(path, "re");
+    while (file != NULL && (got = fread(chunk, 1, sizeof(chunk), file)) > 0)
+        fwrite(chunk, 1, got, stdout);
+}
+
+static int replay_task(const struct shoal_one_task *one, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char **environment = NULL;
+    SHOAL_CLEANUP(shoal_cleanup_free) char **passed = shoal_environment_passed();
+    char folder[PATH_MAX - 16], result[PATH_MAX];
+    const char *parent = getenv("TMPDIR");
+    snprintf(folder, sizeof(folder), "%s/shoal-replay-XXXXXX",
+             parent == NULL ? "/tmp" : parent);
+    if (!print_only && mkdtemp(folder) == NULL) {
+        shoal_error_set(err, SHOAL_SYSTEM, "cannot make a temporary directory '%s': %s",
+                        folder, strerror(errno));
+        return shoal_cli_fail(err);
+    }
+    snprintf(result, sizeof(result), "%s/.result", folder);
+    const struct shoal_surroundings surroundings = {
+        .attempt = 1,
+        .threads = 1,
+        .directory = folder,
+        .result_path = result,
+        .passed = passed,
+    };
+    int exit = SHOAL_EXIT_OK;
+    if (shoal_environment_make(&one->spec, &one->task, &surroundings, &environment,
+                               err) != SHOAL_OK)
+        exit = shoal_cli_fail(err);
+    else if (print_only)
+        print_shell_command(one, environment);
+    else
+        exit = run_here(one, environment);
+    if (!print_only) {
+        print_result_file(result);
+        shoal_scratch_remove_tree(folder);
+    }
+    return exit;
+}
+
+static int replay(int n, char **words) {
+    SHOAL_CLEANUP(shoal_one_task_finish) struct shoal_one_task one = {.argv = NULL};
+    struct shoal_use use;
+    struct shoal_error err = {.status = SHOAL_OK};
+    (void)n;
+    enum shoal_status status = shoal_use_begin(SHOAL_CLUSTER_READ, NULL, 0, &use, &err);
+    if (status == SHOAL_OK)
+        status = shoal_one_task_find(&use, words[0], words[1], &one, &err);
+    shoal_use_end(&use); /* a long replay needs no Redis */
+    return status == SHOAL_OK ? replay_task(&one, &err) : shoal_cli_fail(&err);
+}
+
+static const struct shoal_option *const tables[] = {options, NULL};
+
+const struct shoal_cli_command shoal_cmd_replay = {
+    .name = "replay",
+    .usage = "[--print] JOB TASK",
+    .summary = "run one task here and now, as a worker would",
+    .details = "With the same words, environment, directory, parameters and seed. Its "
+               "exit status\n"
+               "is the program's.",
+    .tables = tables,
+    .words_least = 2,
+    .words_most = 2,
+    .takes_jobs = true,
+    .run = replay,
+};

@@ -1,0 +1,316 @@
+/* Submits, shows how far it is, prints the rows as they come. */
+#include "client/progress.h"
+#include "client/report.h"
+#include "client/submission.h"
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/id.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    LOOK_MS = 100,
+    ACKNOWLEDGE_MS = 500,
+    AWAY_MS = 15 * 60 * 1000, /* so long Redis may be away */
+    AWAY_PAUSE_MS = 500,
+};
+
+static const int64_t BUDGET =
+    INT64_C(256) << 20; /* unread results, since they are read as they come */
+
+static struct {
+    int format;
+    const char *output;
+} config;
+
+static const struct shoal_option options[] = {
+    {.name = "format",
+     .letter = 'f',
+     .type = SHOAL_OPTION_CHOICE,
+     .value = &config.format,
+     .argument = "FORMAT",
+     .fallback = "table",
+     .choices = shoal_table_formats,
+     .section = "Output",
+     .help = "how the rows are printed: table, csv or jsonl"},
+    {.name = "output",
+     .letter = 'o',
+     .type = SHOAL_OPTION_TEXT,
+     .value = &config.output,
+     .argument = "FILE",
+     .section = "Output",
+     .help = "write the rows there instead of stdout"},
+    {.name = NULL},
+};
+
+struct run {
+    struct shoal_use use;
+    struct shoal_report *report;
+    struct shoal_table *table;
+    struct shoal_progress progress;
+    struct shoal_row row;
+    FILE *out;
+    char id[SHOAL_ID_LEN + 1];
+    int interrupts; /* so often Ctrl-C was pressed */
+    int acted;      /* on so many of them */
+    int64_t started_ms;
+    int64_t acknowledged_ms;
+    int64_t away_since_ms; /* 0: Redis is there */
+    bool unacknowledged;
+};
+
+/* ---- Ctrl-C */
+
+static void on_interrupt(evutil_socket_t number, short what, void *owner) {
+    struct run *run = owner;
+    (void)number;
+    (void)what;
+    run->interrupts++;
+    event_base_loopbreak(run->use.client->base);
+}
+
+/* The first stops the job, the second kills what runs, the third leaves it alone. */
+static enum shoal_status act_on_interrupts(struct run *run, struct shoal_error *err) {
+    if (run->acted >= run->interrupts)
+        return SHOAL_OK;
+    run->acted = run->interrupts;
+    shoal_progress_clear(&run->progress);
+    if (run->acted == 1)
+        shoal_cli_say(
+            "shoal: stopping: nothing new starts, what runs is told to stop (again: "
+            "kills it)");
+    else
+        shoal_cli_say("shoal: killing what runs");
+    enum shoal_status status =
+        shoal_cancel(run->use.client, run->id, run->acted > 1, err);
+    return status == SHOAL_UNKNOWN ? SHOAL_OK : status;
+}
+
+/* ---- rows */
+
+static enum shoal_status open_output(struct run *run, struct shoal_error *err) {
+    run->out = config.output == NULL ? stdout : fopen(config.output, "we");
+    if (run->out == NULL)
+        return shoal_error_set(err, SHOAL_INVALID, "cannot write '%s': %s", config.output,
+                               strerror(errno));
+    const struct shoal_table_options table = {
+        .format = (enum shoal_table_format)config.format,
+        .out = run->out,
+        .terminal = config.output == NULL && shoal_stdout_is_terminal(),
+    };
+    return shoal_table_create(&table, &run->table, err);
+}
+
+static enum shoal_status print_row(struct run *run, struct shoal_error *err) {
+    if (run->out == stdout && run->progress.own_output)
+        shoal_progress_clear(&run->progress);
+    run->unacknowledged = true;
+    return shoal_table_add(run->table, &run->row, err);
+}
+
+/* Rows are flushed before Redis is told that they are out. */
+static enum shoal_status acknowledge(struct run *run, struct shoal_error *err) {
+    int64_t wait = 0;
+    if (!run->unacknowledged || shoal_now_ms() - run->acknowledged_ms < ACKNOWLEDGE_MS)
+        return SHOAL_OK;
+    enum shoal_status status = shoal_table_tick(run->table, &wait, err);
+    if (status == SHOAL_OK)
+        status = shoal_report_acknowledge(run->report, false, err);
+    run->acknowledged_ms = shoal_now_ms();
+    run->unacknowledged = false;
+    return status;
+}
+
+static void draw(struct run *run) {
+    const struct shoal_job *job = shoal_report_job(run->report);
+    if (run->out != stdout || !run->progress.own_output || !run->unacknowledged)
+        shoal_progress_draw(&run->progress, job);
+}
+
+/* One look: a row, or none for a while. *ret_more is false when the job has ended. */
+static enum shoal_status look(struct run *run, bool *ret_more, struct shoal_error *err) {
+    struct shoal_error why = {.status = SHOAL_OK};
+    int64_t wait = 0;
+    *ret_more = true;
+    enum shoal_status status =
+        shoal_report_next(run->report, LOOK_MS, ret_more, &run->row, &why);
+    if (status == SHOAL_OK && *ret_more) {
+        status = print_row(run, &why);
+    } else if (status == SHOAL_TIMEOUT) {
+        shoal_error_clear(&why);
+        status = shoal_table_tick(run->table, &wait, &why);
+        draw(run);
+    }
+    if (status == SHOAL_OK)
+        status = acknowledge(run, &why);
+    if (status == SHOAL_OK)
+        status = act_on_interrupts(run, &why);
+    return status == SHOAL_OK ? SHOAL_OK : shoal_error_set(err, status, "%s", why.text);
+}
+
+/* Redis is away: the job goes on without us; we wait for it to come back. */
+static bool bear(struct run *run, const struct shoal_error *err) {
+    int64_t now = shoal_now_ms();
+    if (run->away_since_ms == 0) {
+        run->away_since_ms = now;
+        shoal_progress_clear(&run->progress);
+        shoal_cli_say("shoal: %s; waiting for it to come back", err->text);
+    }
+    if (now - run->away_since_ms > AWAY_MS || run->interrupts > run->acted + 1)
+        return false;
+    shoal_client_pause(run->use.client, AWAY_PAUSE_MS);
+    return true;
+}
+
+static bool is_away(enum shoal_status status) {
+    return status == SHOAL_LOST || status == SHOAL_TIMEOUT || status == SHOAL_REFUSED;
+}
+
+static enum shoal_status follow(struct run *run, struct shoal_error *err) {
+    bool more = true;
+    while (more && !shoal_table_reader_left(run->table)) {
+        struct shoal_error why = {.status = SHOAL_OK};
+        enum shoal_status status = look(run, &more, &why);
+        if (is_away(status) && bear(run, &why)) {
+            more = true;
+            continue;
+        }
+        if (status != SHOAL_OK)
+            return shoal_error_set(err, status,
+                                   "%s; the job goes on, 'shoal wait %s' waits for it",
+                                   why.text, run->id);
+        run->away_since_ms = 0;
+        draw(run);
+    }
+    run->acknowledged_ms = 0;
+    shoal_progress_clear(&run->progress);
+    enum shoal_status status = shoal_table_end(run->table, err);
+    return status == SHOAL_OK ? acknowledge(run, err) : status;
+}
+
+/* ---- the end */
+
+static void say_end(const struct run *run, const struct shoal_job *job) {
+    char took[24];
+    shoal_span_print(shoal_now_ms() - run->started_ms, took);
+    shoal_cli_say("shoal: job %s %s: %" PRId64 " tasks, %" PRId64 " ok, %" PRId64
+                  " failed, %" PRId64 " cancelled in %s",
+                  job->id, shoal_job_state_name(job->state), job->total, job->ok,
+                  job->failed, job->cancelled, took);
+    if (job->failed > 0)
+        shoal_cli_say("shoal: why: shoal results %s --failed; shoal show %s TASK",
+                      job->id, job->id);
+    if (job->cancelled > 0)
+        shoal_cli_say("shoal: to run the rest: shoal retry %s", job->id);
+    else if (job->failed > 0)
+        shoal_cli_say("shoal: to run them again: shoal retry %s --failed", job->id);
+}
+
+static int exit_status(const struct run *run, const struct shoal_job *job) {
+    if (run->interrupts > 0 && job->state != SHOAL_JOB_SUCCEEDED)
+        return SHOAL_EXIT_INTERRUPTED;
+    return job->state == SHOAL_JOB_SUCCEEDED ? SHOAL_EXIT_OK : SHOAL_EXIT_FAILED;
+}
+
+static int finish_run(struct run *run, enum shoal_status status,
+                      struct shoal_error *err) {
+    int exit = SHOAL_EXIT_FAILED;
+    struct shoal_job job;
+    if (status == SHOAL_OK)
+        status = shoal_describe(run->use.client, run->id, &job, err);
+    if (status == SHOAL_OK && shoal_table_reader_left(run->table) &&
+        !shoal_job_state_is_final(job.state)) {
+        shoal_cli_say("shoal: the output was closed; job %s goes on", run->id);
+    } else if (status == SHOAL_OK) {
+        say_end(run, &job);
+        exit = exit_status(run, &job);
+    } else {
+        exit = shoal_cli_fail(err);
+    }
+    return exit;
+}
+
+static void clean_up(struct run *run) {
+    shoal_table_destroy(run->table);
+    shoal_report_destroy(run->report);
+    shoal_row_finish(&run->row);
+    if (run->out != NULL && run->out != stdout)
+        fclose(run->out);
+    shoal_use_end(&run->use);
+}
+
+/* From the submitted job to its last row. */
+static int run_job(struct run *run) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    shoal_redis_repeat(run->use.client->redis, false); /* bear() does, and says so */
+    struct event *interrupt =
+        evsignal_new(run->use.client->base, SIGINT, on_interrupt, run);
+    struct event *terminate =
+        evsignal_new(run->use.client->base, SIGTERM, on_interrupt, run);
+    if (interrupt != NULL && terminate != NULL) {
+        event_add(interrupt, NULL);
+        event_add(terminate, NULL);
+    }
+    if (shoal_stderr_is_terminal() || shoal_cli.verbose)
+        shoal_cli_say("shoal: job %s", run->id);
+    enum shoal_status status =
+        shoal_report_create(run->use.client, run->id, &run->report, &err);
+    if (status == SHOAL_OK)
+        status = follow(run, &err);
+    int exit = finish_run(run, status, &err);
+    if (interrupt != NULL)
+        event_free(interrupt);
+    if (terminate != NULL)
+        event_free(terminate);
+    return exit;
+}
+
+static int run_command(int n, char **words) {
+    SHOAL_CLEANUP(shoal_plan_finish) struct shoal_plan plan;
+    SHOAL_CLEANUP(clean_up) struct run run = {.started_ms = shoal_now_ms()};
+    struct shoal_error err = {.status = SHOAL_OK};
+    (void)n;
+    shoal_row_init(&run.row);
+    shoal_progress_init(&run.progress);
+    enum shoal_status status = shoal_plan_make(words, &plan, &err);
+    if (status == SHOAL_OK && shoal_plan_is_dry()) {
+        status = shoal_plan_print(&plan, &err);
+        return status == SHOAL_OK ? SHOAL_EXIT_OK : shoal_cli_fail(&err);
+    }
+    plan.options.policy.budget = BUDGET;
+    if (status == SHOAL_OK)
+        status = open_output(&run, &err);
+    if (status == SHOAL_OK)
+        status = shoal_plan_submit(&plan, &run.use, run.id, &err);
+    run.interrupts = shoal_cli.interrupted;
+    return status == SHOAL_OK ? run_job(&run) : shoal_cli_fail(&err);
+}
+
+static const struct shoal_option *const tables[] = {shoal_submission_options, options,
+                                                    NULL};
+
+const struct shoal_cli_command shoal_cmd_run = {
+    .name = "run",
+    .usage = "[OPTION]... -- COMMAND [ARG]...",
+    .summary = "run a program over a space of parameters and print the table",
+    .details = "In the command's words {name}, {rep}, {seed}, {seed31}, {task} and "
+               "{job} are replaced;\n"
+               "{{name}} is a literal {name}. A task's result is what the program "
+               "prints: a JSON object\n"
+               "or lines key=value become columns, anything else a column 'result'.\n"
+               "\n"
+               "Ctrl-C stops the job: nothing new starts, what runs is told to stop; "
+               "again kills it.",
+    .tables = tables,
+    .command_words = true,
+    .words_least = 1,
+    .words_most = -1,
+    .run = run_command,
+};

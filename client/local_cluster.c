@@ -1,0 +1,631 @@
+/* The daemons are known by their locks. Each takes a record lock on its pid file before
+ * it becomes the program, and has it until it ends, however it ends; such a lock passes
+ * through exec and not through fork. Who asks the kernel for it is told the pid of
+ * whoever holds it now, so nothing is believed of a pid that is only written somewhere,
+ * and no stranger is ever signalled: the pid is made a pidfd, and asked for once more.
+ *
+ * Everything is started and stopped, and `users` is taken, under `lock`. */
+#include "client/local_cluster.h"
+
+#include "common/buffer.h"
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/id.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    PATH_ROOM = 4096,
+    LOCK_MS = 60000,  /* that another command may take to start or stop the cluster */
+    START_MS = 20000, /* until Redis answers */
+    STOP_MS = 15000,  /* until a daemon has ended, before it is killed */
+    SECOND_MS = 300,  /* between the TERM that drains and the one that stops */
+    KILLED_MS = 2000,
+    NAP_MS = 10,
+    ANSWER_MS = 1000,
+    LOG_MAX = 4 << 20, /* a log that is larger begins anew */
+    WORDS_MAX = 40,
+};
+
+static const int64_t MEMORY_MOST = INT64_C(2) << 30;
+
+struct shoal_cluster {
+    int users; /* holds `users`, shared */
+    int lock;  /* holds `lock` from is_last() to leave(); else -1 */
+    char url[160];
+};
+
+/* ---- the state directory */
+
+static enum shoal_status base_directory(char *path, size_t room,
+                                        struct shoal_error *err) {
+    const char *state = getenv("SHOAL_STATE"), *xdg = getenv("XDG_STATE_HOME");
+    const char *home = getenv("HOME");
+    const struct passwd *user = getpwuid(geteuid());
+    int len;
+    if (home == NULL || *home != '/')
+        home = user == NULL ? "" : user->pw_dir;
+    if (state != NULL && *state != '\0')
+        len = snprintf(path, room, "%s", state);
+    else if (xdg != NULL && *xdg == '/')
+        len = snprintf(path, room, "%s/shoal", xdg);
+    else
+        len = snprintf(path, room, "%s/.local/state/shoal", home);
+    if (*path == '/' && (size_t)len < room - 128) /* room for names in it */
+        return SHOAL_OK;
+    return shoal_error_set(err, SHOAL_INVALID,
+                           "'%.200s' cannot be the state directory: it must be an "
+                           "absolute path that is not too long; set SHOAL_STATE",
+                           path);
+}
+
+static enum shoal_status make_directories(char *path, struct shoal_error *err) {
+    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
+        if (slash != NULL)
+            *slash = '\0';
+        bool made = mkdir(path, 0700) == 0 || errno == EEXIST;
+        int why = errno;
+        if (slash != NULL)
+            *slash = '/';
+        if (!made)
+            return shoal_error_set(err, SHOAL_SYSTEM,
+                                   "cannot make the state directory '%.200s': %s; set "
+                                   "SHOAL_STATE to one that can be written",
+                                   path, strerror(why));
+        if (slash == NULL)
+            return SHOAL_OK;
+    }
+}
+
+enum shoal_status shoal_state_path(const char *name, char *path, unsigned long room,
+                                   struct shoal_error *err) {
+    char base[PATH_ROOM];
+    enum shoal_status status = base_directory(base, sizeof(base), err);
+    if (status == SHOAL_OK)
+        status = make_directories(base, err);
+    if (status != SHOAL_OK)
+        return status;
+    if ((size_t)snprintf(path, room, "%s/%s", base, name) >= room)
+        return shoal_error_set(err, SHOAL_INVALID, "the path of '%s' is too long", name);
+    return SHOAL_OK;
+}
+
+static enum shoal_status open_state(const char *name, int flags, int *ret_fd,
+                                    struct shoal_error *err) {
+    char path[PATH_ROOM];
+    enum shoal_status status = shoal_state_path(name, path, sizeof(path), err);
+    if (status != SHOAL_OK)
+        return status;
+    *ret_fd = open(path, flags | O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (*ret_fd >= 0)
+        return SHOAL_OK;
+    return shoal_error_set(err, SHOAL_SYSTEM, "cannot open '%.200s': %s", path,
+                           strerror(errno));
+}
+
+static bool state_exists(const char *name) {
+    char path[PATH_ROOM];
+    return shoal_state_path(name, path, sizeof(path), NULL) == SHOAL_OK &&
+           access(path, F_OK) == 0;
+}
+
+static void nap(void) {
+    nanosleep(&(struct timespec){.tv_nsec = NAP_MS * 1000000L}, NULL);
+}
+
+/* Waits for what other commands start or stop. */
+static enum shoal_status take_lock(int *ret_fd, struct shoal_error *err) {
+    int64_t end = shoal_now_ms() + LOCK_MS;
+    enum shoal_status status = open_state("lock", 0, ret_fd, err);
+    if (status != SHOAL_OK)
+        return status;
+    while (flock(*ret_fd, LOCK_EX | LOCK_NB) != 0) {
+        if ((errno != EWOULDBLOCK && errno != EINTR) || shoal_now_ms() > end) {
+            close(*ret_fd);
+            *ret_fd = -1;
+            return shoal_error_set(
+                err, SHOAL_SYSTEM,
+                "another shoal has been starting or stopping the local "
+                "cluster for too long; try again");
+        }
+        nap();
+    }
+    return SHOAL_OK;
+}
+
+/* ---- the job submitted last */
+
+enum shoal_status shoal_state_last_job(char *ret_id, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = -1;
+    char id[SHOAL_ID_LEN + 1] = "";
+    enum shoal_status status = open_state("last", 0, &fd, err);
+    if (status != SHOAL_OK)
+        return status;
+    if (read(fd, id, SHOAL_ID_LEN) != SHOAL_ID_LEN || !shoal_id_is_valid(id))
+        return shoal_error_set(err, SHOAL_UNKNOWN,
+                               "no job was submitted from here yet, so '-' names none");
+    memcpy(ret_id, id, sizeof(id));
+    return SHOAL_OK;
+}
+
+void shoal_state_remember_job(const char *id) {
+    char path[PATH_ROOM], fresh[PATH_ROOM + 32];
+    if (shoal_state_path("last", path, sizeof(path), NULL) != SHOAL_OK)
+        return;
+    snprintf(fresh, sizeof(fresh), "%s.%d", path, (int)getpid());
+    FILE *file = fopen(fresh, "we");
+    if (file == NULL)
+        return;
+    bool good = fprintf(file, "%s\n", id) > 0;
+    good = fclose(file) == 0 && good;
+    if (!good || rename(fresh, path) != 0)
+        unlink(fresh);
+}
+
+/* ---- daemons and their locks */
+
+/* Who holds the lock of a pid file, or 0. */
+static pid_t holder(const char *pid_file) {
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = -1;
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (!state_exists(pid_file) || open_state(pid_file, 0, &fd, NULL) != SHOAL_OK ||
+        fcntl(fd, F_GETLK, &lock) != 0 || lock.l_type == F_UNLCK)
+        return 0;
+    return lock.l_pid;
+}
+
+static void tell(const char *pid_file, int number) {
+    pid_t pid = holder(pid_file);
+    if (pid <= 1)
+        return;
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = pidfd_open(pid, 0);
+    if (fd >= 0 && holder(pid_file) == pid) /* so the descriptor is the holder's */
+        pidfd_send_signal(fd, number, NULL, 0);
+}
+
+static bool wait_until_gone(const char *pid_file, int64_t ms) {
+    for (int64_t end = shoal_now_ms() + ms; holder(pid_file) != 0; nap()) {
+        if (shoal_now_ms() > end)
+            return false;
+    }
+    while (waitpid(-1, NULL, WNOHANG) > 0) /* those that this process started */
+        ;
+    return true;
+}
+
+/* Beside the running program, else in PATH. */
+static enum shoal_status find_program(const char *name, char *path, size_t room,
+                                      struct shoal_error *err) {
+    char own[PATH_ROOM];
+    ssize_t len = readlink("/proc/self/exe", own, sizeof(own) - 1);
+    own[len < 0 ? 0 : len] = '\0';
+    char *slash = strrchr(own, '/');
+    if (slash != NULL) {
+        *slash = '\0';
+        if ((size_t)snprintf(path, room, "%s/%s", own, name) < room &&
+            access(path, X_OK) == 0)
+            return SHOAL_OK;
+    }
+    const char *folders = getenv("PATH");
+    for (const char *at = folders == NULL ? "/usr/bin:/bin" : folders; *at != '\0';) {
+        int n = (int)strcspn(at, ":");
+        if (n > 0 && (size_t)snprintf(path, room, "%.*s/%s", n, at, name) < room &&
+            access(path, X_OK) == 0)
+            return SHOAL_OK;
+        at += n + (at[n] == ':');
+    }
+    bool is_redis = strcmp(name, "redis-server") == 0;
+    return shoal_error_set(err, SHOAL_SYSTEM, "%s is not here; %s", name,
+                           is_redis ? "install it (apt-get install redis-server) or give "
+                                      "--redis URL"
+                                    : "it belongs beside shoal or in PATH");
+}
+
+struct daemon {
+    const char *pid_file;
+    const char *log;
+    const char *argv[WORDS_MAX]; /* the program first, NULL behind the last */
+};
+
+/* In the child: ends with exec, or with why not on `report`. */
+static void become(const struct daemon *daemon, const char *path, int pid_fd, int log,
+                   int report) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    char text[24];
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    setsid();
+    int len = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+    if (null >= 0 && fcntl(pid_fd, F_SETLK, &lock) == 0 && ftruncate(pid_fd, 0) == 0 &&
+        write(pid_fd, text, (size_t)len) == len && fcntl(pid_fd, F_SETFD, 0) == 0 &&
+        dup2(null, STDIN_FILENO) >= 0 && dup2(log, STDOUT_FILENO) >= 0 &&
+        dup2(log, STDERR_FILENO) >= 0 && chdir("/") == 0) {
+        sigset_t none;
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        signal(SIGPIPE, SIG_DFL);
+        unsetenv("SHOAL_REDIS_PASSWORD_FILE"); /* this Redis has no password */
+        execv(path, (char **)daemon->argv);
+    }
+    int why = errno;
+    if (write(report, &why, sizeof(why)) < 0)
+        _exit(126);
+    _exit(127);
+}
+
+static enum shoal_status open_log(const char *name, int *ret_fd,
+                                  struct shoal_error *err) {
+    struct stat stat;
+    enum shoal_status status = open_state(name, O_APPEND, ret_fd, err);
+    if (status == SHOAL_OK && fstat(*ret_fd, &stat) == 0 && stat.st_size > LOG_MAX &&
+        ftruncate(*ret_fd, 0) != 0)
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot empty the log '%s': %s", name,
+                               strerror(errno));
+    return status;
+}
+
+/* Starts a daemon that does not run. Its lock is held when this returns. */
+static enum shoal_status start(struct daemon *daemon, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_fd) int pid_fd = -1;
+    SHOAL_CLEANUP(shoal_cleanup_fd) int log = -1;
+    char path[PATH_ROOM];
+    int ends[2], why = 0;
+    enum shoal_status status = find_program(daemon->argv[0], path, sizeof(path), err);
+    if (status == SHOAL_OK)
+        status = open_state(daemon->pid_file, 0, &pid_fd, err);
+    if (status == SHOAL_OK)
+        status = open_log(daemon->log, &log, err);
+    if (status != SHOAL_OK)
+        return status;
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot make a pipe: %s",
+                               strerror(errno));
+    pid_t pid = fork();
+    if (pid == 0)
+        become(daemon, path, pid_fd, log, ends[1]);
+    int fork_error = errno;
+    close(ends[1]);
+    ssize_t got;
+    do {
+        got = pid < 0 ? 0 : read(ends[0], &why, sizeof(why)); /* ends with exec */
+    } while (got < 0 && errno == EINTR);
+    close(ends[0]);
+    if (pid >= 0 && got == 0)
+        return SHOAL_OK;
+    if (pid > 0)
+        waitpid(pid, NULL, 0);
+    return shoal_error_set(err, SHOAL_SYSTEM, "cannot start %.200s: %s", path,
+                           strerror(pid < 0 ? fork_error : why));
+}
+
+/* ---- Redis */
+
+/* A directory of our own for a socket whose path would be too long. */
+static enum shoal_status short_directory(const char *path, char *folder, size_t room,
+                                         struct shoal_error *err) {
+    uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
+    struct stat stat;
+    for (; *path != '\0'; path++)
+        hash = (hash ^ (unsigned char)*path) * UINT64_C(1099511628211);
+    snprintf(folder, room, "/tmp/shoal-%u-%016" PRIx64, (unsigned)geteuid(), hash);
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST)
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot make '%s': %s", folder,
+                               strerror(errno));
+    if (lstat(folder, &stat) != 0 || !S_ISDIR(stat.st_mode) || stat.st_uid != geteuid() ||
+        (stat.st_mode & 077) != 0)
+        return shoal_error_set(err, SHOAL_SYSTEM,
+                               "'%s' is not a directory of yours alone; set SHOAL_STATE "
+                               "to a shorter path",
+                               folder);
+    return SHOAL_OK;
+}
+
+/* Where the socket is, which fits into a sockaddr_un. */
+static enum shoal_status socket_path(char *path, size_t room, struct shoal_error *err) {
+    char full[PATH_ROOM], folder[64];
+    enum shoal_status status = shoal_state_path("redis.sock", full, sizeof(full), err);
+    if (status != SHOAL_OK)
+        return status;
+    if (strlen(full) < sizeof(((struct sockaddr_un *)0)->sun_path)) {
+        snprintf(path, room, "%s", full);
+        return SHOAL_OK;
+    }
+    status = short_directory(full, folder, sizeof(folder), err);
+    if (status == SHOAL_OK)
+        snprintf(path, room, "%s/redis.sock", folder);
+    return status;
+}
+
+/* Whether Redis answers there and has loaded its data. */
+static bool answers(const char *path) {
+    SHOAL_CLEANUP(shoal_cleanup_fd)
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char answer[8] = "";
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+        send(fd, "PING\r\n", 6, MSG_NOSIGNAL) != 6)
+        return false;
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    return poll(&wait, 1, ANSWER_MS) == 1 && recv(fd, answer, 5, 0) == 5 &&
+           memcmp(answer, "+PONG", 5) == 0;
+}
+
+/* Half of the memory, 2 GiB at most. */
+static int64_t memory_limit(void) {
+    int64_t pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    int64_t half = pages > 0 && size > 0 ? pages / 2 * size : MEMORY_MOST;
+    return half < MEMORY_MOST ? half : MEMORY_MOST;
+}
+
+static enum shoal_status start_redis(const char *path, struct shoal_error *err) {
+    char folder[PATH_ROOM], memory[24];
+    enum shoal_status status = shoal_state_path("redis", folder, sizeof(folder), err);
+    if (status == SHOAL_OK)
+        status = make_directories(folder, err);
+    if (status != SHOAL_OK)
+        return status;
+    snprintf(memory, sizeof(memory), "%" PRId64, memory_limit());
+    struct daemon redis = {
+        .pid_file = "redis.pid",
+        .log = "redis.log",
+        .argv = {"redis-server",
+                 "--port",
+                 "0",
+                 "--unixsocket",
+                 path,
+                 "--unixsocketperm",
+                 "600",
+                 "--dir",
+                 folder,
+                 "--appendonly",
+                 "yes",
+                 "--appendfsync",
+                 "everysec",
+                 "--save",
+                 "",
+                 "--maxmemory",
+                 memory,
+                 "--maxmemory-policy",
+                 "noeviction",
+                 "--daemonize",
+                 "no",
+                 "--logfile",
+                 ""},
+    };
+    return start(&redis, err);
+}
+
+static enum shoal_status ensure_redis(const char *path, struct shoal_error *err) {
+    int64_t end = shoal_now_ms() + START_MS;
+    char log[PATH_ROOM] = "";
+    enum shoal_status status =
+        holder("redis.pid") == 0 ? start_redis(path, err) : SHOAL_OK;
+    if (status == SHOAL_OK)
+        status = shoal_state_path("redis.log", log, sizeof(log), err);
+    if (status != SHOAL_OK)
+        return status;
+    while (!answers(path)) {
+        if (holder("redis.pid") == 0)
+            return shoal_error_set(err, SHOAL_SYSTEM,
+                                   "the local redis-server ended at once; see '%.200s'",
+                                   log);
+        if (shoal_now_ms() > end)
+            return shoal_error_set(err, SHOAL_SYSTEM,
+                                   "the local redis-server does not answer; see '%.200s'",
+                                   log);
+        nap();
+    }
+    return SHOAL_OK;
+}
+
+/* ---- broker and worker */
+
+static enum shoal_status ensure_broker(const char *url, struct shoal_error *err) {
+    struct daemon broker = {
+        .pid_file = "broker.pid",
+        .log = "broker.log",
+        .argv = {"shoal-broker", "--redis", url},
+    };
+    return holder(broker.pid_file) == 0 ? start(&broker, err) : SHOAL_OK;
+}
+
+/* A worker for each queue that jobs were submitted to. */
+static enum shoal_status ensure_worker(const char *url, const char *queue, int64_t slots,
+                                       struct shoal_error *err) {
+    char pid_file[SHOAL_NAME_MAX + 16] = "worker.pid", number[24];
+    if (queue == NULL)
+        queue = "default";
+    if (!shoal_name_is_valid(queue))
+        return shoal_error_set(err, SHOAL_INVALID, "'%.100s' is no queue name", queue);
+    if (strcmp(queue, "default") != 0)
+        snprintf(pid_file, sizeof(pid_file), "worker-%s.pid", queue);
+    snprintf(number, sizeof(number), "%" PRId64, slots);
+    struct daemon worker = {
+        .pid_file = pid_file,
+        .log = "worker.log",
+        .argv = {"shoal-worker", "--redis", url, "--queue", queue, "--slots", number},
+    };
+    return holder(pid_file) == 0 ? start(&worker, err) : SHOAL_OK;
+}
+
+/* ---- stopping */
+
+enum { DAEMONS_MAX = 256 };
+
+/* The pid files of all workers and the broker that run. */
+static size_t list_others(char names[][SHOAL_NAME_MAX + 16]) {
+    char path[PATH_ROOM];
+    size_t n = 0;
+    if (base_directory(path, sizeof(path), NULL) != SHOAL_OK)
+        return 0;
+    DIR *folder = opendir(path);
+    const struct dirent *entry;
+    while (folder != NULL && n < DAEMONS_MAX && (entry = readdir(folder)) != NULL) {
+        size_t len = strlen(entry->d_name);
+        bool ours = strncmp(entry->d_name, "worker", 6) == 0 ||
+                    strcmp(entry->d_name, "broker.pid") == 0;
+        if (ours && len > 4 && len < SHOAL_NAME_MAX + 16 &&
+            strcmp(entry->d_name + len - 4, ".pid") == 0 && holder(entry->d_name) != 0)
+            memcpy(names[n++], entry->d_name, len + 1);
+    }
+    if (folder != NULL)
+        closedir(folder);
+    return n;
+}
+
+static enum shoal_status end_one(const char *pid_file, struct shoal_error *err) {
+    if (wait_until_gone(pid_file, STOP_MS))
+        return SHOAL_OK;
+    tell(pid_file, SIGKILL);
+    if (wait_until_gone(pid_file, KILLED_MS))
+        return SHOAL_OK;
+    return shoal_error_set(err, SHOAL_SYSTEM, "the daemon of '%s' cannot be ended",
+                           pid_file);
+}
+
+/* *ret_ran: whether anything ran. */
+static enum shoal_status stop_all(bool *ret_ran, struct shoal_error *err) {
+    static char names[DAEMONS_MAX][SHOAL_NAME_MAX + 16];
+    size_t n = list_others(names);
+    enum shoal_status status = SHOAL_OK;
+    *ret_ran = n > 0 || holder("redis.pid") != 0;
+    for (size_t i = 0; i < n; i++)
+        tell(names[i], SIGTERM); /* drains */
+    for (size_t i = 0; i < n; i++) {
+        if (!wait_until_gone(names[i], SECOND_MS))
+            tell(names[i], SIGTERM); /* stops */
+    }
+    for (size_t i = 0; i < n; i++) {
+        enum shoal_status ended = end_one(names[i], err);
+        status = status == SHOAL_OK ? ended : status;
+    }
+    tell("redis.pid", SIGTERM);
+    enum shoal_status ended = end_one("redis.pid", err);
+    return status == SHOAL_OK ? ended : status;
+}
+
+/* ---- using it */
+
+static enum shoal_status bring_up(enum shoal_cluster_need need, const char *queue,
+                                  int64_t slots, struct shoal_cluster *cluster,
+                                  struct shoal_error *err) {
+    char path[128];
+    if (need == SHOAL_CLUSTER_READ && holder("redis.pid") == 0 &&
+        !state_exists("redis/appendonlydir"))
+        return shoal_error_set(err, SHOAL_UNKNOWN,
+                               "there is no local cluster and no Redis was given; start "
+                               "one with 'shoal up', or give --redis URL");
+    enum shoal_status status = socket_path(path, sizeof(path), err);
+    if (status == SHOAL_OK)
+        status = ensure_redis(path, err);
+    snprintf(cluster->url, sizeof(cluster->url), "unix:%s", path);
+    if (status == SHOAL_OK && need == SHOAL_CLUSTER_WORK)
+        status = ensure_broker(cluster->url, err);
+    if (status == SHOAL_OK && need == SHOAL_CLUSTER_WORK)
+        status = ensure_worker(cluster->url, queue, slots, err);
+    return status;
+}
+
+static enum shoal_status become_user(struct shoal_cluster *cluster,
+                                     struct shoal_error *err) {
+    enum shoal_status status = open_state("users", 0, &cluster->users, err);
+    if (status == SHOAL_OK && flock(cluster->users, LOCK_SH | LOCK_NB) != 0)
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot use the local cluster: %s",
+                               strerror(errno));
+    return status;
+}
+
+enum shoal_status shoal_cluster_use(enum shoal_cluster_need need, const char *queue,
+                                    int64_t slots, struct shoal_cluster **ret_cluster,
+                                    struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_fd) int lock = -1;
+    struct shoal_cluster *cluster = calloc(1, sizeof(*cluster));
+    if (cluster == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for a cluster");
+    cluster->users = cluster->lock = -1;
+    enum shoal_status status = take_lock(&lock, err);
+    if (status == SHOAL_OK)
+        status = become_user(cluster, err);
+    if (status == SHOAL_OK)
+        status = bring_up(need, queue, slots, cluster, err);
+    if (status != SHOAL_OK) {
+        shoal_cleanup_fd(&lock);
+        lock = -1;
+        shoal_cluster_leave(cluster, false);
+        return status;
+    }
+    *ret_cluster = cluster;
+    return SHOAL_OK;
+}
+
+const char *shoal_cluster_url(const struct shoal_cluster *cluster) {
+    return cluster->url;
+}
+
+/* Trying for the exclusive lock may lose the shared one, which is taken back. */
+static bool is_alone(struct shoal_cluster *cluster) {
+    if (flock(cluster->users, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    flock(cluster->users, LOCK_SH | LOCK_NB);
+    return false;
+}
+
+/* Keeps `lock` when it says yes, so that nobody comes before leave(). */
+bool shoal_cluster_is_last(struct shoal_cluster *cluster) {
+    if (cluster->lock < 0 && take_lock(&cluster->lock, NULL) != SHOAL_OK)
+        return false;
+    if (!state_exists("keep") && is_alone(cluster))
+        return true;
+    shoal_cleanup_fd(&cluster->lock);
+    cluster->lock = -1;
+    return false;
+}
+
+void shoal_cluster_leave(struct shoal_cluster *cluster, bool stop) {
+    bool ran = false;
+    if (cluster == NULL)
+        return;
+    if (stop && shoal_cluster_is_last(cluster) && stop_all(&ran, NULL) != SHOAL_OK)
+        ran = false; /* its log tells; the next command tries again */
+    shoal_cleanup_fd(&cluster->users);
+    shoal_cleanup_fd(&cluster->lock);
+    free(cluster);
+}
+
+enum shoal_status shoal_cluster_keep(struct shoal_cluster *cluster,
+                                     struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = -1;
+    (void)cluster;
+    return open_state("keep", 0, &fd, err);
+}
+
+enum shoal_status shoal_cluster_down(bool *ret_ran, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_fd) int lock = -1;
+    char keep[PATH_ROOM];
+    enum shoal_status status = take_lock(&lock, err);
+    if (status == SHOAL_OK)
+        status = shoal_state_path("keep", keep, sizeof(keep), err);
+    if (status != SHOAL_OK)
+        return status;
+    if (unlink(keep) != 0 && errno != ENOENT)
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot remove '%.200s': %s", keep,
+                               strerror(errno));
+    return stop_all(ret_ran, err);
+}

@@ -1,0 +1,71 @@
+/* The local cluster: a private redis-server on a unix socket with an append-only file, a
+ * broker and a worker, for who has configured no Redis. Everything lies in the state
+ * directory ($SHOAL_STATE, $XDG_STATE_HOME/shoal or ~/.local/state/shoal):
+ *
+ *   lock         locked while something is started or stopped
+ *   users        locked, shared, by every command that uses the cluster
+ *   keep         is there: `shoal up` was said, only `shoal down` stops it
+ *   redis/       the data, which stay when it is stopped
+ *   redis.sock   or, where a socket's path may not be so long, below /tmp
+ *   redis.pid worker.pid broker.pid   locked by the daemon as long as it lives
+ *   redis.log worker.log broker.log
+ *   last         id of the job that was submitted last from here
+ *
+ * The locks are fcntl's, which tell the pid of who holds them: so a stranger that has
+ * got a dead daemon's pid is never signalled. */
+#ifndef SHOAL_LOCAL_CLUSTER_H
+#define SHOAL_LOCAL_CLUSTER_H
+
+#include "common/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum shoal_cluster_need {
+    SHOAL_CLUSTER_WORK, /* Redis, broker and worker: started where they do not run */
+    SHOAL_CLUSTER_READ, /* Redis alone, if there are data; else SHOAL_UNKNOWN */
+};
+
+struct shoal_cluster;
+
+/* Uses the cluster from now on. `slots`: of a worker that it starts, 0: as many as cores;
+ * a running worker stays as it is. `queue`: of the job that is to run (NULL for READ).
+ * Waits until Redis answers, 20 s at most. SHOAL_UNKNOWN (for READ): nothing runs and
+ * there are no data. SHOAL_SYSTEM: something could not be started; the sentence says what
+ * is missing ("install redis-server") or where the log is. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_cluster_use(enum shoal_cluster_need need, const char *queue,
+                                    int64_t slots, struct shoal_cluster **ret_cluster,
+                                    struct shoal_error *err);
+
+/* "unix:PATH" */
+const char *shoal_cluster_url(const struct shoal_cluster *cluster);
+
+/* Whether nobody else uses the cluster and `up` does not keep it: whoever leaves last
+ * looks for unfinished jobs and, if there are none, says so to leave(). */
+bool shoal_cluster_is_last(struct shoal_cluster *cluster);
+
+/* Ends the use; NULL is fine. `stop`: stops the daemons (if this is still the last user
+ * and `up` does not keep it): TERM to worker and broker, a second TERM after a moment,
+ * then Redis, which saves what it has. Bounded: KILL after 15 s. */
+void shoal_cluster_leave(struct shoal_cluster *cluster, bool stop);
+
+/* `shoal up` and `down`: keep it until told otherwise; stop it whoever uses it. *ret_ran:
+ * whether something ran. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_cluster_keep(struct shoal_cluster *cluster,
+                                     struct shoal_error *err);
+SHOAL_MUST_CHECK
+enum shoal_status shoal_cluster_down(bool *ret_ran, struct shoal_error *err);
+
+/* The job submitted last from here: 13 bytes. SHOAL_UNKNOWN: none yet. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_state_last_job(char *ret_id, struct shoal_error *err);
+void shoal_state_remember_job(const char *id); /* best effort */
+
+/* A path in the state directory, which is made if it is not there (mode 0700). */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_state_path(const char *name, char *path, unsigned long room,
+                                   struct shoal_error *err);
+
+#endif

@@ -1,0 +1,191 @@
+#include "client/client_private.h"
+
+#include "broker/outcome.h"
+#include "common/cleanup.h"
+#include "common/clock.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ENTRIES_AT_ONCE = 64 };
+
+/* Between two looks at Redis. While results come in, a look costs it the same for many;
+ * while none do, looks become rare. */
+enum { PAUSE_LEAST_MS = 10, PAUSE_FLOW_MS = 25, PAUSE_MOST_MS = 250 };
+
+struct shoal_results {
+    struct shoal_client *client;
+    char job[13];
+    struct shoal_job now; /* as of the last look */
+    redisReply *entries;  /* the batch at hand, or NULL */
+    size_t at;            /* the next entry of it */
+    int64_t position;     /* entries done with, the trimmed ones included */
+    struct shoal_entry_reader reader;
+    bool reading; /* the entry before `at` still has outcomes */
+    int64_t pause_ms;
+    int64_t due_ms; /* the next look */
+};
+
+enum shoal_status shoal_results_create(struct shoal_client *client, const char *job,
+                                       struct shoal_results **ret_results,
+                                       struct shoal_error *err) {
+    struct shoal_results *results = calloc(1, sizeof(*results));
+    if (results == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for results");
+    results->client = client;
+    snprintf(results->job, sizeof(results->job), "%s", job);
+    enum shoal_status status = shoal_describe(client, job, &results->now, err);
+    if (status != SHOAL_OK) {
+        free(results);
+        return status;
+    }
+    results->position = results->now.trimmed;
+    *ret_results = results;
+    return SHOAL_OK;
+}
+
+void shoal_results_destroy(struct shoal_results *results) {
+    if (results == NULL)
+        return;
+    freeReplyObject(results->entries);
+    free(results);
+}
+
+int64_t shoal_results_position(const struct shoal_results *results) {
+    return results->position;
+}
+
+const struct shoal_job *shoal_results_job(const struct shoal_results *results) {
+    return &results->now;
+}
+
+static int64_t next_pause(const struct shoal_results *results) {
+    if (results->entries->elements == ENTRIES_AT_ONCE)
+        return 0; /* there may be more already */
+    if (results->entries->elements > 0)
+        return PAUSE_FLOW_MS;
+    if (results->pause_ms == 0)
+        return PAUSE_LEAST_MS;
+    return results->pause_ms * 2 > PAUSE_MOST_MS ? PAUSE_MOST_MS : results->pause_ms * 2;
+}
+
+/* The next batch of entries; none is fine. Whether the job had ended is asked before, so
+ * that nothing can come behind a batch that is not full of an ended job. */
+static enum shoal_status fetch(struct shoal_results *results, struct shoal_error *err) {
+    freeReplyObject(results->entries);
+    results->entries = NULL;
+    results->at = 0;
+    enum shoal_status status =
+        shoal_describe(results->client, results->job, &results->now, err);
+    if (status != SHOAL_OK)
+        return status;
+    if (results->position < results->now.trimmed)
+        results->position = results->now.trimmed; /* others took them */
+    status = shoal_queue_results(&results->client->queue, results->job, results->position,
+                                 results->now.trimmed, ENTRIES_AT_ONCE, &results->entries,
+                                 err);
+    if (status != SHOAL_OK)
+        return status;
+    results->pause_ms = next_pause(results);
+    results->due_ms = shoal_now_ms() + results->pause_ms;
+    return SHOAL_OK;
+}
+
+/* Whether the batch at hand was the last. */
+static bool has_ended(const struct shoal_results *results) {
+    return results->entries != NULL && results->entries->elements < ENTRIES_AT_ONCE &&
+           shoal_job_state_is_final(results->now.state);
+}
+
+/* Until the next look is due; false when the caller's time is over before. */
+static bool wait_until_due(struct shoal_results *results, int64_t end_ms) {
+    int64_t now = shoal_now_ms();
+    bool in_time = results->due_ms <= end_ms;
+    int64_t until = in_time ? results->due_ms : end_ms;
+    if (until > now)
+        shoal_client_pause(results->client, until - now);
+    return in_time;
+}
+
+/* Opens the next entry of the batch. */
+static enum shoal_status open_entry(struct shoal_results *results,
+                                    struct shoal_error *err) {
+    const redisReply *entry = results->entries->element[results->at++];
+    if (entry->type != REDIS_REPLY_STRING)
+        return shoal_error_set(err, SHOAL_GARBAGE, "the results of job %s are garbled",
+                               results->job);
+    results->reading = true;
+    return shoal_entry_begin(&results->reader, entry->str, entry->len, err);
+}
+
+static void fill(const struct shoal_results *results, int64_t index,
+                 const struct shoal_outcome *outcome, struct shoal_result *result) {
+    *result = (struct shoal_result){
+        .index = index,
+        .ok = outcome->reason == SHOAL_REASON_OK,
+        .reason = shoal_reason_name(outcome->reason),
+        .attempt = outcome->attempt,
+        .code = outcome->code,
+        .wall_us = outcome->wall_us,
+        .cpu_us = outcome->cpu_us,
+        .rss_kb = outcome->rss_kb,
+        .worker = results->reader.worker,
+        .worker_len = results->reader.worker_len,
+        .bytes = outcome->result,
+        .len = outcome->result_len,
+    };
+}
+
+/* The next outcome of the batch at hand. *ret_found is false when it is used up. */
+static enum shoal_status take(struct shoal_results *results, bool *ret_found,
+                              struct shoal_result *ret_result, struct shoal_error *err) {
+    *ret_found = false;
+    for (;;) {
+        if (!results->reading) {
+            if (results->entries == NULL || results->at == results->entries->elements)
+                return SHOAL_OK;
+            enum shoal_status status = open_entry(results, err);
+            if (status != SHOAL_OK)
+                return status;
+        }
+        struct shoal_outcome outcome;
+        int64_t index = 0;
+        enum shoal_status status =
+            shoal_entry_next(&results->reader, ret_found, &index, &outcome, err);
+        if (status != SHOAL_OK)
+            return status;
+        if (*ret_found) {
+            fill(results, index, &outcome, ret_result);
+            return SHOAL_OK;
+        }
+        results->reading = false;
+        results->position++;
+    }
+}
+
+enum shoal_status shoal_results_next(struct shoal_results *results, int64_t timeout_ms,
+                                     bool *ret_more, struct shoal_result *ret_result,
+                                     struct shoal_error *err) {
+    bool found = false;
+    int64_t end_ms = shoal_deadline_ms(timeout_ms);
+    for (;;) {
+        enum shoal_status status = take(results, &found, ret_result, err);
+        *ret_more = found || !has_ended(results);
+        if (status != SHOAL_OK || found || !*ret_more)
+            return status;
+        if (!wait_until_due(results, end_ms))
+            return shoal_error_set(err, SHOAL_TIMEOUT, "job %s has no more results yet",
+                                   results->job);
+        status = fetch(results, err);
+        if (status != SHOAL_OK)
+            return status;
+    }
+}
+
+enum shoal_status shoal_results_acknowledge(struct shoal_results *results, bool take_them,
+                                            struct shoal_error *err) {
+    int64_t trimmed = 0;
+    return shoal_queue_acknowledge(&results->client->queue, results->job,
+                                   results->position, take_them, &trimmed, err);
+}

@@ -1,0 +1,38 @@
+/* What run and submit have in common: their options, and a job made of them. */
+#ifndef SHOAL_SUBMISSION_H
+#define SHOAL_SUBMISSION_H
+
+#include "client/cli.h"
+#include "client/rows.h"
+
+extern const struct shoal_option shoal_submission_options[];
+
+/* A job about to be submitted, checked as far as it can be without Redis. */
+struct shoal_plan {
+    struct shoal_submit_options options;
+    struct shoal_spec spec;
+    struct shoal_rows *rows; /* of --from; NULL without */
+    int64_t count;           /* tasks */
+    const char *environment[1001];
+    const char *parameters[SHOAL_PARAMETERS_MAX + 2];
+};
+
+/* The plan that options and the command's words make. Finish it whatever comes. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_plan_make(char **words, struct shoal_plan *plan,
+                                  struct shoal_error *err);
+void shoal_plan_finish(struct shoal_plan *plan);
+
+/* --dry-run was said: prints the count and the first commands. */
+bool shoal_plan_is_dry(void);
+SHOAL_MUST_CHECK
+enum shoal_status shoal_plan_print(const struct shoal_plan *plan,
+                                   struct shoal_error *err);
+
+/* Begins to use Redis (a local cluster is started where none is configured) and submits.
+ * The id is written before anything is sent. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_plan_submit(struct shoal_plan *plan, struct shoal_use *use,
+                                    char *ret_id, struct shoal_error *err);
+
+#endif

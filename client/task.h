@@ -1,0 +1,23 @@
+/* One task of a job as it was or would be started: for show and replay. */
+#ifndef SHOAL_TASK_H
+#define SHOAL_TASK_H
+
+#include "client/cli.h"
+
+struct shoal_one_task {
+    struct shoal_job job;
+    struct shoal_spec spec;
+    struct shoal_parameters parameters;
+    struct shoal_task task; /* points into the above */
+    char **argv;
+};
+
+/* Finds job and task by their words; finish it whatever comes. SHOAL_UNKNOWN: no such
+ * job, no such task, or its argument was trimmed. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_one_task_find(struct shoal_use *use, const char *job,
+                                      const char *index, struct shoal_one_task *one,
+                                      struct shoal_error *err);
+void shoal_one_task_finish(struct shoal_one_task *one);
+
+#endif

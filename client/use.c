@@ -1,0 +1,91 @@
+/* The Redis that a command talks to. */
+#include "client/cli.h"
+
+#include "common/cleanup.h"
+#include "common/id.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { TIMEOUT_MS = 10000 };
+
+static enum shoal_status open_client(const char *url, const char *password_file,
+                                     bool check, struct shoal_use *use,
+                                     struct shoal_error *err) {
+    struct shoal_redis_address address;
+    enum shoal_status status =
+        shoal_redis_address_parse(url, password_file, &address, err);
+    if (status != SHOAL_OK)
+        return status;
+    status = shoal_client_open(&address, shoal_cli.name_space, TIMEOUT_MS, check,
+                               &use->client, err);
+    shoal_redis_address_finish(&address);
+    return status;
+}
+
+static enum shoal_status begin(enum shoal_cluster_need need, const char *queue,
+                               int64_t slots, bool check, struct shoal_use *use,
+                               struct shoal_error *err) {
+    *use = (struct shoal_use){.client = NULL};
+    if (shoal_cli.redis_given)
+        return open_client(shoal_cli.redis, shoal_cli.password_file, check, use, err);
+    enum shoal_status status = shoal_cluster_use(need, queue, slots, &use->cluster, err);
+    if (status == SHOAL_OK)
+        status = open_client(shoal_cluster_url(use->cluster), NULL, check, use, err);
+    if (status != SHOAL_OK)
+        shoal_use_end(use);
+    return status;
+}
+
+enum shoal_status shoal_use_begin(enum shoal_cluster_need need, const char *queue,
+                                  int64_t slots, struct shoal_use *use,
+                                  struct shoal_error *err) {
+    return begin(need, queue, slots, true, use, err);
+}
+
+enum shoal_status shoal_use_look(struct shoal_use *use, struct shoal_error *err) {
+    return begin(SHOAL_CLUSTER_READ, NULL, 0, false, use, err);
+}
+
+/* Whether a job is left that has not ended. */
+static bool jobs_are_left(struct shoal_use *use) {
+    SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_job *jobs = NULL;
+    size_t n = 0;
+    if (shoal_list(use->client, SIZE_MAX, &jobs, &n, NULL) != SHOAL_OK)
+        return true; /* rather leave it running */
+    for (size_t i = 0; i < n; i++) {
+        if (!shoal_job_state_is_final(jobs[i].state))
+            return true;
+    }
+    return false;
+}
+
+void shoal_use_end(struct shoal_use *use) {
+    bool stop = use->cluster != NULL && shoal_cluster_is_last(use->cluster) &&
+                (use->client == NULL || !jobs_are_left(use));
+    shoal_client_destroy(use->client);
+    shoal_cluster_leave(use->cluster, stop);
+    *use = (struct shoal_use){.client = NULL};
+}
+
+enum shoal_status shoal_use_find(struct shoal_use *use, const char *word, char *ret_id,
+                                 struct shoal_error *err) {
+    if (strcmp(word, "-") == 0)
+        return shoal_state_last_job(ret_id, err);
+    return shoal_find(use->client, word, ret_id, err);
+}
+
+int shoal_cli_each_job(int n, char **words,
+                       enum shoal_status (*each)(struct shoal_use *use, const char *id,
+                                                 struct shoal_error *err)) {
+    SHOAL_CLEANUP(shoal_use_end) struct shoal_use use;
+    struct shoal_error err = {.status = SHOAL_OK};
+    enum shoal_status status = shoal_use_begin(SHOAL_CLUSTER_READ, NULL, 0, &use, &err);
+    for (int i = 0; i < n && status == SHOAL_OK; i++) {
+        char id[SHOAL_ID_LEN + 1];
+        status = shoal_use_find(&use, words[i], id, &err);
+        if (status == SHOAL_OK)
+            status = each(&use, id, &err);
+    }
+    return status == SHOAL_OK ? SHOAL_EXIT_OK : shoal_cli_fail(&err);
+}

@@ -1,0 +1,119 @@
+#include "common/daemon.h"
+
+#include "common/log.h"
+
+struct shoal_daemon shoal_daemon;
+
+static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
+static const char *const formats[] = {"logfmt", "json", NULL};
+
+const struct shoal_option shoal_daemon_options[] = {
+    {.name = "redis",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &shoal_daemon.redis,
+     .argument = "URL",
+     .fallback = "redis://127.0.0.1:6379/0",
+     .environment = "SHOAL_REDIS",
+     .help =
+         "where the queue is: redis://[user[:password]@]host[:port][/db] or unix:PATH",
+     .section = "Redis"},
+    {.name = "redis-password-file",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &shoal_daemon.password_file,
+     .argument = "FILE",
+     .environment = "SHOAL_REDIS_PASSWORD_FILE",
+     .help = "its first line is the password; only its owner may read it",
+     .section = "Redis"},
+    {.name = "namespace",
+     .type = SHOAL_OPTION_NAME,
+     .value = &shoal_daemon.name_space,
+     .argument = "NAME",
+     .fallback = "shoal",
+     .environment = "SHOAL_NAMESPACE",
+     .help = "what all keys in Redis begin with",
+     .section = "Redis"},
+    {.name = "log-level",
+     .type = SHOAL_OPTION_CHOICE,
+     .value = &shoal_daemon.log_level,
+     .argument = "LEVEL",
+     .fallback = "info",
+     .choices = levels,
+     .environment = "SHOAL_LOG_LEVEL",
+     .help = "what is less urgent is not written",
+     .section = "Logging"},
+    {.name = "log-format",
+     .type = SHOAL_OPTION_CHOICE,
+     .value = &shoal_daemon.log_format,
+     .argument = "FORMAT",
+     .fallback = "logfmt",
+     .choices = formats,
+     .environment = "SHOAL_LOG_FORMAT",
+     .help = "how log lines are written",
+     .section = "Logging"},
+    {.name = "help",
+     .letter = 'h',
+     .type = SHOAL_OPTION_FLAG,
+     .value = &shoal_daemon.help,
+     .help = "show this help",
+     .section = "Other"},
+    {.name = "version",
+     .type = SHOAL_OPTION_FLAG,
+     .value = &shoal_daemon.version,
+     .help = "show the version",
+     .section = "Other"},
+    {.name = NULL},
+};
+
+/* Not for people: what the man page is made of. */
+static const struct shoal_option hidden[] = {
+    {.name = "man-options",
+     .type = SHOAL_OPTION_FLAG,
+     .value = &shoal_daemon.man_options,
+     .help = ""},
+    {.name = NULL},
+};
+
+enum { TABLES_MAX = 8 };
+
+static enum shoal_status parse(const struct shoal_daemon_text *text, int argc,
+                               char **argv, struct shoal_error *err) {
+    const struct shoal_option *all[TABLES_MAX + 2] = {hidden};
+    for (size_t i = 0; text->tables[i] != NULL && i < TABLES_MAX; i++)
+        all[i + 1] = text->tables[i];
+    int rest = 0;
+    enum shoal_status status = shoal_options_parse(all, argc, argv, false, &rest, err);
+    if (status == SHOAL_OK && rest < argc)
+        return shoal_error_set(err, SHOAL_INVALID, "'%s' is no option; see '%s --help'",
+                               argv[rest], text->program);
+    return status;
+}
+
+/* Whether only a question was asked, which is answered then. */
+static bool only_tells(const struct shoal_daemon_text *text) {
+    if (shoal_daemon.man_options) {
+        shoal_options_man(text->tables, stdout);
+    } else if (shoal_daemon.help) {
+        puts(text->help);
+        shoal_options_help(text->tables, stdout);
+    } else if (shoal_daemon.version) {
+        printf("%s %s\n", text->program, SHOAL_VERSION);
+    }
+    return shoal_daemon.man_options || shoal_daemon.help || shoal_daemon.version;
+}
+
+int shoal_daemon_refuse(const struct shoal_daemon_text *text,
+                        const struct shoal_error *err) {
+    fprintf(stderr, "%s: %s\n", text->program, err->text);
+    return 2;
+}
+
+int shoal_daemon_begin(const struct shoal_daemon_text *text, int argc, char **argv) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    if (parse(text, argc, argv, &err) != SHOAL_OK)
+        return shoal_daemon_refuse(text, &err);
+    if (only_tells(text))
+        return 0;
+    shoal_log_init(text->program, (enum shoal_log_level)shoal_daemon.log_level,
+                   (enum shoal_log_format)shoal_daemon.log_format);
+    return -1;
+}

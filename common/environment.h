@@ -1,0 +1,33 @@
+/* The environment of a task: what passes from the worker's own, defaults for the threads
+ * of numeric libraries, what the job sets, and what shoal says of the task. */
+#ifndef SHOAL_ENVIRONMENT_H
+#define SHOAL_ENVIRONMENT_H
+
+#include "common/spec.h"
+
+/* What passes from this process's own environment, NULL behind the last: free() the
+ * array, its texts are the environment's. Made once for many tasks. NULL: no memory. */
+char **shoal_environment_passed(void);
+
+struct shoal_surroundings {
+    int64_t attempt;
+    int slot;
+    int threads;             /* what OMP_NUM_THREADS and its like default to */
+    const char *directory;   /* SHOAL_TMP and TMPDIR */
+    const char *result_path; /* SHOAL_RESULT */
+    char *const *passed;     /* of shoal_environment_passed() */
+};
+
+/* An array of "NAME=VALUE" with NULL behind the last, one malloc'ed block: free(). Later
+ * ones win over earlier ones of the same name, which are left out. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_environment_make(const struct shoal_spec *spec,
+                                         const struct shoal_task *task,
+                                         const struct shoal_surroundings *surroundings,
+                                         char ***ret_environment,
+                                         struct shoal_error *err);
+
+/* The value of a name in such an array, or NULL. */
+const char *shoal_environment_get(char *const *environment, const char *name);
+
+#endif

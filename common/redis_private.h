@@ -1,0 +1,36 @@
+/* What redis.c, reply.c and script.c share; for everybody else there is redis.h. */
+#ifndef SHOAL_REDIS_PRIVATE_H
+#define SHOAL_REDIS_PRIVATE_H
+
+#include "common/redis.h"
+
+/* Sends one command whose words are those of `first` and then those of `rest`. Otherwise
+ * as shoal_redis_send(). */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_redis_send_two(struct shoal_redis *redis,
+                                       const struct shoal_request *first,
+                                       const struct shoal_request *rest,
+                                       int64_t timeout_ms, shoal_redis_reply_fn done,
+                                       void *owner, struct shoal_error *err);
+
+/* Sends `what` and has `done` called once with its answer, unless it returns an error. */
+typedef enum shoal_status (*shoal_redis_sender)(struct shoal_redis *redis,
+                                                const void *what, int64_t timeout_ms,
+                                                shoal_redis_reply_fn done, void *owner,
+                                                struct shoal_error *err);
+
+/* shoal_redis_run() for whatever `send` sends. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_redis_run_with(struct shoal_redis *redis, shoal_redis_sender send,
+                                       const void *what, int64_t timeout_ms,
+                                       redisReply **ret_reply, struct shoal_error *err);
+
+/* What a timeout of 0 stands for; any other stays. */
+int64_t shoal_redis_timeout(const struct shoal_redis *redis, int64_t timeout_ms);
+
+bool shoal_reply_is_error(const redisReply *reply, const char *word);
+
+/* Whether this error goes away by itself: LOADING, BUSY … */
+bool shoal_reply_passes(const redisReply *reply);
+
+#endif

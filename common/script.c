@@ -1,0 +1,101 @@
+/* Scripts by their hash, and by their text when Redis has forgotten them. */
+#include "common/redis_private.h"
+
+#include "common/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A script on its way. Its words are kept until it is known that Redis has the script. */
+struct call {
+    struct shoal_redis *redis;
+    const struct shoal_script *script;
+    struct shoal_request words; /* what follows the hash or the text */
+    int64_t deadline;
+    shoal_redis_reply_fn done;
+    void *owner;
+};
+
+static void destroy(struct call *call) {
+    shoal_request_finish(&call->words);
+    free(call);
+}
+
+static enum shoal_status send_by(struct call *call, const char *command, const char *name,
+                                 shoal_redis_reply_fn done, void *owner,
+                                 struct shoal_error *err) {
+    struct shoal_request first;
+    shoal_request_init(&first);
+    shoal_request_text(&first, command);
+    shoal_request_text(&first, name);
+    int64_t left = call->deadline - shoal_now_ms();
+    enum shoal_status status = shoal_redis_send_two(
+        call->redis, &first, &call->words, left > 0 ? left : 1, done, owner, err);
+    shoal_request_finish(&first);
+    return status;
+}
+
+static void answered(void *owner, enum shoal_status status, const redisReply *reply,
+                     const struct shoal_error *err) {
+    struct call *call = owner;
+    struct shoal_error failure = {0};
+    if (status == SHOAL_OK && shoal_reply_is_error(reply, "NOSCRIPT")) {
+        status =
+            send_by(call, "EVAL", call->script->text, call->done, call->owner, &failure);
+        if (status != SHOAL_OK && call->done != NULL)
+            call->done(call->owner, status, NULL, &failure);
+    } else if (call->done != NULL) {
+        call->done(call->owner, status, reply, err);
+    }
+    destroy(call);
+}
+
+enum shoal_status shoal_script_send(struct shoal_redis *redis,
+                                    const struct shoal_script *script, const char *key,
+                                    const struct shoal_request *args, int64_t timeout_ms,
+                                    shoal_redis_reply_fn done, void *owner,
+                                    struct shoal_error *err) {
+    struct call *call = calloc(1, sizeof(*call));
+    if (call == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory left to run %s",
+                               script->name);
+    int64_t deadline = shoal_now_ms() + shoal_redis_timeout(redis, timeout_ms);
+    *call = (struct call){.redis = redis,
+                          .script = script,
+                          .deadline = deadline,
+                          .done = done,
+                          .owner = owner};
+    shoal_request_init(&call->words);
+    shoal_request_int(&call->words, 1);
+    shoal_request_text(&call->words, key);
+    shoal_buffer_add(&call->words.words, args->words.data, args->words.len);
+    call->words.words.failed |= args->words.failed;
+    call->words.n += args->n;
+    enum shoal_status status = send_by(call, "EVALSHA", script->sha, answered, call, err);
+    if (status != SHOAL_OK)
+        destroy(call);
+    return status;
+}
+
+/* What shoal_script_run() has to send. */
+struct order {
+    const struct shoal_script *script;
+    const char *key;
+    const struct shoal_request *args;
+};
+
+static enum shoal_status send_order(struct shoal_redis *redis, const void *what,
+                                    int64_t timeout_ms, shoal_redis_reply_fn done,
+                                    void *owner, struct shoal_error *err) {
+    const struct order *order = what;
+    return shoal_script_send(redis, order->script, order->key, order->args, timeout_ms,
+                             done, owner, err);
+}
+
+enum shoal_status shoal_script_run(struct shoal_redis *redis,
+                                   const struct shoal_script *script, const char *key,
+                                   const struct shoal_request *args, int64_t timeout_ms,
+                                   redisReply **ret_reply, struct shoal_error *err) {
+    struct order order = {.script = script, .key = key, .args = args};
+    return shoal_redis_run_with(redis, send_order, &order, timeout_ms, ret_reply, err);
+}

@@ -1,0 +1,574 @@
+/* libshoal against a real Redis; the workers are played by hand. */
+#include "client/shoal.h"
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "tests/support/fleet.h"
+#include "tests/support/wait.h"
+
+#include <check.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct test_fleet fleet;
+static struct shoal_client *client;
+static struct shoal_submit_options options;
+static struct shoal_error err;
+static char job[13];
+static const char worker[] = "worker000001";
+static const char *const command[] = {"./sir", "--beta", "{beta}", NULL};
+static const char *const line_command[] = {"./sir", "{}", NULL};
+static const char *const parameters[] = {"beta=1:3", NULL};
+
+static void expect(enum shoal_status status, enum shoal_status expected) {
+    ck_assert_msg(status == expected, "%s instead of %s: %s", shoal_status_name(status),
+                  shoal_status_name(expected), err.text);
+    ck_assert_int_eq(err.status, expected);
+    ck_assert_msg((expected == SHOAL_OK) == (err.text[0] == '\0'), "no sentence");
+    shoal_error_clear(&err);
+}
+
+static void usual_options(void) {
+    shoal_submit_options_init(&options);
+    options.command = command;
+    options.parameters = parameters;
+    options.queue = "q";
+}
+
+static void setup(void) {
+    signal(SIGPIPE, SIG_IGN);
+    struct test_answer answer;
+    test_fleet_start(&fleet, false);
+    test_register(&fleet, worker, NULL, NULL, 0, &answer);
+    const struct shoal_client_options where = {.url = fleet.server.url,
+                                               .name_space = "test"};
+    shoal_error_clear(&err);
+    expect(shoal_client_connect(&where, &client, &err), SHOAL_OK);
+    usual_options();
+}
+
+static void teardown(void) {
+    shoal_client_destroy(client);
+    test_fleet_finish(&fleet);
+}
+
+static void submit(void) {
+    expect(shoal_submit(client, &options, job, &err), SHOAL_OK);
+}
+
+static struct shoal_job describe(void) {
+    struct shoal_job now;
+    expect(shoal_describe(client, job, &now, &err), SHOAL_OK);
+    return now;
+}
+
+/* Runs what there is to run; task i ends as letters[i] says. Returns how many ran. */
+static int64_t work(const char *letters) {
+    struct shoal_lease lease;
+    int64_t ran = 0;
+    while (test_lease(&fleet, worker, "lease", 100, &lease)) {
+        char outcomes[64];
+        size_t n = (size_t)(lease.hi - lease.lo);
+        ck_assert_uint_lt(n, sizeof(outcomes));
+        memcpy(outcomes, letters + lease.lo, n);
+        outcomes[n] = '\0';
+        test_commit(&fleet, worker, &lease, lease.lo, outcomes, true);
+        ran += lease.hi - lease.lo;
+    }
+    return ran;
+}
+
+/* Reads a job's results to their end: the last letter of each task, '-' for none. Returns
+ * how many results there were. */
+static size_t read_all(char *seen, size_t total) {
+    struct shoal_results *results = NULL;
+    struct shoal_result result;
+    size_t n = 0;
+    memset(seen, '-', total);
+    seen[total] = '\0';
+    expect(shoal_results_create(client, job, &results, &err), SHOAL_OK);
+    for (bool more = true; more;) {
+        expect(shoal_results_next(results, 5000, &more, &result, &err), SHOAL_OK);
+        if (!more)
+            break;
+        ck_assert_int_ge(result.index, 0);
+        ck_assert_int_lt(result.index, (int64_t)total);
+        seen[result.index] = result.ok ? '.' : 'x';
+        n++;
+    }
+    shoal_results_destroy(results);
+    return n;
+}
+
+static size_t count_jobs(void) {
+    SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_job *jobs = NULL;
+    size_t n = 0;
+    expect(shoal_list(client, 100, &jobs, &n, &err), SHOAL_OK);
+    return n;
+}
+
+/* ---- connecting */
+
+START_TEST(unfit_redis_is_refused) {
+    struct shoal_client *other = NULL;
+    const struct shoal_client_options where = {.url = fleet.server.url};
+    redisReply *reply =
+        test_command(fleet.redis, "CONFIG SET maxmemory-policy allkeys-lru");
+    freeReplyObject(reply);
+    enum shoal_status status = shoal_client_connect(&where, &other, &err);
+    ck_assert_msg(strstr(err.text, "noeviction") != NULL, "%s", err.text);
+    expect(status, SHOAL_REFUSED);
+}
+END_TEST
+
+START_TEST(absent_redis_is_lost) {
+    struct shoal_client *other = NULL;
+    const struct shoal_client_options where = {.url = fleet.server.url,
+                                               .timeout_ms = 2000};
+    test_server_kill(&fleet.server);
+    expect(shoal_client_connect(&where, &other, &err), SHOAL_LOST);
+}
+END_TEST
+
+START_TEST(nonsense_addresses_are_invalid) {
+    static const struct shoal_client_options rows[] = {
+        {.url = "http://here"},
+        {.url = "redis://host:notaport"},
+        {.url = "unix:"},
+        {.url = "unix:/tmp/x", .name_space = "a b"},
+        {.url = "unix:/tmp/x", .name_space = "{x}"},
+    };
+    for (size_t i = 0; i < SHOAL_COUNT(rows); i++) {
+        struct shoal_client *other = NULL;
+        expect(shoal_client_connect(&rows[i], &other, &err), SHOAL_INVALID);
+        ck_assert_ptr_null(other);
+    }
+}
+END_TEST
+
+START_TEST(lost_redis_is_said_and_found_again) {
+    struct shoal_job *jobs = NULL;
+    size_t n = 0;
+    test_server_kill(&fleet.server);
+    expect(shoal_list(client, 10, &jobs, &n, &err), SHOAL_LOST);
+    test_server_restart(&fleet.server, NULL);
+    ck_assert_uint_eq(count_jobs(), 0);
+}
+END_TEST
+
+/* ---- submitting */
+
+START_TEST(submitted_job_is_as_it_was_asked_for) {
+    options.repetitions = 4;
+    options.name = "night";
+    options.seed = 42;
+    options.has_seed = true;
+    options.policy.priority = 7;
+    options.policy.retries = 3;
+    submit();
+    struct shoal_job now = describe();
+    ck_assert_str_eq(now.id, job);
+    ck_assert_str_eq(now.name, "night");
+    ck_assert_str_eq(now.queue, "q");
+    ck_assert_ptr_nonnull(strchr(now.owner, '@'));
+    ck_assert_int_eq(now.policy.priority, 7);
+    ck_assert_int_eq(now.policy.retries, 3);
+    ck_assert_uint_eq(now.seed, 42);
+    ck_assert_int_eq(now.total, 12);
+    ck_assert_int_eq(now.queued, 12);
+    ck_assert_int_eq(now.state, SHOAL_JOB_ACTIVE);
+}
+END_TEST
+
+START_TEST(delayed_job_waits) {
+    options.delay_ms = 3600000;
+    submit();
+    struct shoal_job now = describe();
+    ck_assert_int_eq(now.state, SHOAL_JOB_WAITING);
+    ck_assert_int_gt(now.start_ms, shoal_wall_ms() + 3000000);
+    ck_assert_int_eq(work("..."), 0);
+}
+END_TEST
+
+static const char *const no_words[] = {NULL};
+static const char *const typo[] = {"./sir", "{betta}", NULL};
+static const char *const no_values[] = {"beta=", NULL};
+static const char *const twice[] = {"beta=1", "beta=2", NULL};
+static const char *const unequal[] = {"beta=1:3", "gamma=1:2", NULL};
+static const char *const too_many[] = {"beta=1:9007199254740991", "gamma=1:2", NULL};
+static const char *const bad_bytes[] = {"./sir", "\xff", NULL};
+static const char *const no_variable[] = {"K", NULL};
+static char long_name[200];
+
+static void no_command(void) {
+    options.command = no_words;
+}
+static void unknown_name(void) {
+    options.command = typo;
+}
+static void empty_values(void) {
+    options.parameters = no_values;
+}
+static void name_twice(void) {
+    options.parameters = twice;
+}
+static void unequal_zip(void) {
+    options.parameters = unequal;
+    options.zip = true;
+}
+static void too_many_tasks(void) {
+    options.parameters = too_many;
+}
+static void no_utf8(void) {
+    options.command = bad_bytes;
+}
+static void no_equals_sign(void) {
+    options.environment = no_variable;
+}
+static void name_with_brace(void) {
+    options.name = "{x}";
+}
+static void name_too_long(void) {
+    memset(long_name, 'a', sizeof(long_name) - 1);
+    options.name = long_name;
+}
+static void queue_with_space(void) {
+    options.queue = "a b";
+}
+static void priority_ten(void) {
+    options.policy.priority = 10;
+}
+static void negative_retries(void) {
+    options.policy.retries = -1;
+}
+static void relative_directory(void) {
+    options.directory = "work";
+}
+static void no_repetitions(void) {
+    options.repetitions = 0;
+}
+
+static const struct {
+    const char *what;
+    void (*change)(void);
+} nonsense[] = {
+    {"no command", no_command},
+    {"unknown name in braces", unknown_name},
+    {"empty values", empty_values},
+    {"the same name twice", name_twice},
+    {"zip of unequal lengths", unequal_zip},
+    {"more than 2^53 tasks", too_many_tasks},
+    {"bytes that are no UTF-8", no_utf8},
+    {"environment without =", no_equals_sign},
+    {"name with a brace", name_with_brace},
+    {"name that is too long", name_too_long},
+    {"queue with a space", queue_with_space},
+    {"priority 10", priority_ten},
+    {"negative retries", negative_retries},
+    {"relative directory", relative_directory},
+    {"no repetitions", no_repetitions},
+};
+
+START_TEST(nonsense_is_refused_and_nothing_is_sent) {
+    nonsense[_i].change();
+    enum shoal_status status = shoal_submit(client, &options, job, &err);
+    ck_assert_msg(status == SHOAL_INVALID, "%s: %s", nonsense[_i].what,
+                  shoal_status_name(status));
+    expect(status, SHOAL_INVALID);
+    ck_assert_uint_eq(count_jobs(), 0);
+}
+END_TEST
+
+/* ---- open jobs */
+
+static void submit_open(void) {
+    options.open = true;
+    options.command = line_command;
+    options.parameters = NULL;
+    submit();
+}
+
+START_TEST(open_job_takes_tasks_until_it_is_closed) {
+    static const char *const words[] = {"a", "b c", ""};
+    submit_open();
+    expect(shoal_append(client, job, 0, words, 3, &err), SHOAL_OK);
+    expect(shoal_append(client, job, 0, words, 3, &err), SHOAL_OK); /* is there already */
+    ck_assert_int_eq(describe().total, 3);
+    expect(shoal_append(client, job, 4, words, 1, &err), SHOAL_REFUSED);
+    ck_assert_int_eq(work("..."), 3);
+    ck_assert_int_eq(describe().state, SHOAL_JOB_ACTIVE);
+    expect(shoal_append(client, job, 3, words, 2, &err), SHOAL_OK);
+    expect(shoal_close(client, job, &err), SHOAL_OK);
+    expect(shoal_append(client, job, 5, words, 1, &err), SHOAL_REFUSED);
+    ck_assert_int_eq(work("....."), 2);
+    ck_assert_int_eq(describe().state, SHOAL_JOB_SUCCEEDED);
+    test_fleet_audit(&fleet);
+}
+END_TEST
+
+START_TEST(many_arguments_are_appended_in_packs) {
+    enum { MANY = 20000 };
+    static const char *words[MANY];
+    for (size_t i = 0; i < MANY; i++)
+        words[i] = "argument";
+    submit_open();
+    expect(shoal_append(client, job, 0, words, MANY, &err), SHOAL_OK);
+    expect(shoal_append(client, job, 0, words, MANY, &err), SHOAL_OK);
+    ck_assert_int_eq(describe().total, MANY);
+    test_fleet_audit(&fleet);
+}
+END_TEST
+
+START_TEST(argument_that_is_no_text_is_invalid) {
+    static const char *const words[] = {"good", "\xc0\xaf"};
+    submit_open();
+    expect(shoal_append(client, job, 0, words, 2, &err), SHOAL_INVALID);
+    ck_assert_int_eq(describe().total, 0);
+}
+END_TEST
+
+/* ---- looking, waiting, control */
+
+START_TEST(job_is_found_by_id_prefix_and_name) {
+    char prefix[9] = "", found[13] = "";
+    options.name = "night";
+    submit();
+    memcpy(prefix, job, sizeof(prefix) - 1);
+    const char *const texts[] = {job, prefix, "night"};
+    for (size_t i = 0; i < SHOAL_COUNT(texts); i++) {
+        expect(shoal_find(client, texts[i], found, &err), SHOAL_OK);
+        ck_assert_str_eq(found, job);
+    }
+    expect(shoal_find(client, "day", found, &err), SHOAL_UNKNOWN);
+    expect(shoal_find(client, "a b", found, &err), SHOAL_INVALID);
+}
+END_TEST
+
+START_TEST(newest_job_of_a_name_is_found) {
+    char found[13] = "";
+    options.name = "night";
+    submit();
+    submit();
+    expect(shoal_find(client, "night", found, &err), SHOAL_OK);
+    ck_assert_str_eq(found, job);
+}
+END_TEST
+
+START_TEST(unknown_job_is_said) {
+    static const char nobody[] = "000000000000";
+    struct shoal_job now;
+    struct shoal_results *results = NULL;
+    int64_t tasks = 0;
+    expect(shoal_describe(client, nobody, &now, &err), SHOAL_UNKNOWN);
+    expect(shoal_wait(client, nobody, 100, &now, &err), SHOAL_UNKNOWN);
+    expect(shoal_cancel(client, nobody, false, &err), SHOAL_UNKNOWN);
+    expect(shoal_retry(client, nobody, false, &tasks, &err), SHOAL_UNKNOWN);
+    expect(shoal_forget(client, nobody, &err), SHOAL_UNKNOWN);
+    expect(shoal_close(client, nobody, &err), SHOAL_UNKNOWN);
+    expect(shoal_results_create(client, nobody, &results, &err), SHOAL_UNKNOWN);
+}
+END_TEST
+
+START_TEST(wait_ends_with_the_job_or_its_time) {
+    struct shoal_job now;
+    submit();
+    int64_t start = shoal_now_ms();
+    expect(shoal_wait(client, job, 150, &now, &err), SHOAL_TIMEOUT);
+    ck_assert_int_ge(shoal_now_ms() - start, 150);
+    expect(shoal_wait(client, job, 0, &now, &err), SHOAL_TIMEOUT);
+    work("..x");
+    expect(shoal_wait(client, job, -1, &now, &err), SHOAL_OK);
+    ck_assert_int_eq(now.state, SHOAL_JOB_FAILED);
+    ck_assert_int_eq(now.ok, 2);
+    ck_assert_int_eq(now.failed, 1);
+}
+END_TEST
+
+START_TEST(cancelled_job_ends_and_can_be_forgotten) {
+    struct shoal_job now;
+    submit();
+    expect(shoal_forget(client, job, &err), SHOAL_REFUSED);
+    expect(shoal_cancel(client, job, false, &err), SHOAL_OK);
+    expect(shoal_wait(client, job, 5000, &now, &err), SHOAL_OK);
+    ck_assert_int_eq(now.state, SHOAL_JOB_CANCELLED);
+    ck_assert_int_eq(now.cancelled, 3);
+    expect(shoal_forget(client, job, &err), SHOAL_OK);
+    ck_assert_uint_eq(count_jobs(), 0);
+}
+END_TEST
+
+START_TEST(retry_runs_what_failed_and_the_later_result_counts) {
+    char seen[4];
+    int64_t tasks = 0;
+    submit();
+    work("x.x");
+    ck_assert_uint_eq(read_all(seen, 3), 3);
+    ck_assert_str_eq(seen, "x.x");
+    expect(shoal_retry(client, job, false, &tasks, &err), SHOAL_OK);
+    ck_assert_int_eq(tasks, 2);
+    work("..x");
+    ck_assert_uint_eq(read_all(seen, 3), 5);
+    ck_assert_str_eq(seen, "..x");
+    ck_assert_int_eq(describe().state, SHOAL_JOB_FAILED);
+    test_fleet_audit(&fleet);
+}
+END_TEST
+
+/* ---- results */
+
+START_TEST(every_result_comes_once_while_the_job_runs) {
+    struct shoal_results *results = NULL;
+    struct shoal_result result;
+    bool more = false, seen[3] = {false};
+    submit();
+    expect(shoal_results_create(client, job, &results, &err), SHOAL_OK);
+    expect(shoal_results_next(results, 0, &more, &result, &err), SHOAL_TIMEOUT);
+    for (int i = 0; i < 3; i++) {
+        struct shoal_lease lease;
+        ck_assert(test_lease(&fleet, worker, "lease", 1, &lease));
+        test_commit(&fleet, worker, &lease, lease.lo, i == 1 ? "x" : ".", true);
+        expect(shoal_results_next(results, 5000, &more, &result, &err), SHOAL_OK);
+        ck_assert(more);
+        ck_assert_int_eq(result.index, lease.lo);
+        ck_assert(!seen[result.index]);
+        seen[result.index] = true;
+        ck_assert_int_eq(result.ok, i != 1);
+        ck_assert_str_eq(result.reason, i == 1 ? "exit" : "ok");
+        ck_assert_int_eq(result.attempt, 1);
+        ck_assert_int_eq(result.wall_us, 1000);
+        ck_assert_mem_eq(result.worker, worker, result.worker_len);
+        ck_assert_uint_eq(result.len, 1);
+        ck_assert_mem_eq(result.bytes, "1", 1);
+    }
+    for (int i = 0; i < 2; i++) { /* asking at the end again is fine */
+        expect(shoal_results_next(results, 0, &more, &result, &err), SHOAL_OK);
+        ck_assert(!more);
+    }
+    shoal_results_destroy(results);
+}
+END_TEST
+
+START_TEST(job_without_outcomes_has_no_results) {
+    char seen[4];
+    submit();
+    expect(shoal_cancel(client, job, false, &err), SHOAL_OK);
+    ck_assert_uint_eq(read_all(seen, 3), 0);
+}
+END_TEST
+
+START_TEST(results_that_are_taken_are_gone) {
+    char seen[4];
+    struct shoal_results *results = NULL;
+    struct shoal_result result;
+    submit();
+    work("...");
+    expect(shoal_results_create(client, job, &results, &err), SHOAL_OK);
+    for (bool more = true; more;)
+        expect(shoal_results_next(results, 0, &more, &result, &err), SHOAL_OK);
+    expect(shoal_results_acknowledge(results, true, &err), SHOAL_OK);
+    shoal_results_destroy(results);
+    ck_assert_int_eq(describe().stored, 0);
+    ck_assert_uint_eq(read_all(seen, 3), 0);
+    test_fleet_audit(&fleet);
+}
+END_TEST
+
+START_TEST(held_job_goes_on_when_its_results_are_acknowledged) {
+    struct shoal_results *results = NULL;
+    struct shoal_result result;
+    bool more = false;
+    options.policy.budget = 1;
+    submit();
+    ck_assert_int_eq(work("..."), 1); /* then its results are over the budget */
+    expect(shoal_results_create(client, job, &results, &err), SHOAL_OK);
+    for (int64_t i = 0; i < 3; i++) {
+        expect(shoal_results_next(results, 5000, &more, &result, &err), SHOAL_OK);
+        ck_assert(more);
+        ck_assert_int_eq(result.index, i);
+        ck_assert_int_eq(
+            shoal_results_next(results, 0, &more, &result, NULL) == SHOAL_TIMEOUT, i < 2);
+        expect(shoal_results_acknowledge(results, false, &err), SHOAL_OK);
+        ck_assert_int_eq(work("..."), i < 2 ? 1 : 0);
+    }
+    shoal_results_destroy(results);
+    ck_assert_int_eq(describe().state, SHOAL_JOB_SUCCEEDED);
+    test_fleet_audit(&fleet);
+}
+END_TEST
+
+START_TEST(what_is_no_result_is_garbage) {
+    static const char *const garbage[] = {"", "nonsense", "0-1\n*4\r\n", "9-1,\n$1\r\nx"};
+    struct shoal_results *results = NULL;
+    struct shoal_result result;
+    char key[SHOAL_KEY_MAX];
+    bool more = false;
+    submit();
+    shoal_key_make(key, fleet.queue.prefix, SHOAL_KEY_RESULTS, job);
+    test_command_int(fleet.redis, "RPUSH %s %s", key, garbage[_i]);
+    expect(shoal_results_create(client, job, &results, &err), SHOAL_OK);
+    expect(shoal_results_next(results, 0, &more, &result, &err), SHOAL_GARBAGE);
+    shoal_results_destroy(results);
+}
+END_TEST
+
+START_TEST(iterator_goes_on_after_a_lost_connection) {
+    struct shoal_results *results = NULL;
+    struct shoal_result result;
+    bool more = false;
+    submit();
+    expect(shoal_results_create(client, job, &results, &err), SHOAL_OK);
+    freeReplyObject(test_command(fleet.redis, "CLIENT KILL TYPE normal SKIPME yes"));
+    work("...");
+    enum shoal_status status = shoal_results_next(results, 5000, &more, &result, NULL);
+    ck_assert(status == SHOAL_OK || status == SHOAL_LOST);
+    for (int n = status == SHOAL_OK; n < 3; n++) {
+        expect(shoal_results_next(results, 5000, &more, &result, &err), SHOAL_OK);
+        ck_assert(more);
+        ck_assert_int_eq(result.index, n);
+    }
+    expect(shoal_results_next(results, 5000, &more, &result, &err), SHOAL_OK);
+    ck_assert(!more);
+    shoal_results_destroy(results);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("client");
+    const TTest *const connecting[] = {unfit_redis_is_refused, absent_redis_is_lost,
+                                       nonsense_addresses_are_invalid,
+                                       lost_redis_is_said_and_found_again};
+    const TTest *const using[] = {
+        submitted_job_is_as_it_was_asked_for,
+        delayed_job_waits,
+        open_job_takes_tasks_until_it_is_closed,
+        many_arguments_are_appended_in_packs,
+        argument_that_is_no_text_is_invalid,
+        job_is_found_by_id_prefix_and_name,
+        newest_job_of_a_name_is_found,
+        unknown_job_is_said,
+        wait_ends_with_the_job_or_its_time,
+        cancelled_job_ends_and_can_be_forgotten,
+        retry_runs_what_failed_and_the_later_result_counts,
+        every_result_comes_once_while_the_job_runs,
+        job_without_outcomes_has_no_results,
+        results_that_are_taken_are_gone,
+        held_job_goes_on_when_its_results_are_acknowledged,
+        iterator_goes_on_after_a_lost_connection,
+    };
+    TCase *tests = tcase_create("libshoal");
+    tcase_set_timeout(tests, 30);
+    tcase_add_checked_fixture(tests, setup, teardown);
+    for (size_t i = 0; i < SHOAL_COUNT(connecting); i++)
+        tcase_add_test(tests, connecting[i]);
+    for (size_t i = 0; i < SHOAL_COUNT(using); i++)
+        tcase_add_test(tests, using[i]);
+    tcase_add_loop_test(tests, nonsense_is_refused_and_nothing_is_sent, 0,
+                        (int)SHOAL_COUNT(nonsense));
+    tcase_add_loop_test(tests, what_is_no_result_is_garbage, 0, 4);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,159 @@
+/* The audit finds each kind of damage, and a damaged job does not hold up the others. */
+#include "common/cleanup.h"
+#include "tests/support/play.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A job with a range of each kind: 0 ok, 1 failed, 2 delayed, 3 queued, 4 leased, the
+ * rest beyond the cursor. */
+static void begin(int repeat) {
+    play_start(repeat);
+    struct shoal_submission submission = play_usual(20);
+    submission.policy.retries = 1;
+    submission.policy.max_running = 3;
+    play_submit(&submission);
+    play_warm(job);
+    struct shoal_lease lease = play_lease(one, "a", 5);
+    test_commit(&fleet, one, &lease, 0, ".rxs", false);
+    expect_tasks(16, 1, 1, 1, 0);
+    ck_assert_int_eq(test_describe(&fleet, job).delayed, 1);
+}
+
+struct findings {
+    const char *wanted;
+    bool found;
+    int64_t told;
+};
+
+static void note(void *owner, const char *sentence) {
+    struct findings *findings = owner;
+    findings->told++;
+    findings->found = findings->found || strstr(sentence, findings->wanted) != NULL;
+    ck_assert_msg(strstr(sentence, job) != NULL, "it does not say which job: %s",
+                  sentence);
+    ck_assert_msg(strstr(sentence, "e+") == NULL, "no number of ours: %s", sentence);
+}
+
+static void expect_finding(const char *wanted) {
+    struct findings findings = {.wanted = wanted};
+    int64_t jobs = 0, wrong = 0;
+    ck_assert_int_eq(
+        shoal_queue_audit(&fleet.queue, note, &findings, &jobs, &wrong, &play_err),
+        SHOAL_OK);
+    ck_assert_int_eq(wrong, findings.told);
+    ck_assert_msg(findings.found, "the audit does not find: %s", wanted);
+}
+
+static const struct damage {
+    const char *command; /* what is done to the key behind it */
+    enum shoal_key kind;
+    const char *of; /* NULL: the job */
+    const char *words;
+    const char *finding;
+} damages[] = {
+    {"HINCRBY", SHOAL_KEY_JOB, NULL, "ok 1", "the sum of its parts is 21, should be 20"},
+    {"HSET", SHOAL_KEY_JOB, NULL, "ok 9007199254740991", "is 90071992547410"},
+    {"HINCRBY", SHOAL_KEY_JOB, NULL, "leased 1", "the number of leased tasks is 2"},
+    {"HINCRBY", SHOAL_KEY_JOB, NULL, "delayed 1", "the number of delayed tasks is 2"},
+    {"HINCRBY", SHOAL_KEY_JOB, NULL, "failed 1",
+     "the number of failed and cancelled tasks is 2"},
+    {"HINCRBY", SHOAL_KEY_JOB, NULL, "cancelled 1",
+     "the number of failed and cancelled tasks is 2"},
+    {"HINCRBY", SHOAL_KEY_JOB, NULL, "leases 1", "the number of leases is 2"},
+    {"HSET", SHOAL_KEY_JOB, NULL, "cursor 4", "is beyond the cursor"},
+    {"HSET", SHOAL_KEY_JOB, NULL, "ready 0", "ready is 0"},
+    {"HSET", SHOAL_KEY_JOB, NULL, "state failed", "the number of unfinished tasks"},
+    {"HSET", SHOAL_KEY_JOB, NULL, "total many", "is no job"},
+    {"HSET", SHOAL_KEY_JOB, NULL, "policy nonsense", "is no job"},
+    {"HDEL", SHOAL_KEY_JOB, NULL, "state", "is no job"},
+    {"SET", SHOAL_KEY_JOB, NULL, "nonsense", "is no job"},
+    {"ZADD", SHOAL_KEY_OPEN, NULL, "4 4:5:1:0:0:q", "bad range"},
+    {"ZADD", SHOAL_KEY_OPEN, NULL, "0 0:9:1:0:0:q", "bad range"},
+    {"ZADD", SHOAL_KEY_OPEN, NULL, "0 1:1:1:0:0:q", "bad range"},
+    {"ZADD", SHOAL_KEY_OPEN, NULL, "0 nonsense", "bad range nonsense"},
+    {"ZADD", SHOAL_KEY_OPEN, NULL, "0 0:1:nonsense", "0:1:nonsense is no range"},
+    {"ZADD", SHOAL_KEY_OPEN, NULL, "0 0:1:1:0:0:?", "0:1:1:0:0:? is no range"},
+    {"ZADD", SHOAL_KEY_OPEN, NULL, "7 7:8:1:0:0:@worker000009/a", "is in no lease"},
+    {"ZREMRANGEBYRANK", SHOAL_KEY_OPEN, NULL, "0 0", "the sum of its parts"},
+    {"LTRIM", SHOAL_KEY_TODO, NULL, "1 0", "nothing leads to 3:4:2:0:0:q"},
+    {"HDEL", SHOAL_KEY_LEASES, one, "a", "is in no lease of its session"},
+    {"HSET", SHOAL_KEY_LEASES, one, "a other:0:5", "is in no lease of its session"},
+    {"ZREM", SHOAL_KEY_SESSIONS, "", "worker000001", "belongs to a session that is over"},
+    {"ZREMRANGEBYRANK", SHOAL_KEY_DUE, "", "0 -1", "nothing wakes 2:3:2:1:0:d"},
+    {"ZADD", SHOAL_KEY_FAILED, NULL, "1 1:3:1:f", "bad range"},
+    {"ZREMRANGEBYRANK", SHOAL_KEY_FAILED, NULL, "0 0",
+     "the number of failed and cancelled tasks is 1, should be 0"},
+    {"ZADD", SHOAL_KEY_AGAIN, NULL, "9 nonsense", "bad range nonsense"},
+};
+
+static void inflict(const struct damage *damage) {
+    char command[512];
+    snprintf(command, sizeof(command), "%s %s %s", damage->command,
+             play_key(damage->kind, damage->of == NULL ? job : damage->of),
+             damage->words);
+    redisReply *reply = test_command(fleet.redis, command);
+    ck_assert_int_ne(reply->type, REDIS_REPLY_ERROR);
+    freeReplyObject(reply);
+}
+
+START_TEST(each_damage_is_found) {
+    begin(0);
+    inflict(&damages[_i]);
+    expect_finding(damages[_i].finding);
+}
+END_TEST
+
+/* Cancels, sweeps and the ends of sessions meet the damage; another job must run. */
+START_TEST(damaged_job_does_not_hold_up_others) {
+    struct test_answer answer;
+    begin(0);
+    fleet.no_audit = true;
+    char damaged[13];
+    memcpy(damaged, job, sizeof(damaged));
+    inflict(&damages[_i]);
+    struct shoal_lease lease;
+    test_submit(&fleet, 3, NULL, job);
+    play_join(two);
+    test_register(&fleet, two, one, NULL, 0, &answer);
+    test_pass_time(&fleet, 3000);
+    for (int i = 0; i < 50 && !shoal_job_state_is_final(test_describe(&fleet, job).state);
+         i++) {
+        if (test_lease(&fleet, two, "b", 1, &lease) && strcmp(lease.job, job) == 0)
+            test_commit(&fleet, two, &lease, lease.lo, ".", true);
+        else
+            test_heartbeat(&fleet, two, NULL, &answer);
+        if (i == 10)
+            ck_assert_int_ne(shoal_queue_cancel(&fleet.queue, damaged, true, NULL),
+                             SHOAL_LOST);
+    }
+    expect_state(SHOAL_JOB_SUCCEEDED);
+    test_finish(&fleet, two);
+}
+END_TEST
+
+START_TEST(whole_queue_has_nothing_to_tell) {
+    begin(_i);
+    test_fleet_audit(&fleet);
+}
+END_TEST
+
+static Suite *suite(void) {
+    Suite *audit = suite_create("audit");
+    TCase *cases = tcase_create("audit");
+    tcase_set_timeout(cases, 60);
+    tcase_add_loop_test(cases, whole_queue_has_nothing_to_tell, 0, 2);
+    tcase_add_loop_test(cases, each_damage_is_found, 0, (int)SHOAL_COUNT(damages));
+    tcase_add_loop_test(cases, damaged_job_does_not_hold_up_others, 0,
+                        (int)SHOAL_COUNT(damages));
+    suite_add_tcase(audit, cases);
+    return audit;
+}
+
+int main(void) {
+    SRunner *runner = srunner_create(suite());
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}

@@ -1,0 +1,464 @@
+/* Handing out: which job, how much of it, and when nothing. */
+#include "common/cleanup.h"
+#include "common/records.h"
+#include "tests/support/play.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct test_answer answer;
+
+/* A job with one thing unusual about it. */
+static void submit_with(int64_t total, int priority, int64_t max_running, char *id) {
+    struct shoal_submission submission = play_usual(total);
+    submission.policy.priority = priority;
+    submission.policy.max_running = max_running;
+    play_submit(&submission);
+    memcpy(id, job, sizeof(job));
+}
+
+static void submit_to(const char *queue, int64_t total) {
+    struct shoal_submission submission = play_usual(total);
+    submission.queue = queue;
+    play_submit(&submission);
+}
+
+/* Asks for `n` leases "<name>0", "<name>1" … of these queues. */
+static void ask(const char *session, const char *name, size_t n,
+                const char *const *queues, bool prefetch) {
+    struct shoal_wish wishes[16];
+    ck_assert_uint_le(n, SHOAL_COUNT(wishes));
+    for (size_t i = 0; i < n; i++) {
+        wishes[i] = (struct shoal_wish){.most = 100, .prefetch = prefetch};
+        snprintf(wishes[i].lease, sizeof(wishes[i].lease), "%s%zu", name, i);
+    }
+    const struct shoal_advance request = {
+        .session = session,
+        .worker = session,
+        .queues = queues,
+        .wishes = wishes,
+        .n_wishes = n,
+    };
+    test_advance(&fleet, &request, &answer);
+}
+
+static const char *const q[] = {"q", NULL};
+
+/* ---- which job */
+
+START_TEST(highest_priority_goes_first) {
+    char jobs[10][13], name[24];
+    static const int order[] = {3, 9, 0, 5, 1, 8, 2, 7, 4, 6};
+    play_start(_i);
+    for (size_t i = 0; i < SHOAL_COUNT(order); i++)
+        submit_with(1, order[i], 0, jobs[order[i]]);
+    for (int priority = 9; priority >= 0; priority--) {
+        snprintf(name, sizeof(name), "%d", priority);
+        ck_assert_str_eq(play_lease(one, name, 1).job, jobs[priority]);
+    }
+    ck_assert(!test_token(&fleet, "q"));
+}
+END_TEST
+
+/* The jobs of the next leases, as numbers of `jobs`. */
+static void expect_turns(const char *turns, char (*jobs)[13]) {
+    char name[24];
+    for (size_t i = 0; turns[i] != '\0'; i++) {
+        snprintf(name, sizeof(name), "%zu", i);
+        ck_assert_str_eq(play_lease(one, name, 1).job, jobs[turns[i] - '0']);
+    }
+    play_no_lease(one, "no");
+}
+
+START_TEST(jobs_of_a_priority_take_turns) {
+    char jobs[3][13];
+    play_start(_i);
+    submit_with(3, 5, 0, jobs[0]);
+    submit_with(1, 5, 0, jobs[1]);
+    submit_with(3, 5, 0, jobs[2]);
+    expect_turns("0120202", jobs);
+}
+END_TEST
+
+START_TEST(fifo_queue_serves_one_job_after_the_other) {
+    char jobs[3][13];
+    play_start(_i);
+    play_move(SHOAL_OK, shoal_queue_order(&fleet.queue, "q", true, &play_err));
+    submit_with(3, 5, 0, jobs[0]);
+    submit_with(1, 5, 0, jobs[1]);
+    submit_with(2, 5, 0, jobs[2]);
+    expect_turns("000122", jobs);
+}
+END_TEST
+
+START_TEST(queues_are_served_in_the_workers_order) {
+    static const char *const both[] = {"best", "q", NULL};
+    char other[13];
+    play_start(_i);
+    test_submit(&fleet, 1, NULL, job);
+    memcpy(other, job, sizeof(other));
+    submit_to("best", 1);
+    submit_to("elsewhere", 1);
+    ask(one, "a", 1, both, false);
+    ck_assert_str_ne(answer.grants[0].lease.job, other);
+    ask(one, "b", 1, both, false);
+    ck_assert_str_eq(answer.grants[0].lease.job, other);
+    ask(one, "c", 1, both, false);
+    ck_assert_uint_eq(answer.advanced.n_grants, 0);
+    ck_assert(test_token(&fleet, "elsewhere"));
+}
+END_TEST
+
+START_TEST(several_leases_come_in_one_call) {
+    play_start(_i);
+    test_submit(&fleet, 5, NULL, job);
+    ask(one, "a", 3, q, false);
+    ck_assert_uint_eq(answer.advanced.n_grants, 3);
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(answer.grants[i].lease.lo, i);
+    ck_assert_uint_eq(strlen(answer.grants[0].spec), 40);
+    ck_assert(answer.grants[0].seed == 1);
+    expect_tasks(2, 3, 0, 0, 0);
+}
+END_TEST
+
+/* ---- how much */
+
+START_TEST(leases_double_with_what_came_back) {
+    static const int64_t lengths[] = {1, 2, 4, 8, 16};
+    char outcomes[32];
+    play_start(_i);
+    test_submit(&fleet, 1000, NULL, job);
+    for (size_t i = 0; i < SHOAL_COUNT(lengths); i++) {
+        struct shoal_lease lease = play_lease(one, "a", 100);
+        ck_assert_int_eq(lease.hi - lease.lo, lengths[i]);
+        memset(outcomes, '.', sizeof(outcomes));
+        outcomes[lease.hi - lease.lo] = '\0';
+        test_commit(&fleet, one, &lease, lease.lo, outcomes, true);
+    }
+}
+END_TEST
+
+static int64_t length_of_next(int64_t most) {
+    struct shoal_lease lease = play_lease(one, "a", most);
+    test_give_back(&fleet, one, &lease, lease.lo);
+    test_commit(&fleet, one, &lease, lease.lo, "", true);
+    return lease.hi - lease.lo;
+}
+
+START_TEST(lease_is_a_quarter_of_a_second_by_the_jobs_average) {
+    static const struct {
+        long long mean_us;
+        int64_t length;
+    } rows[] = {{1, 100000}, {1000, 250}, {100000, 2}, {250000, 1}, {3600000000, 1}};
+    play_start(_i);
+    test_submit(&fleet, 1000000, NULL, job);
+    for (size_t i = 0; i < SHOAL_COUNT(rows); i++) {
+        test_command_int(fleet.redis, "HSET %s ran 1000000 work %lld",
+                         play_key(SHOAL_KEY_JOB, job), 1000000 * rows[i].mean_us);
+        ck_assert_int_eq(length_of_next(100000), rows[i].length);
+    }
+}
+END_TEST
+
+START_TEST(last_tasks_are_shared_evenly) {
+    static const int64_t left[][2] = {{20, 5}, {15, 3}, {12, 3}, {9, 2}, {7, 1}, {6, 1}};
+    char name[24];
+    play_start(_i);
+    play_join(two); /* two slots in all */
+    test_submit(&fleet, 20, NULL, job);
+    play_warm(job);
+    for (size_t i = 0; i < SHOAL_COUNT(left); i++) {
+        snprintf(name, sizeof(name), "%zu", i);
+        struct shoal_lease lease = play_lease(one, name, 9);
+        ck_assert_int_eq(20 - lease.lo, left[i][0]);
+        ck_assert_int_eq(lease.hi - lease.lo, left[i][1]);
+    }
+}
+END_TEST
+
+START_TEST(lease_is_no_longer_than_asked_for) {
+    play_start(_i);
+    test_submit(&fleet, 100, NULL, job);
+    play_warm(job);
+    ck_assert_int_eq(length_of_next(7), 7);
+}
+END_TEST
+
+START_TEST(lease_ends_with_its_pack_of_arguments) {
+    static const struct {
+        int64_t lo, hi, first;
+    } rows[] = {{0, 3, 0}, {3, 4, 3}, {4, 10, 4}, {10, 24, 4}};
+    static const int64_t packs[] = {3, 1, 100};
+    play_start(_i);
+    struct shoal_submission submission = play_usual(0);
+    submission.open = submission.has_arguments = true;
+    play_submit(&submission);
+    for (int64_t i = 0, first = 0; i < 3; first += packs[i++]) {
+        struct shoal_buffer pack;
+        shoal_buffer_init(&pack, 1 << 16);
+        shoal_record_array(&pack, (size_t)packs[i]);
+        for (int64_t k = 0; k < packs[i]; k++)
+            shoal_record_int(&pack, first + k);
+        play_move(SHOAL_OK,
+                  shoal_queue_append(&fleet.queue, job, first, packs[i],
+                                     shoal_buffer_text(&pack), pack.len, &play_err));
+        shoal_buffer_finish(&pack);
+    }
+    play_warm(job);
+    for (size_t i = 0; i < SHOAL_COUNT(rows); i++) {
+        struct shoal_wish wish = {.most = rows[i].hi - rows[i].lo + (i < 2 ? 9 : 0)};
+        snprintf(wish.lease, sizeof(wish.lease), "%zu", i);
+        const struct shoal_advance request = {
+            .session = one, .worker = one, .queues = q, .wishes = &wish, .n_wishes = 1};
+        test_advance(&fleet, &request, &answer);
+        ck_assert_uint_eq(answer.advanced.n_grants, 1);
+        expect_range(&answer.grants[0].lease, rows[i].lo, rows[i].hi, 1);
+        ck_assert_int_eq(answer.grants[0].first, rows[i].first);
+        ck_assert_uint_gt(answer.grants[0].pack_len, 0);
+    }
+}
+END_TEST
+
+/* ---- asked again */
+
+START_TEST(lease_asked_for_again_is_the_same) {
+    play_start(_i);
+    test_submit(&fleet, 50, NULL, job);
+    play_warm(job);
+    for (int i = 0; i < 2; i++) {
+        struct shoal_lease lease = play_lease(one, "a", 10);
+        expect_range(&lease, 0, 10, 1);
+        expect_tasks(40, 10, 0, 0, 0);
+    }
+    struct shoal_lease other = play_lease(one, "b", 10);
+    expect_range(&other, 10, 20, 1);
+}
+END_TEST
+
+START_TEST(lease_that_others_did_meanwhile_is_another) {
+    char id[13];
+    play_start(_i);
+    play_join(two);
+    submit_with(4, 5, 2, id);
+    play_lease(one, "a", 1);
+    struct shoal_lease late = play_remembered("x", 0, 1, 1);
+    test_commit(&fleet, two, &late, 0, ".", true);
+    struct shoal_lease lease = play_lease(one, "a", 1); /* its answer was lost */
+    expect_range(&lease, 1, 2, 1);
+    play_lease(one, "b", 1); /* the one that came to nothing is not counted */
+    play_no_lease(one, "c");
+}
+END_TEST
+
+START_TEST(lease_of_a_job_that_stops_is_not_given_again) {
+    play_start(_i);
+    test_submit(&fleet, 1, NULL, job);
+    play_lease(one, "a", 1);
+    play_move(SHOAL_OK, shoal_queue_cancel(&fleet.queue, job, false, &play_err));
+    play_no_lease(one, "a");
+    expect_state(SHOAL_JOB_CANCELLED);
+}
+END_TEST
+
+/* ---- nothing */
+
+START_TEST(paused_queue_hands_out_nothing) {
+    play_start(_i);
+    test_submit(&fleet, 1, NULL, job);
+    play_move(SHOAL_OK, shoal_queue_pause(&fleet.queue, "q", true, &play_err));
+    ck_assert(!test_token(&fleet, "q"));
+    play_no_lease(one, "a");
+    play_move(SHOAL_OK, shoal_queue_pause(&fleet.queue, "q", false, &play_err));
+    ck_assert(test_token(&fleet, "q"));
+    play_lease(one, "a", 1);
+}
+END_TEST
+
+START_TEST(limited_job_has_so_many_leases) {
+    char id[13];
+    play_start(_i);
+    submit_with(4, 5, 2, id);
+    play_lease(one, "a", 1);
+    struct shoal_lease lease = play_lease(one, "b", 1);
+    ck_assert(!test_token(&fleet, "q"));
+    play_no_lease(one, "c");
+    test_commit(&fleet, one, &lease, 1, ".", true);
+    ck_assert(test_token(&fleet, "q"));
+    play_lease(one, "c", 1);
+    play_no_lease(one, "d");
+}
+END_TEST
+
+START_TEST(limited_job_is_not_prefetched) {
+    char id[13];
+    play_start(_i);
+    submit_with(4, 5, 2, id);
+    ask(one, "a", 1, q, true);
+    ck_assert_uint_eq(answer.advanced.n_grants, 0);
+    ck_assert(test_token(&fleet, "q"));
+    test_submit(&fleet, 1, NULL, job); /* the one behind it is */
+    ask(one, "b", 1, q, true);
+    ck_assert_uint_eq(answer.advanced.n_grants, 1);
+    ck_assert_str_eq(answer.grants[0].lease.job, job);
+    ck_assert_str_eq(play_lease(one, "c", 1).job, id);
+}
+END_TEST
+
+START_TEST(job_over_its_budget_is_held_until_it_is_read) {
+    int64_t trimmed = 0;
+    play_start(_i);
+    struct shoal_submission submission = play_usual(9);
+    submission.policy.budget = 150; /* two small results reach it */
+    play_submit(&submission);
+    for (int64_t i = 0; i < 2; i++) {
+        struct shoal_lease lease = play_lease(one, "a", 1);
+        test_commit(&fleet, one, &lease, lease.lo, ".", true);
+    }
+    ck_assert_int_ge(test_describe(&fleet, job).stored, 150);
+    ck_assert(!test_token(&fleet, "q"));
+    play_no_lease(one, "b");
+    play_move(SHOAL_OK,
+              shoal_queue_acknowledge(&fleet.queue, job, 2, false, &trimmed, &play_err));
+    ck_assert_int_ge(trimmed, 1);
+    ck_assert(test_token(&fleet, "q"));
+    play_lease(one, "b", 1);
+}
+END_TEST
+
+/* Lets housekeeping find Redis with this limit. */
+static void set_memory(const char *limit) {
+    int64_t wait = 0;
+    test_command_int(fleet.redis, "HINCRBY %s wall -1000", play_key(SHOAL_KEY_CLOCK, ""));
+    redisReply *reply = test_command(fleet.redis, "CONFIG SET maxmemory %s", limit);
+    ck_assert_int_eq(reply->type, REDIS_REPLY_STATUS);
+    freeReplyObject(reply);
+    play_move(SHOAL_OK, shoal_queue_housekeep(&fleet.queue, &wait, &play_err));
+}
+
+START_TEST(full_memory_hands_out_nothing_and_takes_what_is_done) {
+    struct shoal_store_info store;
+    play_start(_i);
+    test_submit(&fleet, 3, NULL, job);
+    struct shoal_lease lease = play_lease(one, "a", 1);
+    set_memory("1");
+    ck_assert_int_eq(shoal_queue_store(&fleet.queue, &store, NULL), SHOAL_OK);
+    ck_assert(store.full);
+    ck_assert(!test_token(&fleet, "q"));
+    play_no_lease(one, "b");
+    test_commit(&fleet, one, &lease, 0, ".", true);
+    expect_tasks(2, 0, 1, 0, 0);
+    struct shoal_submission submission = play_usual(1);
+    play_move(SHOAL_FULL, shoal_queue_submit(&fleet.queue, &submission, 1, &play_err));
+    play_move(SHOAL_FULL, shoal_queue_append(&fleet.queue, job, 3, 1, "", 0, &play_err));
+    ck_assert_int_eq(
+        test_command_int(fleet.redis, "ZCARD %s", play_key(SHOAL_KEY_JOBS, "")), 1);
+
+    redisReply *more = test_command(fleet.redis, "CONFIG SET maxmemory 1gb");
+    freeReplyObject(more);
+    set_memory("0");
+    ck_assert(test_token(&fleet, "q"));
+    play_lease(one, "b", 1);
+}
+END_TEST
+
+START_TEST(dead_session_gets_no_lease_and_its_success_counts) {
+    play_start(_i);
+    test_submit(&fleet, 2, NULL, job);
+    struct shoal_lease lease = play_lease(one, "a", 1);
+    play_silence(NULL);
+    ask(one, "b", 1, q, false);
+    ck_assert(!answer.advanced.alive);
+    ck_assert_uint_eq(answer.advanced.n_grants, 0);
+    test_commit(&fleet, one, &lease, 0, ".", true);
+    expect_tasks(1, 0, 1, 0, 0);
+}
+END_TEST
+
+START_TEST(what_has_finished_meanwhile_is_skipped) {
+    char jobs[3][13];
+    play_start(_i);
+    for (int i = 0; i < 3; i++)
+        submit_with(1, 5, 0, jobs[i]);
+    ck_assert_int_eq(shoal_queue_cancel(&fleet.queue, jobs[0], false, NULL), SHOAL_OK);
+    ck_assert_int_eq(shoal_queue_forget(&fleet.queue, jobs[0], NULL), SHOAL_OK);
+    ck_assert_int_eq(shoal_queue_cancel(&fleet.queue, jobs[1], false, NULL), SHOAL_OK);
+    ck_assert_str_eq(play_lease(one, "a", 1).job, jobs[2]);
+    ck_assert(!test_token(&fleet, "q"));
+}
+END_TEST
+
+/* ---- tokens: exactly while something can be taken */
+
+START_TEST(token_goes_with_the_last_task) {
+    play_start(_i);
+    ck_assert(!test_token(&fleet, "q"));
+    test_submit(&fleet, 2, NULL, job);
+    ck_assert(test_token(&fleet, "q"));
+    struct shoal_lease lease = play_lease(one, "a", 1);
+    ck_assert(test_token(&fleet, "q"));
+    play_lease(one, "b", 1);
+    ck_assert(!test_token(&fleet, "q"));
+    test_commit(&fleet, one, &lease, 0, "s", true);
+    ck_assert(test_token(&fleet, "q"));
+    lease.attempt = 2;
+    test_commit(&fleet, two, &lease, 0, ".", true); /* late, and nothing is left */
+    ck_assert(!test_token(&fleet, "q"));
+}
+END_TEST
+
+START_TEST(token_goes_with_a_cancelled_job) {
+    play_start(_i);
+    test_submit(&fleet, 2, NULL, job);
+    play_move(SHOAL_OK, shoal_queue_cancel(&fleet.queue, job, false, &play_err));
+    ck_assert(!test_token(&fleet, "q"));
+}
+END_TEST
+
+START_TEST(token_of_a_worker_that_died_with_it_comes_back) {
+    play_start(_i);
+    test_submit(&fleet, 2, NULL, job);
+    test_command_int(fleet.redis, "DEL %s", play_key(SHOAL_KEY_WAKE, "q"));
+    test_heartbeat(&fleet, one, NULL, &answer);
+    ck_assert(test_token(&fleet, "q"));
+}
+END_TEST
+
+START_TEST(one_token_stands_for_many_jobs) {
+    play_start(_i);
+    for (int i = 0; i < 5; i++)
+        test_submit(&fleet, 1, NULL, job);
+    ck_assert_int_eq(
+        test_command_int(fleet.redis, "LLEN %s", play_key(SHOAL_KEY_WAKE, "q")), 1);
+}
+END_TEST
+
+int main(void) {
+    const TTest *const tests[] = {
+        highest_priority_goes_first,
+        jobs_of_a_priority_take_turns,
+        fifo_queue_serves_one_job_after_the_other,
+        queues_are_served_in_the_workers_order,
+        several_leases_come_in_one_call,
+        leases_double_with_what_came_back,
+        lease_is_a_quarter_of_a_second_by_the_jobs_average,
+        last_tasks_are_shared_evenly,
+        lease_is_no_longer_than_asked_for,
+        lease_ends_with_its_pack_of_arguments,
+        lease_asked_for_again_is_the_same,
+        lease_that_others_did_meanwhile_is_another,
+        lease_of_a_job_that_stops_is_not_given_again,
+        paused_queue_hands_out_nothing,
+        limited_job_has_so_many_leases,
+        limited_job_is_not_prefetched,
+        job_over_its_budget_is_held_until_it_is_read,
+        full_memory_hands_out_nothing_and_takes_what_is_done,
+        dead_session_gets_no_lease_and_its_success_counts,
+        what_has_finished_meanwhile_is_skipped,
+        token_goes_with_the_last_task,
+        token_goes_with_a_cancelled_job,
+        token_of_a_worker_that_died_with_it_comes_back,
+        one_token_stands_for_many_jobs,
+    };
+    return play_main("moves that hand out", tests, SHOAL_COUNT(tests));
+}

@@ -1,0 +1,36 @@
+#!/bin/bash
+# Installs into a folder of its own, builds a program with what is there, and takes it away again.
+#
+#     install.sh BUILD
+set -euo pipefail
+build=$1
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+
+make -s --no-print-directory BUILD="$build" PREFIX=/opt/shoal DESTDIR="$root" install > "$root/log" 2>&1 || {
+    cat "$root/log"
+    exit 1
+}
+cat > "$root/program.c" << 'END'
+#include <shoal/shoal.h>
+#include <stdio.h>
+int main(void) {
+    puts(shoal_status_name(SHOAL_OK));
+    return 0;
+}
+END
+export PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_PATH=$root/opt/shoal/lib/pkgconfig
+# Flags are lists of words.
+# shellcheck disable=SC2046
+${CC:-cc} -Wall -Wextra -Werror "$root/program.c" -o "$root/program" $(pkg-config --cflags --libs shoal)
+[ "$(LD_LIBRARY_PATH=$root/opt/shoal/lib "$root/program")" = ok ]
+man=$(find "$root/opt/shoal/share/man" -name '*.1' | wc -l)
+[ "$man" -eq 3 ]
+
+make -s --no-print-directory BUILD="$build" PREFIX=/opt/shoal DESTDIR="$root" uninstall
+left=$(find "$root/opt" ! -type d)
+if [ -n "$left" ]; then
+    echo "make uninstall leaves:"
+    echo "$left"
+    exit 1
+fi

@@ -1,0 +1,269 @@
+#include "common/cleanup.h"
+#include "common/redis.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct {
+    const char *url;
+    struct shoal_redis_address address;
+    const char *printed;
+} good[] = {
+    {"redis://h", {.host = "h", .port = 6379}, "redis://h:6379/0"},
+    {"redis://h/", {.host = "h", .port = 6379}, "redis://h:6379/0"},
+    {"redis://h:1", {.host = "h", .port = 1}, "redis://h:1/0"},
+    {"redis://h:65535/15",
+     {.host = "h", .port = 65535, .database = 15},
+     "redis://h:65535/15"},
+    {"redis://10.0.0.1/2",
+     {.host = "10.0.0.1", .port = 6379, .database = 2},
+     "redis://10.0.0.1:6379/2"},
+    {"redis://a.b-c_d.example.org",
+     {.host = "a.b-c_d.example.org", .port = 6379},
+     "redis://a.b-c_d.example.org:6379/0"},
+    {"redis://[::1]", {.host = "::1", .port = 6379}, "redis://[::1]:6379/0"},
+    {"redis://[fe80::1%eth0]:7/1",
+     {.host = "fe80::1%eth0", .port = 7, .database = 1},
+     "redis://[fe80::1%eth0]:7/1"},
+    {"redis://:pw@h", {.host = "h", .port = 6379, .password = "pw"}, "redis://h:6379/0"},
+    {"redis://me:pw@h",
+     {.host = "h", .port = 6379, .user = "me", .password = "pw"},
+     "redis://me@h:6379/0"},
+    {"redis://me@h", {.host = "h", .port = 6379, .user = "me"}, "redis://me@h:6379/0"},
+    {"redis://me:@h", {.host = "h", .port = 6379, .user = "me"}, "redis://me@h:6379/0"},
+    {"redis://@h", {.host = "h", .port = 6379}, "redis://h:6379/0"},
+    {"redis://m%65%20x:%70%3A%40%2f%e2%82%AC@h",
+     {.host = "h", .port = 6379, .user = "me x", .password = "p:@/\xe2\x82\xac"},
+     "redis://me%20x@h:6379/0"},
+    {"redis://:a/b@c:d@h:1/2",
+     {.host = "h", .port = 1, .database = 2, .password = "a/b@c:d"},
+     "redis://h:1/2"},
+    {"unix:/run/redis.sock", {.path = "/run/redis.sock"}, "unix:/run/redis.sock"},
+    {"unix:relative", {.path = "relative"}, "unix:relative"},
+    {"unix:///a", {.path = "///a"}, "unix:///a"},
+};
+
+static void assert_same(const char *text, const char *expected) {
+    if (expected == NULL)
+        ck_assert_ptr_null(text);
+    else
+        ck_assert_str_eq(text, expected);
+}
+
+START_TEST(urls_are_taken_apart_and_printed_without_the_password) {
+    struct shoal_redis_address address;
+    struct shoal_error err = {0};
+    ck_assert_msg(shoal_redis_address_parse(good[_i].url, NULL, &address, &err) ==
+                      SHOAL_OK,
+                  "%s", err.text);
+    assert_same(address.host, good[_i].address.host);
+    assert_same(address.path, good[_i].address.path);
+    assert_same(address.user, good[_i].address.user);
+    assert_same(address.password, good[_i].address.password);
+    ck_assert_uint_eq(address.port, good[_i].address.port);
+    ck_assert_int_eq(address.database, good[_i].address.database);
+    char text[200];
+    shoal_redis_address_print(&address, text, sizeof(text));
+    ck_assert_str_eq(text, good[_i].printed);
+    shoal_redis_address_finish(&address);
+}
+END_TEST
+
+#define LONG_100                                                                         \
+    "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffgggggggggg"             \
+    "hhhhhhhhhhiiiiiiiiiijjjjjjjjjj"
+
+static const struct {
+    const char *url;
+    const char *says;
+} bad[] = {
+    {"", "is no URL"},
+    {"h:6379", "'h:6379' is no URL"},
+    {"http://h", "'http://h' is no URL"},
+    {"redis:/h", "is no URL"},
+    {"REDIS://h", "is no URL"},
+    {"rediss://h", "TLS"},
+    {"redis://", "a host"},
+    {"redis:///0", "'/0'"},
+    {"redis://:6379", "':6379'"},
+    {"redis://::1", "'::1'"},
+    {"redis://[::1", "'[::1'"},
+    {"redis://[]", "'[]'"},
+    {"redis://[::1]x", "'x'"},
+    {"redis://a b", "'a b'"},
+    {"redis://h?x", "'h?x'"},
+    {"redis://h\n", "a host"},
+    {"redis://" LONG_100 LONG_100 LONG_100, "a host"},
+    {"redis://h:", "port ''"},
+    {"redis://h:0", "port '0'"},
+    {"redis://h:65536", "port '65536'"},
+    {"redis://h:99999999999999999999999", "65535"},
+    {"redis://h:x", "port 'x'"},
+    {"redis://h:-1", "port '-1'"},
+    {"redis://h:1 ", "port '1 '"},
+    {"redis://h/x", "'/x'"},
+    {"redis://h/-1", "'/-1'"},
+    {"redis://h/1/2", "'/1/2'"},
+    {"redis://h/2147483648", "'/2147483648'"},
+    {"redis://:%@h", "password"},
+    {"redis://:%2@h", "password"},
+    {"redis://:%zz@h", "password"},
+    {"redis://:%00@h", "password"},
+    {"redis://%g0:pw@h", "user name"},
+    {"unix:", "unix:PATH"},
+    {"unix:/" LONG_100 "1234567", "107"},
+};
+
+START_TEST(bad_urls_are_refused_with_a_sentence) {
+    struct shoal_redis_address address = {.port = 77};
+    struct shoal_error err = {0};
+    ck_assert_int_eq(shoal_redis_address_parse(bad[_i].url, NULL, &address, &err),
+                     SHOAL_INVALID);
+    ck_assert_int_eq(err.status, SHOAL_INVALID);
+    ck_assert_msg(strstr(err.text, bad[_i].says) != NULL, "%s", err.text);
+    ck_assert_uint_eq(address.port, 77);
+}
+END_TEST
+
+static const char *const secrets[] = {
+    "redis://:secret@",      "redis://me:secret@h:x", "redsi://me:secret@h",
+    "redis://me:secret@h/x", "me:secret@h",           "redis://:%zzsecret@h",
+    "redis://:a/secret@h:0", "redis://me:secret@a b",
+};
+
+START_TEST(no_sentence_shows_the_password) {
+    struct shoal_redis_address address;
+    struct shoal_error err = {0};
+    ck_assert_int_eq(shoal_redis_address_parse(secrets[_i], NULL, &address, &err),
+                     SHOAL_INVALID);
+    ck_assert_msg(strstr(err.text, "secret") == NULL, "%s", err.text);
+}
+END_TEST
+
+static char directory[] = "/tmp/shoal-test-address-XXXXXX";
+static char file[64];
+
+static void make_directory(void) {
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    snprintf(file, sizeof(file), "%s/password", directory);
+}
+
+static void remove_directory(void) {
+    unlink(file);
+    rmdir(directory);
+}
+
+static void write_file(const char *text, size_t len, mode_t mode) {
+    int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, text, len), (ssize_t)len);
+    ck_assert_int_eq(fchmod(fd, mode), 0);
+    close(fd);
+}
+
+#define TEXT(text) text, sizeof(text) - 1
+
+static char long_line[5000]; /* filled by its test */
+
+static const struct {
+    const char *text;
+    size_t len;
+    mode_t mode;
+    const char *url;
+    const char *password; /* or NULL, and then: */
+    const char *says;
+} files[] = {
+    {TEXT("secret"), 0600, "redis://h", "secret", NULL},
+    {TEXT("secret\n"), 0400, "redis://h", "secret", NULL},
+    {TEXT("secret\r\nmore\n"), 0600, "redis://me@h", "secret", NULL},
+    {TEXT(" a b \nc"), 0600, "unix:/x", " a b ", NULL},
+    {long_line, 4095, 0600, "redis://h", long_line, NULL},
+    {TEXT("secret\n"), 0640, "redis://h", NULL, "chmod 600"},
+    {TEXT("secret\n"), 0604, "redis://h", NULL, "chmod 600"},
+    {TEXT("secret\n"), 0600, "redis://:x@h", NULL, "another"},
+    {TEXT(""), 0600, "redis://h", NULL, "empty"},
+    {TEXT("\nsecret"), 0600, "redis://h", NULL, "empty"},
+    {TEXT("se\0cret\n"), 0600, "redis://h", NULL, "NUL"},
+    {long_line, sizeof(long_line), 0600, "redis://h", NULL, "4096"},
+};
+
+START_TEST(password_files_are_private_and_have_one_line) {
+    memset(long_line, 'x', 4095);
+    if (files[_i].password == NULL)
+        memset(long_line, 'x', sizeof(long_line));
+    write_file(files[_i].text, files[_i].len, files[_i].mode);
+    struct shoal_redis_address address;
+    struct shoal_error err = {0};
+    enum shoal_status status =
+        shoal_redis_address_parse(files[_i].url, file, &address, &err);
+    if (files[_i].password == NULL) {
+        ck_assert_int_eq(status, SHOAL_INVALID);
+        ck_assert_msg(strstr(err.text, files[_i].says) != NULL, "%s", err.text);
+        ck_assert_ptr_null(strstr(err.text, "secret"));
+        return;
+    }
+    ck_assert_msg(status == SHOAL_OK, "%s", err.text);
+    ck_assert_str_eq(address.password, files[_i].password);
+    shoal_redis_address_finish(&address);
+}
+END_TEST
+
+START_TEST(what_is_no_file_is_no_password) {
+    struct shoal_redis_address address;
+    struct shoal_error err = {0};
+    ck_assert_int_eq(
+        shoal_redis_address_parse("redis://h", "/no/such/file", &address, &err),
+        SHOAL_SYSTEM);
+    ck_assert_ptr_nonnull(strstr(err.text, "'/no/such/file': No such file"));
+    shoal_error_clear(&err);
+    ck_assert_int_eq(shoal_redis_address_parse("redis://h", directory, &address, &err),
+                     SHOAL_INVALID);
+    unlink(file);
+    ck_assert_int_eq(mkfifo(file, 0600), 0);
+    shoal_error_clear(&err);
+    ck_assert_int_eq(shoal_redis_address_parse("redis://h", file, &address, &err),
+                     SHOAL_INVALID);
+    unlink(file);
+}
+END_TEST
+
+START_TEST(printing_fits_any_room) {
+    struct shoal_redis_address address;
+    ck_assert_int_eq(
+        shoal_redis_address_parse("redis://me@host:1/2", NULL, &address, NULL), SHOAL_OK);
+    char text[8] = "xxxxxxx";
+    shoal_redis_address_print(&address, text, 6);
+    ck_assert_str_eq(text, "redis");
+    shoal_redis_address_finish(&address);
+    shoal_redis_address_finish(&address); /* twice is fine */
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("address");
+    TCase *urls = tcase_create("urls");
+    tcase_add_loop_test(urls, urls_are_taken_apart_and_printed_without_the_password, 0,
+                        (int)SHOAL_COUNT(good));
+    tcase_add_loop_test(urls, bad_urls_are_refused_with_a_sentence, 0,
+                        (int)SHOAL_COUNT(bad));
+    tcase_add_loop_test(urls, no_sentence_shows_the_password, 0,
+                        (int)SHOAL_COUNT(secrets));
+    tcase_add_test(urls, printing_fits_any_room);
+    suite_add_tcase(suite, urls);
+    TCase *passwords = tcase_create("passwords");
+    tcase_add_unchecked_fixture(passwords, make_directory, remove_directory);
+    tcase_add_loop_test(passwords, password_files_are_private_and_have_one_line, 0,
+                        (int)SHOAL_COUNT(files));
+    tcase_add_test(passwords, what_is_no_file_is_no_password);
+    suite_add_tcase(suite, passwords);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,96 @@
+#include "worker/held.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct shoal_commit *new_commit(const struct shoal_lease *lease, int64_t lo) {
+    struct shoal_commit *commit = malloc(sizeof(*commit));
+    if (commit != NULL)
+        shoal_commit_init(commit, lease->job, lease->name, lo);
+    return commit;
+}
+
+static void skip_arguments(struct shoal_held *held, int64_t n) {
+    const char *bytes = NULL;
+    size_t len = 0;
+    while (held->pack != NULL && n-- > 0) {
+        if (!shoal_record_read_bytes(&held->argument, &bytes, &len))
+            return; /* garbage; its tasks will be rejected for want of arguments */
+    }
+}
+
+/* Copies the arguments and stands before the one of the lease's first task. */
+static bool take_arguments(struct shoal_held *held, const struct shoal_grant *grant) {
+    size_t n = 0;
+    if (grant->pack == NULL)
+        return true;
+    held->pack = malloc(grant->pack_len + 1);
+    if (held->pack == NULL)
+        return false;
+    memcpy(held->pack, grant->pack, grant->pack_len);
+    shoal_record_reader_init(&held->argument, held->pack, grant->pack_len);
+    if (shoal_record_read_array(&held->argument, &n))
+        skip_arguments(held, held->lease.lo - grant->first);
+    return true;
+}
+
+struct shoal_held *shoal_held_create(const struct shoal_grant *grant,
+                                     struct shoal_known_spec *known) {
+    struct shoal_held *held = calloc(1, sizeof(*held));
+    if (held == NULL)
+        return NULL;
+    held->lease = grant->lease;
+    held->seed = grant->seed;
+    held->at = grant->lease.lo;
+    held->commit = new_commit(&held->lease, held->at);
+    if (held->commit == NULL || !take_arguments(held, grant)) {
+        shoal_held_destroy(held);
+        return NULL;
+    }
+    held->known = known;
+    return held;
+}
+
+void shoal_held_destroy(struct shoal_held *held) {
+    if (held == NULL)
+        return;
+    if (held->commit != NULL)
+        shoal_commit_finish(held->commit);
+    free(held->commit);
+    free(held->pack);
+    shoal_specs_release(held->known);
+    free(held);
+}
+
+struct shoal_commit *shoal_held_take_commit(struct shoal_held *held) {
+    struct shoal_commit *commit = held->commit;
+    if (commit->hi == commit->lo && commit->rest < 0)
+        return NULL;
+    struct shoal_commit *next = new_commit(&held->lease, commit->hi);
+    if (next == NULL)
+        return NULL;
+    held->commit = next;
+    return commit;
+}
+
+void shoal_held_skip(struct shoal_held *held, int64_t to) {
+    skip_arguments(held, to - held->at);
+    held->at = to;
+    held->commit->lo = to;
+    held->commit->hi = to;
+}
+
+void shoal_held_give_back_rest(struct shoal_held *held) {
+    if (held->at >= held->lease.hi)
+        return;
+    held->commit->rest = held->at;
+    held->lease.hi = held->at;
+}
+
+struct shoal_commit *shoal_held_end(struct shoal_held *held) {
+    struct shoal_commit *commit = held->commit;
+    held->commit = NULL;
+    commit->over = true;
+    shoal_held_destroy(held);
+    return commit;
+}

@@ -1,0 +1,44 @@
+/* A lease in hand: how far its tasks are, their arguments, and what was not yet sent of
+ * their outcomes.
+ *
+ *     lo .......... commit.lo ....... commit.hi = running ...... at .......... hi
+ *        committed            gathered                    started     untouched */
+#ifndef SHOAL_HELD_H
+#define SHOAL_HELD_H
+
+#include "broker/session.h"
+#include "common/records.h"
+#include "worker/specs.h"
+
+struct shoal_held {
+    struct shoal_lease lease; /* hi shrinks when the untouched rest is given back */
+    uint64_t seed;
+    struct shoal_known_spec *known;
+    int64_t at;                          /* the next task to start */
+    char *pack;                          /* explicit arguments, or NULL */
+    struct shoal_record_reader argument; /* stands before the one of task `at` */
+    struct shoal_commit *commit;         /* what is gathered, never NULL */
+};
+
+/* NULL: no memory, or arguments that are garbage in number (the lease is not taken then;
+ * the next heartbeat gives it back). */
+struct shoal_held *shoal_held_create(const struct shoal_grant *grant,
+                                     struct shoal_known_spec *known);
+void shoal_held_destroy(struct shoal_held *held); /* NULL is fine */
+
+/* Takes the commit as it is, and begins the next. NULL when there is nothing in it or no
+ * memory. */
+struct shoal_commit *shoal_held_take_commit(struct shoal_held *held);
+
+/* Leaves out the tasks up to `to`, which others finished. Only while
+ * nothing is gathered. */
+void shoal_held_skip(struct shoal_held *held, int64_t to);
+
+/* Gives the untouched rest back with the next commit. */
+void shoal_held_give_back_rest(struct shoal_held *held);
+
+/* Ends the lease: its last commit, which the caller gets; the rest goes back untouched.
+ * Destroys the lease. */
+struct shoal_commit *shoal_held_end(struct shoal_held *held);
+
+#endif

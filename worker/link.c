@@ -1,0 +1,591 @@
+#include "worker/worker.h"
+
+#include "broker/server.h"
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    GATHER_MS = 25,      /* small outcomes gather so long while every slot has work */
+    HEARTBEAT_MS = 2000, /* as in lib.lua */
+    LISTEN_MS = 10000,   /* then it looks anyway */
+    DEAF_MS = 50,        /* after a token that led to nothing, doubling to */
+    DEAF_MAX_MS = 2000,
+    RETRY_MS = 500, /* after Redis refused a call */
+    COMMITS_MAX = 512,
+};
+
+static void listen_again(struct shoal_worker *worker);
+static void register_session(struct shoal_worker *worker);
+static void flush(evutil_socket_t fd, short what, void *owner);
+static void beat(evutil_socket_t fd, short what, void *owner);
+
+static void set_timer(struct event *event, int64_t ms) {
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    evtimer_add(event, &tv);
+}
+
+/* ---- what is to be sent */
+
+static bool wishes_now(const struct shoal_worker *worker) {
+    struct shoal_wish wish;
+    for (int64_t i = 0; i < worker->config->slots; i++) {
+        if (shoal_slot_wishes(&worker->slots[i], &wish) &&
+            (wish.prefetch || worker->link.hungry))
+            return worker->phase == SHOAL_WORKER_WORKS;
+    }
+    return false;
+}
+
+/* An idle slot commits and asks at once; while all have work, outcomes gather. */
+void shoal_link_changed(void *owner) {
+    struct shoal_worker *worker = owner;
+    struct shoal_link *link = &worker->link;
+    shoal_specs_ask(&worker->specs, &link->queue);
+    size_t idle = shoal_worker_idle_slots(worker);
+    if (idle > link->idle_before)
+        link->hungry = true;
+    link->idle_before = idle;
+    bool now = worker->phase != SHOAL_WORKER_WORKS || wishes_now(worker);
+    if (now || !link->flush_pending)
+        set_timer(link->flush, now ? 0 : GATHER_MS);
+    link->flush_pending = true;
+}
+
+static void store_seen(struct shoal_worker *worker, const char *store, int64_t commits) {
+    struct shoal_link *link = &worker->link;
+    bool other = link->store[0] != '\0' && strcmp(link->store, store) != 0;
+    if (other || commits < link->commits) {
+        register_session(worker); /* which tells what happened, and repairs it */
+        return;
+    }
+    snprintf(link->store, sizeof(link->store), "%s", store);
+    link->commits = commits;
+}
+
+static struct shoal_slot *slot_that_wished(struct shoal_worker *worker,
+                                           const char *lease) {
+    for (int64_t i = 0; i < worker->config->slots; i++) {
+        if (strcmp(worker->slots[i].wish, lease) == 0)
+            return &worker->slots[i];
+    }
+    return NULL;
+}
+
+static void take_grant(struct shoal_worker *worker, const struct shoal_grant *grant) {
+    struct shoal_slot *slot = slot_that_wished(worker, grant->lease.name);
+    if (slot == NULL)
+        return; /* the next heartbeat gives it back */
+    struct shoal_known_spec *known = shoal_specs_get(&worker->specs, grant->spec);
+    struct shoal_held *held = known == NULL ? NULL : shoal_held_create(grant, known);
+    if (held == NULL) {
+        shoal_specs_release(known);
+        return;
+    }
+    shoal_slot_take(slot, held);
+    if (worker->phase != SHOAL_WORKER_WORKS)
+        shoal_slot_give_back(slot);
+}
+
+/* Tokens that lead to nothing (the work is not for this worker) must not make it spin. */
+static void after_wishes(struct shoal_link *link, size_t granted) {
+    if (granted >= link->wished) {
+        link->deaf_ms = DEAF_MS;
+        return;
+    }
+    link->hungry = link->woken;
+    if (granted == 0 && link->answers_token) {
+        link->deaf_till_ms = shoal_now_ms() + link->deaf_ms;
+        link->deaf_ms = link->deaf_ms * 2 > DEAF_MAX_MS ? DEAF_MAX_MS : link->deaf_ms * 2;
+        set_timer(link->bell_timer, link->deaf_till_ms - shoal_now_ms());
+    }
+}
+
+/* Once for each time of trouble. */
+static void say_trouble(struct shoal_link *link, const struct shoal_error *err) {
+    if (!link->away_said)
+        shoal_warn("what runs goes on and outcomes wait: %s", err->text);
+    link->away_said = true;
+}
+
+static void say_fine(struct shoal_link *link) {
+    if (link->away_said)
+        shoal_info("Redis is back");
+    link->away_said = false;
+}
+
+static void advance_failed(struct shoal_worker *worker, enum shoal_status status,
+                           const struct shoal_error *err) {
+    shoal_outbox_came_back(&worker->outbox);
+    if (status == SHOAL_LOST || status == SHOAL_TIMEOUT)
+        return; /* it is sent again when Redis is back */
+    say_trouble(&worker->link, err);
+    set_timer(worker->link.flush, RETRY_MS);
+    worker->link.flush_pending = true;
+}
+
+static void advanced(void *owner, enum shoal_status status,
+                     const struct shoal_advanced *answer, const struct shoal_error *err) {
+    struct shoal_worker *worker = owner;
+    struct shoal_link *link = &worker->link;
+    link->flying = false;
+    if (status != SHOAL_OK) {
+        advance_failed(worker, status, err);
+        return;
+    }
+    say_fine(link);
+    shoal_outbox_arrived(&worker->outbox, shoal_now_ms());
+    store_seen(worker, answer->store, answer->commits);
+    after_wishes(link, answer->n_grants);
+    for (size_t i = 0; i < answer->n_grants; i++)
+        take_grant(worker, &answer->grants[i]);
+    shoal_specs_ask(&worker->specs, &link->queue);
+    if (!answer->alive)
+        register_session(worker);
+    if (worker->outbox.waiting.n > 0 || wishes_now(worker) || link->woken) {
+        set_timer(link->flush, 0);
+        link->flush_pending = true;
+    }
+    listen_again(worker);
+}
+
+static size_t gather_wishes(struct shoal_worker *worker, struct shoal_wish *wishes) {
+    size_t n = 0;
+    worker->link.wished = 0;
+    for (int64_t i = 0; i < worker->config->slots && worker->phase == SHOAL_WORKER_WORKS;
+         i++) {
+        if (!shoal_slot_wishes(&worker->slots[i], &wishes[n]) ||
+            (!wishes[n].prefetch && !worker->link.hungry))
+            continue;
+        worker->link.wished += !wishes[n].prefetch;
+        n++;
+    }
+    return n;
+}
+
+static void flush(evutil_socket_t fd, short what, void *owner) {
+    struct shoal_worker *worker = owner;
+    struct shoal_link *link = &worker->link;
+    (void)fd;
+    (void)what;
+    link->flush_pending = false;
+    if (!link->registered || link->flying)
+        return; /* the answer that is waited for comes back here */
+    for (int64_t i = 0; i < worker->config->slots; i++)
+        shoal_slot_flush(&worker->slots[i]);
+
+    const struct shoal_commit *commits[COMMITS_MAX];
+    SHOAL_CLEANUP(shoal_cleanup_free)
+    struct shoal_wish *wishes = calloc((size_t)worker->config->slots, sizeof(*wishes));
+    if (wishes == NULL)
+        return;
+    const struct shoal_advance advance = {
+        .session = worker->config->session,
+        .worker = worker->config->name,
+        .commits = commits,
+        .n_commits = shoal_outbox_fly(&worker->outbox, commits, COMMITS_MAX),
+        .queues = worker->config->queues,
+        .wishes = wishes,
+        .n_wishes = gather_wishes(worker, wishes),
+    };
+    if (advance.n_commits == 0 && advance.n_wishes == 0 && !link->woken)
+        return;
+    enum shoal_status status =
+        shoal_session_advance(&link->queue, &advance, advanced, worker, NULL);
+    link->flying = status == SHOAL_OK;
+    if (status != SHOAL_OK)
+        shoal_outbox_came_back(&worker->outbox);
+    link->answers_token = link->woken;
+    link->woken = false;
+}
+
+/* ---- the session */
+
+/* What the worker has in hand, as names of leases. */
+struct names {
+    char (*items)[SHOAL_LEASE_MAX];
+    size_t n;
+    size_t room;
+};
+
+static void add_name(void *owner, const char *lease) {
+    struct names *names = owner;
+    if (names->n == names->room) {
+        size_t room = names->room == 0 ? 64 : names->room * 2;
+        char(*items)[SHOAL_LEASE_MAX] = realloc(names->items, room * sizeof(*items));
+        if (items == NULL)
+            return; /* a lease that goes back is run again, and the
+                     * first outcome counts */
+        names->items = items;
+        names->room = room;
+    }
+    snprintf(names->items[names->n++], SHOAL_LEASE_MAX, "%s", lease);
+}
+
+static void add_all_names(struct shoal_worker *worker, struct names *names) {
+    for (int64_t i = 0; i < worker->config->slots; i++) {
+        const struct shoal_slot *slot = &worker->slots[i];
+        if (slot->held != NULL)
+            add_name(names, slot->held->lease.name);
+        if (slot->next != NULL)
+            add_name(names, slot->next->lease.name);
+        add_name(names, slot->wish);
+    }
+    shoal_outbox_each_lease(&worker->outbox, add_name, names);
+}
+
+/* Leases that Redis does not know: a wish that was not granted and a commit that was
+ * accepted are none of them. */
+static bool holds_any(const struct shoal_worker *worker,
+                      const struct shoal_beaten *answer) {
+    for (int64_t i = 0; i < worker->config->slots; i++) {
+        const struct shoal_held *both[] = {worker->slots[i].held, worker->slots[i].next};
+        for (size_t k = 0; k < answer->n_gone; k++) {
+            for (size_t h = 0; h < SHOAL_COUNT(both); h++) {
+                if (both[h] != NULL && strcmp(both[h]->lease.name, answer->gone[k]) == 0)
+                    return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void beaten(void *owner, enum shoal_status status,
+                   const struct shoal_beaten *answer, const struct shoal_error *err) {
+    struct shoal_worker *worker = owner;
+    struct shoal_link *link = &worker->link;
+    link->beating = false;
+    if (status != SHOAL_OK) {
+        if (status != SHOAL_LOST && status != SHOAL_TIMEOUT)
+            say_trouble(link, err);
+        set_timer(link->heartbeat, RETRY_MS);
+        return;
+    }
+    int64_t wait =
+        answer->alive && answer->wait_ms < HEARTBEAT_MS ? answer->wait_ms : HEARTBEAT_MS;
+    set_timer(link->heartbeat, wait < 50 ? 50 : wait);
+    for (size_t i = 0; i < answer->n_stops; i++)
+        shoal_worker_stop_job(worker, answer->stops[i].job, answer->stops[i].kill);
+    if (answer->drain)
+        shoal_worker_drain(worker);
+    if (!answer->alive || holds_any(worker, answer))
+        register_session(worker);
+    else
+        store_seen(worker, link->store, answer->commits);
+}
+
+static void beat(evutil_socket_t fd, short what, void *owner) {
+    struct shoal_worker *worker = owner;
+    struct shoal_link *link = &worker->link;
+    (void)fd;
+    (void)what;
+    if (!link->registered || link->beating || link->finished)
+        return;
+    struct names names = {.n = 0};
+    add_all_names(worker, &names);
+    const struct shoal_heartbeat heartbeat = {
+        .session = worker->config->session,
+        .ttl_ms = worker->config->ttl_ms,
+        .leases = (const char(*)[SHOAL_LEASE_MAX])names.items,
+        .n_leases = names.n,
+        .queues = worker->config->queues,
+        .running = (int64_t)shoal_worker_running(worker),
+        .draining = worker->phase != SHOAL_WORKER_WORKS,
+    };
+    link->beating = shoal_session_heartbeat(&link->queue, &heartbeat, beaten, worker,
+                                            NULL) == SHOAL_OK;
+    free(names.items);
+}
+
+void shoal_link_beat_soon(struct shoal_worker *worker) {
+    set_timer(worker->link.heartbeat, 0);
+}
+
+/* Every lease in hand, from the task that runs on. Two a slot at most. */
+static size_t list_leases(const struct shoal_worker *worker, struct shoal_lease *leases) {
+    size_t n = 0;
+    for (int64_t i = 0; i < worker->config->slots; i++) {
+        const struct shoal_slot *slot = &worker->slots[i];
+        const struct shoal_held *both[] = {slot->held, slot->next};
+        for (size_t h = 0; h < SHOAL_COUNT(both); h++) {
+            if (both[h] == NULL)
+                continue;
+            leases[n] = both[h]->lease;
+            leases[n].lo = h == 0 && slot->running ? slot->index : both[h]->at;
+            if (leases[n].lo < leases[n].hi)
+                n++;
+        }
+    }
+    return n;
+}
+
+static void adopt(struct shoal_worker *worker, const struct shoal_registered *answer) {
+    const struct shoal_link *link = &worker->link;
+    for (size_t i = 0; i < link->told_n && i < answer->n; i++) {
+        for (int64_t s = 0; s < worker->config->slots; s++)
+            shoal_slot_adopted(&worker->slots[s], link->told[i].name,
+                               answer->attempts[i]);
+    }
+}
+
+static void say_verdict(struct shoal_worker *worker,
+                        const struct shoal_registered *answer) {
+    if (answer->verdict == SHOAL_STORE_ROLLED_BACK) {
+        size_t n = shoal_outbox_repeat_recent(&worker->outbox);
+        shoal_warn(
+            "Redis lost its last moments; what this worker remembers is sent again: "
+            "commits=%zu",
+            n);
+    } else if (answer->verdict == SHOAL_STORE_REPLACED) {
+        shoal_err("Redis holds another store than before (flushed, or a backup); "
+                  "outcomes of jobs that it does not know are dropped: before=%s now=%s",
+                  worker->link.store, answer->store);
+    }
+}
+
+static void registered(void *owner, enum shoal_status status,
+                       const struct shoal_registered *answer,
+                       const struct shoal_error *err) {
+    struct shoal_worker *worker = owner;
+    struct shoal_link *link = &worker->link;
+    link->registering = false;
+    if (status != SHOAL_OK) {
+        if (status != SHOAL_LOST && status != SHOAL_TIMEOUT)
+            say_trouble(link, err);
+        set_timer(link->bell_timer, RETRY_MS);
+        return;
+    }
+    say_fine(link);
+    say_verdict(worker, answer);
+    snprintf(link->store, sizeof(link->store), "%s", answer->store);
+    link->commits = answer->commits;
+    shoal_info("registered: worker=%s session=%s store=%s slots=%" PRId64 " queues=%s",
+               worker->config->name, worker->config->session, link->store,
+               worker->config->slots, worker->config->queues_text);
+    link->registered = true;
+    link->hungry = true;
+    adopt(worker, answer);
+    set_timer(link->heartbeat, 0);
+    shoal_link_changed(worker);
+    listen_again(worker);
+}
+
+static void register_session(struct shoal_worker *worker) {
+    struct shoal_link *link = &worker->link;
+    const struct shoal_worker_config *config = worker->config;
+    char host[256] = "";
+    if (link->registering)
+        return;
+    link->told_n = list_leases(worker, link->told);
+    gethostname(host, sizeof(host) - 1);
+    link->registered = false;
+    const struct shoal_registration registration = {
+        .session = config->session,
+        .ttl_ms = config->ttl_ms,
+        .dead = config->dead,
+        .seen_id = link->store,
+        .seen_commits = link->commits,
+        .slots = config->slots,
+        .name = config->name,
+        .host = host,
+        .queues = config->queues_text,
+        .pid = getpid(),
+        .leases = link->told,
+        .n_leases = link->told_n,
+    };
+    enum shoal_status status =
+        shoal_session_register(&link->queue, &registration, registered, worker, NULL);
+    link->registering = status == SHOAL_OK;
+}
+
+/* ---- listening */
+
+static void heard(void *owner, enum shoal_status status, const redisReply *reply,
+                  const struct shoal_error *err) {
+    struct shoal_worker *worker = owner;
+    struct shoal_link *link = &worker->link;
+    struct shoal_message message;
+    (void)err;
+    link->listening = link->nudged = false;
+    if (status != SHOAL_OK)
+        return; /* the bell rings again when its connection is up */
+    shoal_session_read_message(&link->bell_queue, reply, &message);
+    switch (message.type) {
+    case SHOAL_MESSAGE_WAKE:
+        link->woken = link->hungry = true;
+        set_timer(link->flush, 0);
+        break;
+    case SHOAL_MESSAGE_STOP:
+    case SHOAL_MESSAGE_KILL:
+        shoal_worker_stop_job(worker, message.job, message.type == SHOAL_MESSAGE_KILL);
+        break;
+    case SHOAL_MESSAGE_SETTLED:
+        shoal_worker_settled(worker, message.job, message.lo, message.hi);
+        break;
+    case SHOAL_MESSAGE_DRAIN:
+        shoal_worker_drain(worker);
+        break;
+    case SHOAL_MESSAGE_NONE:
+        link->hungry = true;
+        shoal_link_changed(worker);
+        break;
+    }
+    if (message.type != SHOAL_MESSAGE_WAKE)
+        listen_again(worker); /* after a token: when it is known what it led to */
+}
+
+static bool wants_tokens(const struct shoal_worker *worker) {
+    return worker->phase == SHOAL_WORKER_WORKS && shoal_worker_idle_slots(worker) > 0 &&
+           shoal_now_ms() >= worker->link.deaf_till_ms;
+}
+
+/* Blocks on the inbox, and on tokens while a slot is idle. */
+static void listen_again(struct shoal_worker *worker) {
+    struct shoal_link *link = &worker->link;
+    bool tokens = wants_tokens(worker);
+    if (!link->registered || link->finished || !shoal_redis_is_up(link->bell))
+        return;
+    if (link->listening) {
+        if (tokens && !link->hears_wake && !link->nudged)
+            link->nudged = shoal_session_nudge(&link->queue, worker->config->session,
+                                               NULL) == SHOAL_OK;
+        return;
+    }
+    link->hears_wake = tokens;
+    link->listening = shoal_session_listen(&link->bell_queue, worker->config->session,
+                                           tokens ? worker->config->queues : NULL,
+                                           LISTEN_MS, heard, worker, NULL) == SHOAL_OK;
+}
+
+static void bell_timer(evutil_socket_t fd, short what, void *owner) {
+    struct shoal_worker *worker = owner;
+    (void)fd;
+    (void)what;
+    if (worker->link.checked && !worker->link.registered &&
+        shoal_redis_is_up(worker->link.redis))
+        register_session(worker);
+    listen_again(worker);
+}
+
+static void bell_up(void *owner) {
+    listen_again(owner);
+}
+
+/* ---- up and down */
+
+/* Refuses a Redis that would lose jobs; only at the first time, so that a running worker
+ * does not end because somebody changed a setting. */
+static void checked(void *owner, enum shoal_status status, const redisReply *reply,
+                    const struct shoal_error *err) {
+    struct shoal_worker *worker = owner;
+    struct shoal_server server;
+    struct shoal_error why = {.status = SHOAL_OK};
+    (void)err;
+    if (status != SHOAL_OK)
+        return;
+    status = shoal_server_read(reply, &server, &why);
+    if (status != SHOAL_OK) {
+        shoal_warn("cannot tell whether this Redis is fit for a queue: %s", why.text);
+    } else if (shoal_server_check(&server, &why) != SHOAL_OK) {
+        shoal_err("%s", why.text);
+        shoal_worker_quit(worker, 3);
+        return;
+    } else if (server.aof == 0) {
+        shoal_warn(
+            "this Redis has no append-only file: what it holds is lost when it ends; "
+            "set appendonly yes");
+    }
+    worker->link.checked = true;
+    register_session(worker);
+}
+
+static void up(void *owner) {
+    struct shoal_worker *worker = owner;
+    struct shoal_link *link = &worker->link;
+    if (link->checked) {
+        register_session(worker);
+        return;
+    }
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
+    shoal_request_init(&request);
+    shoal_request_text(&request, "INFO");
+    if (shoal_redis_send(link->redis, &request, 0, checked, worker, NULL) != SHOAL_OK)
+        shoal_redis_drop(link->redis, "INFO could not be sent");
+}
+
+static void down(void *owner, const struct shoal_error *why) {
+    struct shoal_worker *worker = owner;
+    struct shoal_link *link = &worker->link;
+    link->registered = link->registering = link->flying = link->beating = false;
+    if (!link->away_said)
+        shoal_warn("Redis is away, what runs goes on and outcomes wait: %s", why->text);
+    link->away_said = true;
+}
+
+/* ---- life */
+
+bool shoal_link_try_to_end(struct shoal_worker *worker) {
+    struct shoal_link *link = &worker->link;
+    if (link->finished)
+        return true;
+    if (!link->registered || link->flying || !shoal_outbox_is_empty(&worker->outbox))
+        return false;
+    link->finished = shoal_session_finish(&link->queue, worker->config->session, NULL,
+                                          NULL, NULL) == SHOAL_OK;
+    return false; /* the next look finds it sent */
+}
+
+static enum shoal_status make_connections(struct shoal_worker *worker,
+                                          struct shoal_error *err) {
+    struct shoal_link *link = &worker->link;
+    char name[128];
+    snprintf(name, sizeof(name), "shoal-worker-%s", worker->config->name);
+    const struct shoal_redis_options options = {.client_name = name, .reconnect = true};
+    const struct shoal_redis_events events = {.up = up, .down = down, .owner = worker};
+    const struct shoal_redis_events bell_events = {.up = bell_up, .owner = worker};
+    enum shoal_status status = shoal_redis_create(worker->base, &worker->config->address,
+                                                  &options, &events, &link->redis, err);
+    if (status == SHOAL_OK)
+        status = shoal_redis_create(worker->base, &worker->config->address, &options,
+                                    &bell_events, &link->bell, err);
+    return status;
+}
+
+enum shoal_status shoal_link_init(struct shoal_worker *worker, struct shoal_error *err) {
+    struct shoal_link *link = &worker->link;
+    enum shoal_status status = make_connections(worker, err);
+    if (status != SHOAL_OK)
+        return status;
+    shoal_queue_init(&link->queue, link->redis, worker->config->name_space, 10000);
+    shoal_queue_init(&link->bell_queue, link->bell, worker->config->name_space, 10000);
+    link->flush = evtimer_new(worker->base, flush, worker);
+    link->heartbeat = evtimer_new(worker->base, beat, worker);
+    link->bell_timer = evtimer_new(worker->base, bell_timer, worker);
+    if (link->flush == NULL || link->heartbeat == NULL || link->bell_timer == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for timers");
+    link->deaf_ms = DEAF_MS;
+    link->told = calloc((size_t)worker->config->slots * 2, sizeof(*link->told));
+    if (link->told == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for leases");
+    shoal_redis_start(link->redis);
+    shoal_redis_start(link->bell);
+    return SHOAL_OK;
+}
+
+void shoal_link_finish(struct shoal_worker *worker) {
+    struct shoal_link *link = &worker->link;
+    struct event *events[] = {link->flush, link->heartbeat, link->bell_timer};
+    shoal_redis_destroy(link->redis);
+    shoal_redis_destroy(link->bell);
+    free(link->told);
+    for (size_t i = 0; i < SHOAL_COUNT(events); i++) {
+        if (events[i] != NULL)
+            event_free(events[i]);
+    }
+}

@@ -1,0 +1,166 @@
+#include "common/daemon.h"
+#include "common/id.h"
+#include "worker/keeper.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { QUEUES_MAX = 64, QUEUE_LIST_MAX = 501 };
+
+static struct {
+    const char *queues;
+    const char *name;
+    const char *directory;
+    int64_t slots;
+    int64_t threads;
+    int64_t ttl_ms;
+} config;
+
+static const struct shoal_option options[] = {
+    {.name = "queue",
+     .letter = 'q',
+     .type = SHOAL_OPTION_TEXT,
+     .value = &config.queues,
+     .argument = "NAME[,NAME...]",
+     .fallback = "default",
+     .environment = "SHOAL_QUEUES",
+     .help = "the queues to serve, the preferred one first"},
+    {.name = "slots",
+     .letter = 's',
+     .type = SHOAL_OPTION_INTEGER,
+     .value = &config.slots,
+     .argument = "N",
+     .fallback = "0",
+     .least = "0",
+     .most = "1024",
+     .environment = "SHOAL_SLOTS",
+     .help = "how many tasks run at a time; 0: as many as there are cores"},
+    {.name = "threads",
+     .type = SHOAL_OPTION_INTEGER,
+     .value = &config.threads,
+     .argument = "N",
+     .fallback = "0",
+     .least = "0",
+     .most = "4096",
+     .help = "what OMP_NUM_THREADS and its like default to; 0: the cores of a slot"},
+    {.name = "name",
+     .letter = 'n',
+     .type = SHOAL_OPTION_NAME,
+     .value = &config.name,
+     .argument = "NAME",
+     .environment = "SHOAL_WORKER_NAME",
+     .help = "what the worker is called; the host's name unless said otherwise"},
+    {.name = "directory",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &config.directory,
+     .argument = "DIR",
+     .fallback = "/tmp",
+     .environment = "TMPDIR",
+     .help = "where tasks get their temporary directories"},
+    {.name = "session-ttl",
+     .type = SHOAL_OPTION_DURATION,
+     .value = &config.ttl_ms,
+     .argument = "TIME",
+     .fallback = "8s",
+     .least = "4s",
+     .most = "1h",
+     .help = "how long the worker may be silent before its tasks go to another"},
+    {.name = NULL},
+};
+
+static const struct shoal_option *const tables[] = {options, shoal_daemon_options, NULL};
+
+static const struct shoal_daemon_text text = {
+    .program = "shoal-worker",
+    .help =
+        "Usage: shoal-worker [OPTION]...\n"
+        "Takes tasks from queues in Redis, runs them, and reports what came of them.\n"
+        "\n"
+        "The first TERM or INT drains: no new tasks, what runs may end. The second "
+        "stops:\n"
+        "what runs gets SIGTERM, its grace, then SIGKILL, and goes back to the queue.\n",
+    .tables = tables,
+};
+
+/* Splits the list in place. */
+static enum shoal_status split_queues(char *list, const char **names,
+                                      struct shoal_error *err) {
+    size_t n = 0;
+    for (char *rest = list; rest != NULL;) {
+        char *name = strsep(&rest, ",");
+        if (!shoal_name_is_valid(name))
+            return shoal_error_set(
+                err, SHOAL_INVALID,
+                "'%s' is no queue name: it takes 1 to %d letters, digits, '.', "
+                "'_' and '-', and begins with a letter, digit or '_'",
+                name, SHOAL_NAME_MAX);
+        if (n == QUEUES_MAX)
+            return shoal_error_set(err, SHOAL_INVALID,
+                                   "a worker serves %d queues at most", QUEUES_MAX);
+        names[n++] = name;
+    }
+    names[n] = NULL;
+    return SHOAL_OK;
+}
+
+/* The host's name as a worker's: what a name may not hold becomes '-'. */
+static void default_name(char *name) {
+    gethostname(name, SHOAL_NAME_MAX);
+    name[SHOAL_NAME_MAX] = '\0';
+    for (char *at = name; *at != '\0'; at++) {
+        char one[] = {'x', *at, '\0'};
+        if (!shoal_name_is_valid(one))
+            *at = '-';
+    }
+    if (!shoal_name_is_valid(name))
+        snprintf(name, SHOAL_NAME_MAX, "worker");
+}
+
+static int64_t cores(void) {
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n;
+}
+
+static enum shoal_status make_config(struct shoal_worker_config *worker,
+                                     const char **queues, char *queue_list, char *name,
+                                     struct shoal_error *err) {
+    worker->name_space = shoal_daemon.name_space;
+    worker->directory = config.directory;
+    worker->ttl_ms = config.ttl_ms;
+    worker->slots = config.slots > 0 ? config.slots : cores();
+    worker->threads = config.threads;
+    if (worker->threads == 0)
+        worker->threads = worker->slots >= cores() ? 1 : cores() / worker->slots;
+    worker->keeper = -1;
+    default_name(name);
+    worker->name = config.name == NULL ? name : config.name;
+    worker->queues = queues;
+    worker->queues_text = config.queues;
+    if (strlen(config.queues) >= QUEUE_LIST_MAX)
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "the list of queues is over %d bytes long",
+                               QUEUE_LIST_MAX - 1);
+    snprintf(queue_list, QUEUE_LIST_MAX, "%s", config.queues);
+    enum shoal_status status = split_queues(queue_list, queues, err);
+    if (status == SHOAL_OK)
+        status = shoal_redis_address_parse(shoal_daemon.redis, shoal_daemon.password_file,
+                                           &worker->address, err);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    int exit_status = shoal_daemon_begin(&text, argc, argv);
+    if (exit_status >= 0)
+        return exit_status;
+    struct shoal_worker_config worker = {.slots = 0};
+    struct shoal_error err = {.status = SHOAL_OK};
+    const char *queues[QUEUES_MAX + 1];
+    char queue_list[QUEUE_LIST_MAX], name[SHOAL_NAME_MAX + 1];
+    if (make_config(&worker, queues, queue_list, name, &err) != SHOAL_OK)
+        return shoal_daemon_refuse(&text, &err);
+    exit_status = shoal_keeper_run(&worker);
+    shoal_redis_address_finish(&worker.address);
+    return exit_status;
+}

@@ -1,0 +1,560 @@
+/* Starts a program for each task.
+ *
+ * It is started with vfork(), which costs the same however large the worker is: until the
+ * child has called execve(), it runs in the worker's memory while the worker waits. So
+ * what it does there is a list of system calls, and how they went is left in a variable
+ * that both see. */
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/environment.h"
+#include "common/scratch.h"
+#include "worker/capture.h"
+#include "worker/runner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum stop { STOP_NONE, STOP_ASKED, STOP_TIMEOUT };
+
+struct exec {
+    struct shoal_runner runner; /* first: the interface's part */
+    struct shoal_runner_settings settings;
+    struct event *timer; /* the timeout, then the end of the grace */
+    struct shoal_capture output;
+    struct shoal_capture errors;
+    char folder[PATH_MAX - 16]; /* SHOAL_TMP */
+    char result_path[PATH_MAX];
+    int null;  /* /dev/null */
+    pid_t pid; /* 0: nothing runs */
+    enum stop stop;
+    bool terminated; /* SIGTERM was sent */
+    int64_t started_us;
+    int64_t attempt;
+    int64_t grace_ms;
+    char sentence[512];
+    char **passed; /* what tasks get of the worker's own environment */
+};
+
+static struct exec *of(const struct shoal_runner *runner) {
+    return (struct exec *)runner;
+}
+
+/* ---- starting */
+
+enum stage { STAGE_NONE, STAGE_SETUP, STAGE_DIRECTORY, STAGE_PROGRAM };
+
+/* What the child needs, all made before vfork(). */
+struct child {
+    const char *program;
+    char **argv;
+    char **environment;
+    const char *directory;
+    int input, output, errors;
+    pid_t parent;
+    const sigset_t *unusual;
+    volatile enum stage failed_at;
+    volatile int error;
+};
+
+/* The signals that the worker ignores or has handlers for. It begins to at its start, so
+ * they are looked for once. */
+static const sigset_t *unusual_signals(void) {
+    static sigset_t unusual;
+    static bool known;
+    struct sigaction action;
+    if (known)
+        return &unusual;
+    sigemptyset(&unusual);
+    for (int number = 1; number < NSIG; number++) {
+        if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL)
+            sigaddset(&unusual, number);
+    }
+    known = true;
+    return &unusual;
+}
+
+/* Runs in the parent's memory: system calls only, and no return. */
+static _Noreturn void become_program(struct child *child) {
+    struct sigaction usual = {.sa_handler = SIG_DFL};
+    sigset_t none;
+    child->failed_at = STAGE_SETUP;
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (getppid() != child->parent)
+        _exit(127);
+    for (int number = 1; number < NSIG; number++) {
+        if (sigismember(child->unusual, number) == 1)
+            sigaction(number, &usual, NULL);
+    }
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (dup2(child->input, 0) == 0 && dup2(child->output, 1) == 1 &&
+        dup2(child->errors, 2) == 2) {
+        close_range(3, ~0U, CLOSE_RANGE_CLOEXEC); /* what the worker itself was given */
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        child->failed_at = STAGE_DIRECTORY;
+        if (chdir(child->directory) == 0) {
+            child->failed_at = STAGE_PROGRAM;
+            execve(child->program, child->argv, child->environment);
+        }
+    }
+    child->error = errno;
+    _exit(127);
+}
+
+/* Returns the process, or -1 with errno when none could be made. */
+static pid_t start_child(struct child *child) {
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before); /* no handler of ours may run in the child */
+    child->parent = getpid();
+    child->unusual = unusual_signals();
+    /* It warns of vfork() and of calls behind it; the top of this file says
+     * why they are. */
+    /* NOLINTBEGIN(clang-analyzer-security.insecureAPI.vfork,clang-analyzer-unix.Vfork) */
+    pid_t pid = vfork();
+    if (pid == 0)
+        become_program(child);
+    /* NOLINTEND(clang-analyzer-security.insecureAPI.vfork,clang-analyzer-unix.Vfork) */
+    int error = errno;
+    if (pid > 0 && child->error == 0)
+        child->failed_at = STAGE_NONE;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return pid;
+}
+
+static bool is_scarcity(int error) {
+    return error == EAGAIN || error == ENOMEM || error == EMFILE || error == ENFILE ||
+           error == ETXTBSY || error == ENOSPC;
+}
+
+/* Why a program or its directory cannot be used. */
+static const char *explain(int error) {
+    switch (error) {
+    case ENOENT:
+        return "it is not there (or it is a script whose interpreter is not there)";
+    case ENOEXEC:
+        return "it is no program for this machine (a script begins with a line such as "
+               "#!/bin/sh)";
+    default:
+        return strerror(error);
+    }
+}
+
+static enum shoal_status say_failure(const struct child *child, struct shoal_error *err) {
+    const char *reason = explain(child->error);
+    if (child->failed_at == STAGE_SETUP || is_scarcity(child->error))
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot start '%s' now: %s",
+                               child->argv[0], reason);
+    if (child->error == E2BIG)
+        return shoal_error_set(
+            err, SHOAL_INVALID,
+            "'%s' cannot be started: its arguments and environment are too long "
+            "for this system",
+            child->argv[0]);
+    if (child->failed_at == STAGE_DIRECTORY)
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "cannot enter the working directory '%s': %s",
+                               child->directory, strerror(child->error));
+    return shoal_error_set(err, SHOAL_REFUSED, "cannot start '%s': %s", child->program,
+                           reason);
+}
+
+/* Whether the file can be started; it may turn out later that it is no program. */
+static bool is_executable(const char *path) {
+    struct stat status;
+    return access(path, X_OK) == 0 && stat(path, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+/* Where the PATH of the task's environment has the program. What has a '/' is relative to
+ * the task's directory, where the child will be. */
+static enum shoal_status find_program(const char *word, char *const *environment,
+                                      const char *directory, char *path, size_t room,
+                                      struct shoal_error *err) {
+    if (strchr(word, '/') != NULL) {
+        if ((size_t)snprintf(path, room, "%s", word) < room)
+            return SHOAL_OK;
+        return shoal_error_set(err, SHOAL_REFUSED, "the program's path is too long");
+    }
+    const char *folders = shoal_environment_get(environment, "PATH");
+    for (const char *at = folders == NULL ? "/usr/local/bin:/usr/bin:/bin" : folders;;) {
+        size_t len = strcspn(at, ":");
+        bool absolute = *at == '/';
+        if (len > 0 &&
+            (size_t)snprintf(path, room, "%s%s%.*s/%s", absolute ? "" : directory,
+                             absolute ? "" : "/", (int)len, at, word) < room &&
+            is_executable(path))
+            return SHOAL_OK;
+        if (at[len] == '\0')
+            break;
+        at += len + 1;
+    }
+    return shoal_error_set(err, SHOAL_REFUSED,
+                           "there is no program '%s' in the PATH that tasks have here",
+                           word);
+}
+
+/* For one that was killed, or has ended already. */
+static void wait_for(pid_t pid) {
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+static void set_timer(struct exec *exec, int64_t ms) {
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    evtimer_add(exec->timer, &tv);
+}
+
+/* Both pipes, of which the child gets the writing ends. */
+static enum shoal_status open_pipes(struct exec *exec, size_t result_max,
+                                    struct child *child, struct shoal_error *err) {
+    child->input = exec->null;
+    enum shoal_status status =
+        shoal_capture_open(&exec->output, result_max, &child->output, err);
+    if (status == SHOAL_OK)
+        status = shoal_capture_open(&exec->errors, SHOAL_STDERR_MAX, &child->errors, err);
+    return status;
+}
+
+static enum shoal_status make_environment(struct exec *exec,
+                                          const struct shoal_launch *launch,
+                                          char ***ret_environment,
+                                          struct shoal_error *err) {
+    const struct shoal_surroundings surroundings = {
+        .attempt = launch->attempt,
+        .slot = exec->settings.slot,
+        .threads = exec->settings.threads,
+        .directory = exec->folder,
+        .result_path = exec->result_path,
+        .passed = exec->passed,
+    };
+    return shoal_environment_make(launch->spec, launch->task, &surroundings,
+                                  ret_environment, err);
+}
+
+/* Starts the child and waits until it is a program, or was none. */
+static enum shoal_status run_child(struct exec *exec, size_t result_max,
+                                   struct child *child, struct shoal_error *err) {
+    enum shoal_status status = open_pipes(exec, result_max, child, err);
+    pid_t pid = -1;
+    if (status == SHOAL_OK) {
+        pid = start_child(child);
+        if (pid < 0) {
+            child->failed_at = STAGE_SETUP;
+            child->error = errno;
+        }
+        if (child->failed_at != STAGE_NONE)
+            status = say_failure(child, err);
+    }
+    if (child->output >= 0)
+        close(child->output);
+    if (child->errors >= 0)
+        close(child->errors);
+    if (status == SHOAL_OK) {
+        exec->pid = pid;
+        return SHOAL_OK;
+    }
+    if (pid > 0)
+        wait_for(pid);
+    shoal_capture_close(&exec->output);
+    shoal_capture_close(&exec->errors);
+    return status;
+}
+
+static enum shoal_status start(struct shoal_runner *runner,
+                               const struct shoal_launch *launch,
+                               struct shoal_error *err) {
+    struct exec *exec = of(runner);
+    SHOAL_CLEANUP(shoal_cleanup_free) char **argv = NULL;
+    SHOAL_CLEANUP(shoal_cleanup_free) char **environment = NULL;
+    char path[PATH_MAX];
+    exec->stop = STOP_NONE;
+    exec->terminated = false;
+    exec->attempt = launch->attempt;
+    exec->grace_ms = launch->spec->grace_ms;
+    enum shoal_status status = shoal_spec_expand(launch->spec, launch->task, &argv, err);
+    if (status == SHOAL_OK)
+        status = make_environment(exec, launch, &environment, err);
+    if (status == SHOAL_OK)
+        status = find_program(argv[0], environment, launch->spec->directory, path,
+                              sizeof(path), err);
+    if (status == SHOAL_OK && !shoal_scratch_is_untouched(exec->folder) &&
+        !shoal_scratch_make_empty(exec->folder))
+        status = shoal_error_set(err, SHOAL_SYSTEM,
+                                 "cannot make the temporary directory '%s': %s",
+                                 exec->folder, strerror(errno));
+    if (status != SHOAL_OK)
+        return status;
+    struct child child = {.program = path,
+                          .argv = argv,
+                          .environment = environment,
+                          .directory = launch->spec->directory,
+                          .output = -1,
+                          .errors = -1};
+    exec->started_us = shoal_now_us();
+    status = run_child(exec, (size_t)launch->spec->result_max, &child, err);
+    if (status == SHOAL_OK && launch->spec->timeout_ms > 0)
+        set_timer(exec, launch->spec->timeout_ms);
+    return status;
+}
+
+/* ---- stopping */
+
+/* SIGTERM to the group, and its grace begins. */
+static void terminate(struct exec *exec, enum stop why) {
+    if (exec->pid == 0 || exec->terminated)
+        return;
+    exec->stop = exec->stop == STOP_NONE ? why : exec->stop;
+    exec->terminated = true;
+    kill(-exec->pid, SIGTERM);
+    kill(-exec->pid, SIGCONT); /* one that stands still cannot hear */
+    set_timer(exec, exec->grace_ms);
+}
+
+static void stop(struct shoal_runner *runner) {
+    terminate(of(runner), STOP_ASKED);
+}
+
+/* What has left the group becomes the worker's child when this is dead, and is ended
+ * there. */
+static void kill_now(struct shoal_runner *runner) {
+    struct exec *exec = of(runner);
+    if (exec->pid == 0)
+        return;
+    exec->stop = exec->stop == STOP_NONE ? STOP_ASKED : exec->stop;
+    exec->terminated = true;
+    kill(-exec->pid, SIGKILL);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *owner) {
+    struct exec *exec = owner;
+    (void)fd;
+    (void)what;
+    if (exec->terminated)
+        kill_now(&exec->runner);
+    else
+        terminate(exec, STOP_TIMEOUT);
+}
+
+/* ---- the result */
+
+static bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static bool is_name_char(char c, bool first) {
+    bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+    return letter || (!first && ((c >= '0' && c <= '9') || c == '.' || c == '-'));
+}
+
+/* Whether text that begins so is JSON or lines of key=value, which cannot be cut. */
+static bool is_structured(const char *head, size_t len) {
+    size_t at = 0;
+    while (at < len && is_blank(head[at]))
+        at++;
+    if (at == len || head[at] == '{' || head[at] == '[')
+        return at < len;
+    size_t begin = at;
+    while (at < len && is_name_char(head[at], at == begin))
+        at++;
+    return at > begin && at < len && head[at] == '=';
+}
+
+/* What is left when the middle of a character was cut. */
+static size_t skip_broken_character(const char *text, size_t len) {
+    size_t at = 0;
+    while (at < len && at < 3 && ((unsigned char)text[at] & 0xc0) == 0x80)
+        at++;
+    return at;
+}
+
+/* $SHOAL_RESULT, where the task wrote one, in place of what it printed. */
+static void take_result_file(struct exec *exec) {
+    struct stat status;
+    SHOAL_CLEANUP(shoal_cleanup_fd)
+    int fd = open(exec->result_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
+        status.st_size > 0)
+        shoal_capture_read_file(&exec->output, fd, (size_t)status.st_size);
+}
+
+static void say_too_large(struct exec *exec, struct shoal_ending *ending) {
+    snprintf(exec->sentence, sizeof(exec->sentence),
+             "its result has %zu bytes, %zu are the most; write large data to a file and "
+             "report the file's name",
+             exec->output.total, exec->output.limit);
+    ending->outcome.reason = SHOAL_REASON_TOO_LARGE;
+    ending->stderr_end = exec->sentence;
+    ending->stderr_len = strlen(exec->sentence);
+}
+
+/* Writes a mark in front of a text whose beginning was dropped. Returns
+ * the new length. */
+static size_t mark_cut(char **text, size_t len, size_t total) {
+    char mark[SHOAL_CAPTURE_SPARE];
+    size_t broken = skip_broken_character(*text, len);
+    size_t mark_len =
+        (size_t)snprintf(mark, sizeof(mark), "[…%zu bytes cut…]", total - (len - broken));
+    *text += broken;
+    *text -= mark_len;
+    memcpy(*text, mark, mark_len);
+    return mark_len + len - broken;
+}
+
+/* Nothing is allocated here: a result that is there cannot be lost for want of memory. */
+static void take_result(struct exec *exec, struct shoal_ending *ending) {
+    const struct shoal_capture *output = &exec->output;
+    if (!shoal_scratch_is_untouched(exec->folder))
+        take_result_file(exec);
+    bool cut = output->total > output->limit;
+    size_t head_len =
+        output->total < SHOAL_CAPTURE_HEAD ? output->total : SHOAL_CAPTURE_HEAD;
+    size_t len = 0;
+    char *text = shoal_capture_end(&exec->output, &len);
+    if (cut && is_structured(output->head, head_len)) {
+        len = 0; /* a part of it would be taken for the whole */
+        if (ending->outcome.reason == SHOAL_REASON_OK)
+            say_too_large(exec, ending);
+    } else if (cut)
+        len = mark_cut(&text, len, output->total);
+    while (len > 0 && is_blank(text[len - 1]))
+        len--;
+    ending->outcome.result = text;
+    ending->outcome.result_len = len;
+}
+
+/* ---- ending */
+
+static enum shoal_reason reason_of(const struct exec *exec, int status,
+                                   int64_t *ret_code) {
+    *ret_code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+    if (exec->stop == STOP_ASKED)
+        return SHOAL_REASON_STOPPED;
+    if (exec->stop == STOP_TIMEOUT)
+        return SHOAL_REASON_TIMEOUT;
+    if (WIFSIGNALED(status))
+        return SHOAL_REASON_SIGNAL;
+    return *ret_code == 0 ? SHOAL_REASON_OK : SHOAL_REASON_EXIT;
+}
+
+static int64_t microseconds(struct timeval time) {
+    return (int64_t)time.tv_sec * 1000000 + time.tv_usec;
+}
+
+/* Peak memory: the kernel lets a child begin with the peak of who started it, so a small
+ * program shows the worker's own few MiB. */
+static void end(struct exec *exec, int status, const struct rusage *usage) {
+    struct shoal_ending ending = {.outcome = {.attempt = exec->attempt}};
+    kill(-exec->pid, SIGKILL); /* what is left of its group */
+    exec->pid = 0;
+    evtimer_del(exec->timer);
+    shoal_capture_close(&exec->output);
+    shoal_capture_close(&exec->errors);
+    ending.outcome.wall_us = shoal_now_us() - exec->started_us;
+    ending.outcome.cpu_us = microseconds(usage->ru_utime) + microseconds(usage->ru_stime);
+    ending.outcome.rss_kb = usage->ru_maxrss;
+    ending.outcome.reason = reason_of(exec, status, &ending.outcome.code);
+    ending.stderr_end = shoal_capture_end(&exec->errors, &ending.stderr_len);
+    take_result(exec, &ending);
+    if (!shoal_scratch_is_untouched(exec->folder))
+        shoal_scratch_make_empty(exec->folder); /* the next start tells if it could not */
+    exec->settings.ended(exec->settings.owner, &ending);
+}
+
+static bool reap(struct shoal_runner *runner, pid_t pid, int status,
+                 const struct rusage *usage) {
+    struct exec *exec = of(runner);
+    if (pid != exec->pid || pid == 0)
+        return false;
+    end(exec, status, usage);
+    return true;
+}
+
+static pid_t pid_of(const struct shoal_runner *runner) {
+    return of(runner)->pid;
+}
+
+/* ---- life */
+
+static void destroy(struct shoal_runner *runner) {
+    struct exec *exec = of(runner);
+    if (exec->pid != 0) {
+        kill(-exec->pid, SIGKILL);
+        wait_for(exec->pid);
+    }
+    if (exec->timer != NULL)
+        event_free(exec->timer);
+    shoal_capture_finish(&exec->output);
+    shoal_capture_finish(&exec->errors);
+    shoal_scratch_remove_tree(exec->folder);
+    if (exec->null >= 0)
+        close(exec->null);
+    free(exec->passed);
+    free(exec);
+}
+
+static const struct shoal_runner_kind exec_kind = {
+    .start = start,
+    .stop = stop,
+    .kill = kill_now,
+    .reap = reap,
+    .pid = pid_of,
+    .destroy = destroy,
+};
+
+static enum shoal_status prepare(struct exec *exec, struct shoal_error *err) {
+    int len = snprintf(exec->folder, sizeof(exec->folder), "%s/%d",
+                       exec->settings.directory, exec->settings.slot);
+    if (len < 0 || (size_t)len >= sizeof(exec->folder)) {
+        exec->folder[0] = '\0'; /* what was cut names something else */
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "the directory '%s' has too long a name",
+                               exec->settings.directory);
+    }
+    snprintf(exec->result_path, sizeof(exec->result_path), "%s/.result", exec->folder);
+    exec->passed = shoal_environment_passed();
+    /* A worker that was started without 0, 1 or 2 gets them here, and keeps them: no pipe
+     * of ours may lie where the child puts its own. */
+    do {
+        exec->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    } while (exec->null >= 0 && exec->null <= 2);
+    exec->timer = evtimer_new(exec->settings.base, on_timer, exec);
+    if (exec->null < 0 || exec->timer == NULL || exec->passed == NULL)
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot prepare a slot: %s",
+                               strerror(errno));
+    enum shoal_status status =
+        shoal_capture_init(&exec->output, exec->settings.base, err);
+    if (status == SHOAL_OK)
+        status = shoal_capture_init(&exec->errors, exec->settings.base, err);
+    return status;
+}
+
+enum shoal_status shoal_runner_exec_create(const struct shoal_runner_settings *settings,
+                                           struct shoal_runner **ret_runner,
+                                           struct shoal_error *err) {
+    struct exec *exec = calloc(1, sizeof(*exec));
+    if (exec == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for a runner");
+    exec->runner.kind = &exec_kind;
+    exec->settings = *settings;
+    exec->null = exec->output.fd = exec->errors.fd = -1;
+    enum shoal_status status = prepare(exec, err);
+    if (status != SHOAL_OK) {
+        destroy(&exec->runner);
+        return status;
+    }
+    *ret_runner = &exec->runner;
+    return SHOAL_OK;
+}

@@ -1,0 +1,201 @@
+#include "worker/tree.h"
+
+#include "common/clock.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { CHILDREN_MAX = 65536, ENVIRONMENT_MAX = 8 << 20 };
+
+/* Reads a file of /proc into malloc'ed memory with a NUL behind it; NULL when it cannot
+ * be. */
+static char *read_proc(const char *path, size_t most, size_t *ret_len) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    size_t room = 4096, len = 0;
+    char *text = malloc(room);
+    while (text != NULL) {
+        ssize_t got = read(fd, text + len, room - len - 1);
+        if (got <= 0)
+            break;
+        len += (size_t)got;
+        if (len + 1 < room)
+            continue;
+        char *grown = room < most ? realloc(text, room * 2) : NULL;
+        if (grown == NULL)
+            break;
+        text = grown;
+        room *= 2;
+    }
+    close(fd);
+    if (text != NULL)
+        text[len] = '\0';
+    *ret_len = len;
+    return text;
+}
+
+struct process {
+    char state;
+    pid_t parent;
+    uint64_t start; /* clock ticks since boot */
+};
+
+/* Fields 3, 4 and 22 of /proc/<pid>/stat. */
+static bool read_stat(pid_t pid, struct process *ret_process) {
+    char path[64];
+    size_t len = 0;
+    unsigned long long start = 0;
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    char *text = read_proc(path, 65536, &len);
+    char *at = text == NULL ? NULL : strrchr(text, ')'); /* names may hold anything */
+    bool good = at != NULL &&
+                sscanf(at + 1,
+                       " %c %d %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+                       "%*s %*s %*s %llu",
+                       &ret_process->state, &ret_process->parent, &start) == 3;
+    ret_process->start = start;
+    free(text);
+    return good;
+}
+
+/* The same as below for a kernel without the list of children: looks at all there are. */
+static void each_child_of_all(void (*visit)(void *owner, pid_t pid), void *owner) {
+    DIR *folder = opendir("/proc");
+    const struct dirent *entry;
+    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        struct process process;
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (pid > 0 && read_stat(pid, &process) && process.parent == getpid())
+            visit(owner, pid);
+    }
+    if (folder != NULL)
+        closedir(folder);
+}
+
+/* Calls `visit` with every child of this process, of its only thread. */
+static void each_child(void (*visit)(void *owner, pid_t pid), void *owner) {
+    char path[64];
+    size_t len = 0;
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    char *text = read_proc(path, CHILDREN_MAX * 8, &len);
+    if (text == NULL)
+        each_child_of_all(visit, owner);
+    for (char *at = text, *end = NULL; at != NULL && *at != '\0'; at = end) {
+        long pid = strtol(at, &end, 10);
+        if (end == at)
+            break;
+        visit(owner, (pid_t)pid);
+    }
+    free(text);
+}
+
+/* Whether the environment says "NAME=value" exactly. */
+static bool says(const char *environment, size_t len, const char *entry) {
+    for (size_t at = 0; at < len; at += strlen(environment + at) + 1) {
+        if (strcmp(environment + at, entry) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool belongs(const char *environment, size_t len,
+                    const struct shoal_tree_task *task) {
+    char job[64], index[64], slot[64];
+    snprintf(job, sizeof(job), "SHOAL_JOB=%s", task->job);
+    snprintf(index, sizeof(index), "SHOAL_TASK=%" PRId64, task->index);
+    snprintf(slot, sizeof(slot), "SHOAL_SLOT=%d", task->slot);
+    return says(environment, len, job) && says(environment, len, index) &&
+           says(environment, len, slot);
+}
+
+static bool names_a_task(const char *environment, size_t len) {
+    for (size_t at = 0; at < len; at += strlen(environment + at) + 1) {
+        if (strncmp(environment + at, "SHOAL_TASK=", 11) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whether a running task may have started a process that began at `start`. */
+static bool may_be_of_running(uint64_t start, const struct shoal_tree_task *tasks,
+                              size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        struct process task;
+        if (tasks[i].pid != 0 && read_stat(tasks[i].pid, &task) && task.start <= start)
+            return true;
+    }
+    return false;
+}
+
+/* Whether a process that is not a task's own is one that a running task may have left to
+ * us. */
+static bool is_of_running(pid_t pid, uint64_t start, const struct shoal_tree_task *tasks,
+                          size_t n) {
+    char path[64];
+    size_t len = 0;
+    snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
+    char *environment = read_proc(path, ENVIRONMENT_MAX, &len);
+    bool named = environment != NULL && names_a_task(environment, len);
+    bool ours = false;
+    for (size_t i = 0; named && i < n && !ours; i++)
+        ours = belongs(environment, len, &tasks[i]);
+    free(environment);
+    return named ? ours : may_be_of_running(start, tasks, n);
+}
+
+struct sweep {
+    const struct shoal_tree_task *tasks;
+    size_t n;
+    size_t ended;
+};
+
+static void sweep_child(void *owner, pid_t pid) {
+    struct sweep *sweep = owner;
+    struct process process;
+    for (size_t i = 0; i < sweep->n; i++) {
+        if (sweep->tasks[i].pid == pid)
+            return;
+    }
+    if (!read_stat(pid, &process) || process.state == 'Z' ||
+        is_of_running(pid, process.start, sweep->tasks, sweep->n))
+        return;
+    if (kill(pid, SIGKILL) == 0)
+        sweep->ended++;
+}
+
+size_t shoal_tree_sweep(const struct shoal_tree_task *tasks, size_t n) {
+    struct sweep sweep = {.tasks = tasks, .n = n};
+    each_child(sweep_child, &sweep);
+    return sweep.ended;
+}
+
+static void kill_child(void *owner, pid_t pid) {
+    (void)owner;
+    kill(pid, SIGKILL);
+}
+
+bool shoal_tree_kill_all(int64_t timeout_ms) {
+    int64_t end = shoal_now_ms() + timeout_ms;
+    for (;;) {
+        each_child(kill_child, NULL);
+        pid_t pid;
+        do {
+            pid = waitpid(-1, NULL, WNOHANG);
+        } while (pid > 0 || (pid < 0 && errno == EINTR));
+        if (pid < 0)
+            return true; /* no child is left */
+        if (shoal_now_ms() >= end)
+            return false;
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+}

@@ -1,0 +1,33 @@
+/* Process trees. The worker is a subreaper: a process that a task leaves behind, in
+ * whatever group or session, becomes the worker's child when its parents are gone, and is
+ * found and ended here. Where it belongs is read from SHOAL_JOB, SHOAL_TASK and
+ * SHOAL_SLOT in its environment; one that cleared its environment is ended as soon as no
+ * task that is still running can have started it (all of them began after it). */
+#ifndef SHOAL_TREE_H
+#define SHOAL_TREE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct shoal_tree_task {
+    pid_t pid; /* the task's own process, 0 if its slot is idle */
+    int slot;
+    const char *job; /* id */
+    int64_t index;
+};
+
+/* Sends SIGKILL to every child of this process that is not one of the tasks' own
+ * processes and does not belong to a running task. Returns how many were ended; the
+ * caller reaps them and looks again, since their children come to it in turn. With no
+ * tasks: every child. Cheap when there is nothing to do: reads
+ * /proc/self/task/<tid>/children. */
+size_t shoal_tree_sweep(const struct shoal_tree_task *tasks, size_t n);
+
+/* Sends SIGKILL to every child of this process, again and again until there is none or
+ * `timeout_ms` is over, reaping them. For the keeper, whose worker died. Returns whether
+ * all are gone. */
+bool shoal_tree_kill_all(int64_t timeout_ms);
+
+#endif

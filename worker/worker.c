@@ -1,0 +1,288 @@
+#include "worker/worker.h"
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "worker/tree.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    TICK_MS = 100,
+    LAST_WORDS_MS =
+        30000, /* so long a worker that ends waits for Redis to take its outcomes */
+};
+
+size_t shoal_worker_running(const struct shoal_worker *worker) {
+    size_t n = 0;
+    for (int64_t i = 0; i < worker->config->slots; i++)
+        n += worker->slots[i].running;
+    return n;
+}
+
+size_t shoal_worker_idle_slots(const struct shoal_worker *worker) {
+    size_t n = 0;
+    for (int64_t i = 0; i < worker->config->slots; i++)
+        n += shoal_slot_is_idle(&worker->slots[i]);
+    return n;
+}
+
+void shoal_worker_stop_job(struct shoal_worker *worker, const char *job, bool kill) {
+    for (int64_t i = 0; i < worker->config->slots; i++)
+        shoal_slot_stop(&worker->slots[i], job, kill);
+}
+
+void shoal_worker_settled(struct shoal_worker *worker, const char *job, int64_t lo,
+                          int64_t hi) {
+    for (int64_t i = 0; i < worker->config->slots; i++)
+        shoal_slot_settled(&worker->slots[i], job, lo, hi);
+}
+
+void shoal_worker_quit(struct shoal_worker *worker, int status) {
+    worker->exit_status = status;
+    event_base_loopbreak(worker->base);
+}
+
+/* ---- ending */
+
+void shoal_worker_drain(struct shoal_worker *worker) {
+    if (worker->phase != SHOAL_WORKER_WORKS)
+        return;
+    shoal_info("draining: takes no more work, ends when what runs has ended: running=%zu",
+               shoal_worker_running(worker));
+    worker->phase = SHOAL_WORKER_DRAINS;
+    for (int64_t i = 0; i < worker->config->slots; i++)
+        shoal_slot_give_back(&worker->slots[i]);
+    shoal_link_changed(worker);
+    shoal_link_beat_soon(worker);
+}
+
+static void stop(struct shoal_worker *worker, const char *why) {
+    shoal_worker_drain(worker);
+    if (worker->phase == SHOAL_WORKER_STOPS) {
+        shoal_warn("killing what runs: running=%zu", shoal_worker_running(worker));
+        shoal_worker_stop_job(worker, NULL, true);
+        return;
+    }
+    shoal_info("stopping, %s: running=%zu", why, shoal_worker_running(worker));
+    worker->phase = SHOAL_WORKER_STOPS;
+    shoal_worker_stop_job(worker, NULL, false);
+}
+
+static void take_signal(evutil_socket_t number, short what, void *owner) {
+    struct shoal_worker *worker = owner;
+    (void)what;
+    if (worker->phase == SHOAL_WORKER_WORKS)
+        shoal_worker_drain(worker);
+    else
+        stop(worker, number == SIGINT ? "interrupted again" : "told again");
+}
+
+/* The keeper is gone: nobody would end the tasks if this worker died as well. */
+static void lose_keeper(evutil_socket_t fd, short what, void *owner) {
+    (void)fd;
+    (void)what;
+    stop(owner, "its keeper is gone");
+}
+
+static void try_to_end(struct shoal_worker *worker, int64_t now_ms) {
+    if (worker->phase == SHOAL_WORKER_WORKS ||
+        shoal_worker_idle_slots(worker) < (size_t)worker->config->slots)
+        return;
+    if (worker->idle_since_ms == 0)
+        worker->idle_since_ms = now_ms;
+    if (shoal_link_try_to_end(worker)) {
+        shoal_info("ended in good order");
+        shoal_worker_quit(worker, 0);
+    } else if (now_ms - worker->idle_since_ms > LAST_WORDS_MS) {
+        shoal_err(
+            "Redis is away for too long, its last outcomes are lost and their tasks run "
+            "again: commits=%zu",
+            worker->outbox.waiting.n);
+        shoal_worker_quit(worker, 1);
+    }
+}
+
+/* ---- children */
+
+static void sweep_tree(struct shoal_worker *worker) {
+    SHOAL_CLEANUP(shoal_cleanup_free)
+    struct shoal_tree_task *tasks = calloc((size_t)worker->config->slots, sizeof(*tasks));
+    size_t n = 0;
+    if (tasks == NULL)
+        return;
+    for (int64_t i = 0; i < worker->config->slots; i++) {
+        const struct shoal_slot *slot = &worker->slots[i];
+        if (!slot->running)
+            continue;
+        tasks[n++] = (struct shoal_tree_task){
+            .pid = slot->runner->kind->pid(slot->runner),
+            .slot = slot->number,
+            .job = slot->held->lease.job,
+            .index = slot->index,
+        };
+    }
+    size_t ended = shoal_tree_sweep(tasks, n);
+    if (ended > 0)
+        shoal_debug("ended what tasks left behind: processes=%zu", ended);
+}
+
+static void give_to_slot(struct shoal_worker *worker, pid_t pid, int status,
+                         const struct rusage *usage) {
+    for (int64_t i = 0; i < worker->config->slots; i++) {
+        struct shoal_runner *runner = worker->slots[i].runner;
+        if (runner->kind->reap(runner, pid, status, usage))
+            return;
+    }
+}
+
+static void reap(evutil_socket_t number, short what, void *owner) {
+    struct shoal_worker *worker = owner;
+    struct rusage usage;
+    int status = 0;
+    pid_t pid;
+    (void)number;
+    (void)what;
+    while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
+        give_to_slot(worker, pid, status, &usage);
+    sweep_tree(worker);
+    try_to_end(worker, shoal_now_ms());
+}
+
+/* ---- time */
+
+static void tick(evutil_socket_t fd, short what, void *owner) {
+    struct shoal_worker *worker = owner;
+    int64_t now = shoal_now_ms();
+    (void)fd;
+    (void)what;
+    for (int64_t i = 0; i < worker->config->slots; i++)
+        shoal_slot_tick(&worker->slots[i], now);
+    try_to_end(worker, now);
+}
+
+static void specs_changed(void *owner) {
+    struct shoal_worker *worker = owner;
+    for (int64_t i = 0; i < worker->config->slots; i++)
+        shoal_slot_step(&worker->slots[i]);
+}
+
+/* ---- life */
+
+void shoal_worker_folder(const struct shoal_worker_config *config, const char *session,
+                         char *path, size_t room) {
+    snprintf(path, room, "%s/shoal-%s", config->directory, session);
+}
+
+static enum shoal_status make_slots(struct shoal_worker *worker, const char *folder,
+                                    struct shoal_error *err) {
+    const struct shoal_worker_config *config = worker->config;
+    const struct shoal_runner_settings settings = {
+        .base = worker->base,
+        .directory = folder,
+        .threads = (int)config->threads,
+    };
+    worker->slot_host = (struct shoal_slot_host){
+        .worker = config->name,
+        .outbox = &worker->outbox,
+        .changed = shoal_link_changed,
+        .owner = worker,
+    };
+    worker->slots = calloc((size_t)config->slots, sizeof(*worker->slots));
+    if (worker->slots == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for %" PRId64 " slots",
+                               config->slots);
+    enum shoal_status status = SHOAL_OK;
+    for (int64_t i = 0; i < config->slots && status == SHOAL_OK; i++)
+        status = shoal_slot_init(&worker->slots[i], (int)i, &worker->slot_host, &settings,
+                                 err);
+    return status;
+}
+
+/* What the loop listens to besides Redis. */
+struct watch {
+    struct event *events[5];
+    size_t n;
+};
+
+static void watch(struct watch *all, struct event *event, int64_t ms) {
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    if (event == NULL)
+        return;
+    event_add(event, ms > 0 ? &tv : NULL);
+    all->events[all->n++] = event;
+}
+
+static void watch_all(struct shoal_worker *worker, struct watch *all) {
+    struct event_base *base = worker->base;
+    watch(all, evsignal_new(base, SIGTERM, take_signal, worker), 0);
+    watch(all, evsignal_new(base, SIGINT, take_signal, worker), 0);
+    watch(all, evsignal_new(base, SIGCHLD, reap, worker), 0);
+    watch(all, event_new(base, -1, EV_PERSIST, tick, worker), TICK_MS);
+    if (worker->config->keeper >= 0)
+        watch(all, event_new(base, worker->config->keeper, EV_READ, lose_keeper, worker),
+              0);
+}
+
+static void run_loop(struct shoal_worker *worker) {
+    struct watch all = {.n = 0};
+    watch_all(worker, &all);
+    event_base_dispatch(worker->base);
+    /* One more turn, so that what was just sent leaves. */
+    event_base_loop(worker->base, EVLOOP_NONBLOCK);
+    for (size_t i = 0; i < all.n; i++)
+        event_free(all.events[i]);
+}
+
+static enum shoal_status start(struct shoal_worker *worker, const char *folder,
+                               struct shoal_error *err) {
+    if (mkdir(folder, 0700) != 0)
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot make the folder '%s': %s",
+                               folder, strerror(errno));
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    signal(SIGPIPE, SIG_IGN);
+    worker->base = event_base_new();
+    if (worker->base == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for an event loop");
+    shoal_outbox_init(&worker->outbox);
+    shoal_specs_init(&worker->specs, specs_changed, worker);
+    enum shoal_status status = make_slots(worker, folder, err);
+    return status == SHOAL_OK ? shoal_link_init(worker, err) : status;
+}
+
+static void finish(struct shoal_worker *worker, const char *folder) {
+    for (int64_t i = 0; worker->slots != NULL && i < worker->config->slots; i++)
+        shoal_slot_finish(&worker->slots[i]);
+    shoal_tree_kill_all(2000);
+    shoal_link_finish(worker);
+    shoal_specs_finish(&worker->specs);
+    shoal_outbox_finish(&worker->outbox);
+    free(worker->slots);
+    if (worker->base != NULL)
+        event_base_free(worker->base);
+    rmdir(folder);
+}
+
+int shoal_worker_run(const struct shoal_worker_config *config) {
+    struct shoal_worker worker = {.config = config};
+    struct shoal_error err = {.status = SHOAL_OK};
+    char folder[4096];
+    shoal_worker_folder(config, config->session, folder, sizeof(folder));
+    if (start(&worker, folder, &err) == SHOAL_OK) {
+        run_loop(&worker);
+    } else {
+        shoal_err("%s", err.text);
+        worker.exit_status = 1;
+    }
+    finish(&worker, folder);
+    return worker.exit_status;
+}

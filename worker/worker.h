@@ -1,0 +1,111 @@
+/* The worker: takes leases and runs their tasks in its slots.
+ *
+ *     worker.c   the loop: slots, children, signals, drain and stop
+ *     link.c     what goes to Redis and comes back: session, commits, leases, messages
+ *
+ * A Redis that is away is an event, not an error: what runs goes on, outcomes wait, and
+ * when it is back the session is registered again, adopts what it still runs, and commits
+ * what it holds. */
+#ifndef SHOAL_WORKER_H
+#define SHOAL_WORKER_H
+
+#include "worker/outbox.h"
+#include "worker/slot.h"
+#include "worker/specs.h"
+
+struct shoal_worker_config {
+    struct shoal_redis_address address;
+    const char *name_space;
+    const char *const *queues; /* the preferred first, NULL behind the last */
+    const char *queues_text;   /* the same, joined by commas */
+    const char *name;
+    const char *directory; /* where each worker makes its private folder */
+    int64_t slots;
+    int64_t threads; /* of a slot's programs */
+    int64_t ttl_ms;  /* of the session */
+    char session[13];
+    char dead[13]; /* session of a predecessor that died, or "" */
+    int keeper;    /* readable at its end: the keeper is gone; -1: there is none */
+};
+
+/* Runs until it is drained, stopped or refused. The program's exit status. */
+int shoal_worker_run(const struct shoal_worker_config *config);
+
+/* The private folder of a session's worker, into `path` of `room` bytes. */
+void shoal_worker_folder(const struct shoal_worker_config *config, const char *session,
+                         char *path, size_t room);
+
+/* ---- between worker.c and link.c */
+
+enum shoal_worker_phase {
+    SHOAL_WORKER_WORKS,
+    SHOAL_WORKER_DRAINS, /* no new leases; ends when what runs has ended */
+    SHOAL_WORKER_STOPS,  /* what runs is told to stop */
+};
+
+struct shoal_link {
+    struct shoal_redis *redis; /* for scripts */
+    struct shoal_redis *bell;  /* blocks on inbox and tokens */
+    struct shoal_queue queue;
+    struct shoal_queue bell_queue;
+    struct event *flush; /* sends commits and wishes */
+    struct event *heartbeat;
+    struct event *bell_timer; /* listens for tokens again */
+    bool checked;             /* Redis is fit for a queue */
+    bool registered;
+    bool registering;
+    bool flying;  /* an advance is under way */
+    bool beating; /* a heartbeat is */
+    bool flush_pending;
+    bool hungry;     /* an idle slot may ask: there may be something to take */
+    bool listening;  /* a BLPOP is under way … */
+    bool hears_wake; /* … that covers tokens */
+    bool nudged;
+    bool away_said;
+    int64_t deaf_till_ms; /* tokens led to nothing; not before then again */
+    int64_t deaf_ms;
+    bool woken;               /* by a token that the next advance answers … */
+    bool answers_token;       /* … or the one under way does */
+    size_t idle_before;       /* slots without a lease at the last change */
+    struct shoal_lease *told; /* to Redis with the registration under way */
+    size_t told_n;
+    char store[13];
+    int64_t commits; /* the highest sequence seen */
+    size_t wished;   /* leases asked for in the advance under way, not only for store */
+    bool finished;   /* the session was ended */
+};
+
+struct shoal_worker {
+    const struct shoal_worker_config *config;
+    struct event_base *base;
+    struct shoal_slot *slots;
+    struct shoal_slot_host slot_host;
+    struct shoal_outbox outbox;
+    struct shoal_specs specs;
+    struct shoal_link link;
+    enum shoal_worker_phase phase;
+    int64_t idle_since_ms; /* while it drains: all slots are idle; 0: not yet */
+    int exit_status;
+};
+
+SHOAL_MUST_CHECK
+enum shoal_status shoal_link_init(struct shoal_worker *worker, struct shoal_error *err);
+void shoal_link_finish(struct shoal_worker *worker);
+void shoal_link_changed(void *owner);                   /* something to send or ask for */
+void shoal_link_beat_soon(struct shoal_worker *worker); /* tell Redis now what changed */
+
+/* While it drains: ends the session when nothing is left to send. Returns whether all is
+ * done. */
+bool shoal_link_try_to_end(struct shoal_worker *worker);
+
+/* Messages, for the worker to act on. */
+void shoal_worker_stop_job(struct shoal_worker *worker, const char *job, bool kill);
+void shoal_worker_settled(struct shoal_worker *worker, const char *job, int64_t lo,
+                          int64_t hi);
+void shoal_worker_drain(struct shoal_worker *worker);
+void shoal_worker_quit(struct shoal_worker *worker, int status); /* leaves the loop */
+
+size_t shoal_worker_running(const struct shoal_worker *worker);
+size_t shoal_worker_idle_slots(const struct shoal_worker *worker);
+
+#endif
