@@ -215,6 +215,7 @@ local function given(lease)
   local r = j and owned(j, sid, lease, tonumber(lo), tonumber(hi))[1]
   if not r or j.state ~= 'active' then
     end_lease(sid, lease, 'untouched', name)
+    if j then make_ready(j) end
     return nil
   end
   local pack, first
@@ -283,6 +284,8 @@ for _ = 1, number() do
 end
 local seq = changed and call('HINCRBY', epoch_key(), 'seq', 1)
   or tonumber(call('HGET', epoch_key(), 'seq') or '0')
+
+for _, j in ipairs(in_order) do make_ready(j) end -- so that who commits may take what that freed
 
 local queues = {}
 for i = 1, number() do

@@ -420,6 +420,13 @@ local function finish(j)
   call('DEL', open_key(j.id), todo_key(j.id), barred_key(j.id))
 end
 
+local function make_ready(j)
+  if j.ready == 0 and can_hand_out(j) then
+    call('RPUSH', ready_key(j.queue .. ':' .. j.priority), j.id)
+    j.ready = 1
+  end
+end
+
 local function save(j)
   if j.state == 'active' and j.max_fails > 0 and j.failed >= j.max_fails and j.busy == 0 then
     stop_job(j, 'max-fails')
@@ -431,10 +438,7 @@ local function save(j)
   if j.busy == 0 and j.was.busy == 1 then
     call('SREM', busy_key(), j.id)
   end
-  if j.ready == 0 and can_hand_out(j) then
-    call('RPUSH', ready_key(j.queue .. ':' .. j.priority), j.id)
-    j.ready = 1
-  end
+  make_ready(j)
   local changes = {}
   for _, name in ipairs(NUMBERS) do
     if j[name] ~= j.was[name] then

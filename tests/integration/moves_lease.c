@@ -290,6 +290,41 @@ START_TEST(limited_job_has_so_many_leases) {
 }
 END_TEST
 
+/* Commits the one task of a lease, which is over, and asks for the next, in one call. */
+static void commit_and_ask(const struct shoal_lease *lease, const char *next) {
+    const struct shoal_outcome outcome = {
+        .reason = SHOAL_REASON_OK, .attempt = lease->attempt, .result = ""};
+    struct shoal_commit commit;
+    const struct shoal_commit *commits = &commit;
+    struct shoal_wish wish = {.most = 1};
+    snprintf(wish.lease, sizeof(wish.lease), "%s", next);
+    shoal_commit_init(&commit, lease->job, lease->name, lease->lo);
+    shoal_commit_add(&commit, &outcome, one, "", 0);
+    commit.over = true;
+    const struct shoal_advance request = {
+        .session = one,
+        .worker = one,
+        .commits = &commits,
+        .n_commits = 1,
+        .queues = q,
+        .wishes = &wish,
+        .n_wishes = 1,
+    };
+    test_advance(&fleet, &request, &answer);
+    shoal_commit_finish(&commit);
+}
+
+START_TEST(who_ends_a_lease_of_a_limited_job_gets_the_next_at_once) {
+    char id[13];
+    play_start(_i);
+    submit_with(2, 5, 1, id);
+    struct shoal_lease lease = play_lease(one, "a", 1);
+    commit_and_ask(&lease, "b");
+    ck_assert_uint_eq(answer.advanced.n_grants, 1);
+    expect_range(&answer.grants[0].lease, 1, 2, 1);
+}
+END_TEST
+
 START_TEST(limited_job_is_not_prefetched) {
     char id[13];
     play_start(_i);
@@ -450,6 +485,7 @@ int main(void) {
         lease_of_a_job_that_stops_is_not_given_again,
         paused_queue_hands_out_nothing,
         limited_job_has_so_many_leases,
+        who_ends_a_lease_of_a_limited_job_gets_the_next_at_once,
         limited_job_is_not_prefetched,
         job_over_its_budget_is_held_until_it_is_read,
         full_memory_hands_out_nothing_and_takes_what_is_done,

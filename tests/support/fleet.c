@@ -211,7 +211,7 @@ bool test_lease(struct test_fleet *fleet, const char *session, const char *name,
     return true;
 }
 
-static enum shoal_reason reason_of(char letter) {
+enum shoal_reason test_reason(char letter) {
     switch (letter) {
     case '.':
         return SHOAL_REASON_OK;
@@ -236,7 +236,7 @@ void test_commit(struct test_fleet *fleet, const char *session,
     shoal_commit_init(&commit, lease->job, lease->name, lo);
     for (; *outcomes != '\0'; outcomes++) {
         const struct shoal_outcome outcome = {
-            .reason = reason_of(*outcomes),
+            .reason = test_reason(*outcomes),
             .attempt = lease->attempt,
             .wall_us = 1000,
             .result = "1",
@@ -273,9 +273,14 @@ void test_heartbeat(struct test_fleet *fleet, const char *session,
         .n_leases = n,
         .queues = queues,
     };
+    test_heartbeat_as(fleet, &heartbeat, answer);
+}
+
+void test_heartbeat_as(struct test_fleet *fleet, const struct shoal_heartbeat *heartbeat,
+                       struct test_answer *answer) {
     for (int i = 0; i <= fleet->repeat; i++) {
         struct waiting waiting = {.answer = answer};
-        ck_assert_int_eq(shoal_session_heartbeat(&fleet->queue, &heartbeat, take_beaten,
+        ck_assert_int_eq(shoal_session_heartbeat(&fleet->queue, heartbeat, take_beaten,
                                                  &waiting, NULL),
                          SHOAL_OK);
         loop_until(fleet->base, waiting.there, ANSWER_MS);

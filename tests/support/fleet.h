@@ -60,9 +60,11 @@ void test_advance(struct test_fleet *fleet, const struct shoal_advance *request,
 bool test_lease(struct test_fleet *fleet, const char *session, const char *name,
                 int64_t most, struct shoal_lease *ret_lease);
 
-/* Commits tasks of a lease from `lo` on: the letters of `outcomes` say how each ended:
- * '.' ok, 'x' exit, 't' timeout, 's' stopped, 'r' rejected, 'p' spawn. `over`: the lease
- * ends with it. */
+/* Letters for how a task ended: '.' ok, 'x' exit, 't' timeout, 's' stopped, 'r' rejected,
+ * 'p' spawn. */
+enum shoal_reason test_reason(char letter);
+
+/* Commits tasks of a lease from `lo` on, a letter each. `over`: the lease ends with it. */
 void test_commit(struct test_fleet *fleet, const char *session,
                  const struct shoal_lease *lease, int64_t lo, const char *outcomes,
                  bool over);
@@ -74,6 +76,9 @@ void test_give_back(struct test_fleet *fleet, const char *session,
 /* `leases`: names that the worker holds, NULL behind the last. */
 void test_heartbeat(struct test_fleet *fleet, const char *session,
                     const char *const *leases, struct test_answer *answer);
+/* The same with everything that a worker can say. */
+void test_heartbeat_as(struct test_fleet *fleet, const struct shoal_heartbeat *heartbeat,
+                       struct test_answer *answer);
 void test_finish(struct test_fleet *fleet, const char *session);
 
 /* Housekeeps until `condition` may be looked at again: moves the fleet's clock on by

@@ -14,11 +14,24 @@ static inline int64_t test_clock_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* What lies between two looks. */
+static inline void test_pause_over(evutil_socket_t fd, short what, void *owner) {
+    (void)fd;
+    (void)what;
+    (void)owner;
+}
+
+/* What lies between two looks: half a millisecond, or less when something happens in
+ * `base`. */
 static inline void test_pause(struct event_base *base) {
-    if (base != NULL)
-        event_base_loop(base, EVLOOP_NONBLOCK);
-    nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+    if (base == NULL) {
+        nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+        return;
+    }
+    struct event *timer = evtimer_new(base, test_pause_over, NULL);
+    ck_assert_ptr_nonnull(timer);
+    evtimer_add(timer, &(struct timeval){.tv_usec = 500});
+    event_base_loop(base, EVLOOP_ONCE);
+    event_free(timer);
 }
 
 /* Runs `base` (NULL: nothing) until `condition` is true; fails the test when `limit_ms`

@@ -1,0 +1,588 @@
+/* Random histories of moves, each from a seed, against the model in tests/support/model.h:
+ * workers that run, fall silent, die and come back, answers that are lost, stores that are
+ * rolled back, cancels, retries, pauses, delays, several jobs at once. After every move
+ * Redis holds what the model does; at the end every task has its outcome, once.
+ *
+ * SHOAL_HISTORIES=n runs n of them for each test (default 5), SHOAL_SEED=n begins at
+ * that seed. */
+#include "common/cleanup.h"
+#include "common/id.h"
+#include "tests/support/model.h"
+
+#include <check.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    WORKERS = 4,
+    SLOTS = 2,
+    OUTBOX = 64,
+    MOVES = 200,
+    TESTS = 4,
+    TTL_MS = 8000,
+    END_ROUNDS = 3000,
+};
+
+struct slot {
+    bool busy;
+    struct shoal_lease lease;
+    int64_t at;
+    struct model_commit gathered;
+    char wish[SHOAL_LEASE_MAX];
+};
+
+/* A worker as the queue sees it: what it remembers, whatever Redis does. */
+struct player {
+    char session[13];
+    char dead[13]; /* its predecessor, until that was told */
+    bool registered;
+    bool silent; /* stopped: does nothing, remembers all */
+    int64_t commits;
+    struct slot slots[SLOTS];
+    struct model_commit outbox[OUTBOX];
+    int waiting; /* of the outbox */
+    struct model_commit recent[OUTBOX];
+    int n_recent; /* accepted since the last copy of the store */
+};
+
+static struct test_fleet fleet;
+static bool twice; /* every move of a worker is sent again, as after a lost answer */
+static struct model model;
+static struct player players[WORKERS];
+static struct model copied; /* the store as it was when it was copied … */
+static redisReply *copy;    /* … or NULL: it was not */
+static char store[13];
+static uint64_t state;
+static unsigned names;
+
+static const char *const queues[] = {"q", NULL};
+
+/* ---- chance: a history depends on its seed alone */
+
+static uint64_t chance(void) {
+    return state = shoal_task_seed(state, 1);
+}
+
+static int64_t below(int64_t n) {
+    return (int64_t)(chance() % (uint64_t)n);
+}
+
+static bool one_in(int64_t n) {
+    return below(n) == 0;
+}
+
+/* The nature of a task: most are fine, some fail now and then, some always. */
+static char outcome_of(int64_t index) {
+    if (one_in(25))
+        return 's';
+    if (index % 11 == 7)
+        return 'x';
+    if (index % 13 == 9)
+        return one_in(2) ? 't' : '.';
+    return one_in(60) ? 'r' : '.';
+}
+
+/* ---- players */
+
+static void name_wish(struct slot *slot) {
+    snprintf(slot->wish, sizeof(slot->wish), "l%u", ++names);
+}
+
+static void name_session(char *session) {
+    snprintf(session, 13, "w%011u", ++names % 1000000);
+}
+
+static void begin_gathering(struct slot *slot) {
+    slot->gathered =
+        (struct model_commit){.lo = slot->at, .attempt = slot->lease.attempt, .rest = -1};
+    memcpy(slot->gathered.job, slot->lease.job, sizeof(slot->lease.job));
+    memcpy(slot->gathered.lease, slot->lease.name, sizeof(slot->lease.name));
+}
+
+/* Something to tell goes into the outbox. */
+static void send_gathered(struct player *player, struct slot *slot) {
+    const struct model_commit *told = &slot->gathered;
+    if (told->outcomes[0] == '\0' && !told->over && told->rest < 0)
+        return;
+    ck_assert_int_lt(player->waiting, OUTBOX);
+    player->outbox[player->waiting++] = *told;
+    begin_gathering(slot);
+}
+
+static void end_lease(struct player *player, struct slot *slot) {
+    slot->gathered.over = true;
+    send_gathered(player, slot);
+    slot->busy = false;
+}
+
+static bool has_room(const struct player *player) {
+    return player->waiting < OUTBOX - 2 * SLOTS;
+}
+
+/* Runs some tasks of a lease. */
+static void work(struct player *player) {
+    struct slot *slot = &player->slots[below(SLOTS)];
+    if (!slot->busy || !has_room(player))
+        return;
+    for (int64_t n = 1 + below(4); n > 0 && slot->at < slot->lease.hi; n--) {
+        char letter[2] = {outcome_of(slot->at++)};
+        strcat(slot->gathered.outcomes, letter);
+    }
+    if (slot->at >= slot->lease.hi || one_in(12)) {
+        end_lease(player, slot);
+    } else if (one_in(6)) { /* the untouched rest goes back */
+        slot->gathered.rest = slot->lease.hi = slot->at;
+        send_gathered(player, slot);
+    } else if (one_in(2)) {
+        send_gathered(player, slot);
+    }
+}
+
+static void stop_job(struct player *player, const char *job) {
+    for (int i = 0; i < SLOTS; i++) {
+        struct slot *slot = &player->slots[i];
+        if (!slot->busy || strcmp(slot->lease.job, job) != 0)
+            continue;
+        if (slot->at < slot->lease.hi && one_in(2)) {
+            slot->at++;
+            strcat(slot->gathered.outcomes, one_in(2) ? "s" : ".");
+        }
+        end_lease(player, slot);
+    }
+}
+
+/* ---- their moves */
+
+static void register_player(struct player *player) {
+    struct shoal_lease leases[SLOTS];
+    int of[SLOTS];
+    size_t n = 0;
+    for (int i = 0; i < SLOTS; i++) {
+        if (!player->slots[i].busy)
+            continue;
+        leases[n] = player->slots[i].lease;
+        leases[n].lo = player->slots[i].at;
+        of[n] = i;
+        n += leases[n].lo < leases[n].hi;
+    }
+    const struct shoal_registration told = {
+        .session = player->session,
+        .ttl_ms = TTL_MS,
+        .dead = player->dead[0] != '\0' ? player->dead : NULL,
+        .seen_id = player->commits > 0 ? store : NULL,
+        .seen_commits = player->commits,
+        .slots = SLOTS,
+        .name = player->session,
+        .host = "here",
+        .queues = "q",
+        .pid = 1,
+        .leases = leases,
+        .n_leases = n,
+    };
+    struct test_answer answer;
+    for (int times = 0; times <= twice; times++) {
+        test_register_as(&fleet, &told, &answer);
+        model_register(&model, &told, &answer.registered);
+        model_compare(&model, &fleet);
+    }
+    if (one_in(4))
+        return; /* it did not hear the answer, and asks again another time */
+    memcpy(store, answer.registered.store, sizeof(store));
+    player->registered = true;
+    player->dead[0] = '\0';
+    player->commits = answer.registered.commits;
+    if (answer.registered.verdict == SHOAL_STORE_ROLLED_BACK) {
+        for (int i = 0; i < player->n_recent && has_room(player); i++)
+            player->outbox[player->waiting++] = player->recent[i];
+        player->n_recent = 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct slot *slot = &player->slots[of[i]];
+        if (answer.attempts[i] > 0) {
+            send_gathered(player, slot);
+            slot->lease.attempt = slot->gathered.attempt = answer.attempts[i];
+        } else {
+            slot->lease.hi = slot->at;
+        }
+    }
+}
+
+static void sent(struct player *player, int n) {
+    for (int i = 0; i < n && player->n_recent < OUTBOX; i++)
+        player->recent[player->n_recent++] = player->outbox[i];
+    memmove(player->outbox, player->outbox + n,
+            sizeof(*player->outbox) * (size_t)(player->waiting - n));
+    player->waiting -= n;
+}
+
+static void take_grant(struct player *player, const struct shoal_lease *lease) {
+    for (int i = 0; i < SLOTS; i++) {
+        struct slot *slot = &player->slots[i];
+        if (slot->busy || strcmp(slot->wish, lease->name) != 0)
+            continue;
+        slot->busy = true;
+        slot->lease = *lease;
+        slot->at = lease->lo;
+        begin_gathering(slot);
+        name_wish(slot);
+    }
+}
+
+static void pack(struct shoal_commit *commit, const struct model_commit *told,
+                 const char *worker) {
+    shoal_commit_init(commit, told->job, told->lease, told->lo);
+    for (const char *letter = told->outcomes; *letter != '\0'; letter++) {
+        const struct shoal_outcome outcome = {
+            .reason = test_reason(*letter),
+            .attempt = told->attempt,
+            .wall_us = 1000,
+            .result = "1",
+            .result_len = 1,
+        };
+        shoal_commit_add(commit, &outcome, worker, "because", 7);
+    }
+    commit->over = told->over;
+    commit->rest = told->rest;
+}
+
+static void advance(struct player *player) {
+    struct shoal_commit commits[OUTBOX];
+    const struct shoal_commit *pointers[OUTBOX];
+    struct shoal_wish wishes[SLOTS];
+    size_t n_wishes = 0;
+    int n = player->waiting;
+    for (int i = 0; i < n; i++) {
+        pack(&commits[i], &player->outbox[i], player->session);
+        pointers[i] = &commits[i];
+    }
+    for (int i = 0; i < SLOTS; i++) {
+        if (player->slots[i].busy)
+            continue;
+        wishes[n_wishes] = (struct shoal_wish){.most = 1 + below(20)};
+        memcpy(wishes[n_wishes++].lease, player->slots[i].wish, SHOAL_LEASE_MAX);
+    }
+    const struct shoal_advance request = {
+        .session = player->session,
+        .worker = player->session,
+        .commits = pointers,
+        .n_commits = (size_t)n,
+        .queues = queues,
+        .wishes = wishes,
+        .n_wishes = n_wishes,
+    };
+    struct test_answer answer;
+    for (int times = 0; times <= twice; times++) {
+        test_advance(&fleet, &request, &answer);
+        model_advance(&model, player->session, player->outbox, (size_t)n, wishes,
+                      n_wishes, &answer.advanced);
+        model_compare(&model, &fleet);
+    }
+    for (int i = 0; i < n; i++)
+        shoal_commit_finish(&commits[i]);
+    if (one_in(5))
+        return; /* it did not hear the answer: the same again, another time */
+    sent(player, n);
+    for (size_t i = 0; i < answer.advanced.n_grants; i++)
+        take_grant(player, &answer.grants[i].lease);
+    if (!answer.advanced.alive || answer.advanced.commits < player->commits)
+        player->registered = false;
+    else
+        player->commits = answer.advanced.commits;
+}
+
+/* Every lease that it has, asked for, or has not told the end of. */
+static size_t list_leases(const struct player *player, char (*leases)[SHOAL_LEASE_MAX]) {
+    size_t n = 0;
+    for (int i = 0; i < SLOTS; i++) {
+        memcpy(leases[n++], player->slots[i].wish, SHOAL_LEASE_MAX);
+        if (player->slots[i].busy)
+            memcpy(leases[n++], player->slots[i].lease.name, SHOAL_LEASE_MAX);
+    }
+    for (int i = 0; i < player->waiting && n < 60; i++)
+        memcpy(leases[n++], player->outbox[i].lease, SHOAL_LEASE_MAX);
+    return n;
+}
+
+static void beat(struct player *player) {
+    char leases[64][SHOAL_LEASE_MAX];
+    const struct shoal_heartbeat told = {
+        .session = player->session,
+        .ttl_ms = TTL_MS,
+        .leases = (const char(*)[SHOAL_LEASE_MAX])leases,
+        .n_leases = list_leases(player, leases),
+        .queues = queues,
+    };
+    struct test_answer answer;
+    for (int times = 0; times <= twice; times++) {
+        test_heartbeat_as(&fleet, &told, &answer);
+        model_heartbeat(&model, &told, &answer.beaten);
+        model_compare(&model, &fleet);
+    }
+    if (one_in(5))
+        return;
+    if (!answer.beaten.alive || answer.beaten.commits < player->commits)
+        player->registered = false;
+    for (size_t i = 0; i < answer.beaten.n_stops && has_room(player); i++)
+        stop_job(player, answer.stops[i].job);
+}
+
+static void go_on(struct player *player) {
+    if (player->silent)
+        return;
+    if (!player->registered)
+        register_player(player);
+    else if (one_in(6))
+        beat(player);
+    else if (one_in(2))
+        work(player);
+    else
+        advance(player);
+}
+
+/* A fresh worker in place of one that was killed; half of them tell of their predecessor,
+ * as a keeper's do. */
+static void be_born(struct player *player) {
+    char dead[13];
+    memcpy(dead, player->session, sizeof(dead));
+    *player = (struct player){.registered = false};
+    name_session(player->session);
+    if (one_in(2))
+        memcpy(player->dead, dead, sizeof(dead));
+    for (int i = 0; i < SLOTS; i++)
+        name_wish(&player->slots[i]);
+}
+
+static void leave(struct player *player) {
+    if (player->silent || player->waiting > 0)
+        return;
+    test_finish(&fleet, player->session);
+    model_finish(&model, player->session);
+    model_compare(&model, &fleet);
+    be_born(player);
+    player->dead[0] = '\0';
+}
+
+/* ---- what people and time do */
+
+static void submit(void) {
+    if (model.n_jobs == MODEL_JOBS)
+        return;
+    struct shoal_submission job = {
+        .spec = "{}", .queue = "q", .owner = "tester@here", .seed = 1};
+    shoal_job_policy_init(&job.policy);
+    snprintf(job.id, sizeof(job.id), "%012u", ++names);
+    job.total = below(MODEL_TASKS) + 1;
+    job.policy.priority = (int)(4 + below(3));
+    job.policy.retries = below(3);
+    job.policy.max_lost = 1 + below(4);
+    job.policy.max_fails = one_in(3) ? 1 + below(6) : 0;
+    job.policy.max_running = one_in(3) ? 1 + below(3) : 0;
+    job.start_ms = one_in(4) ? INT64_C(4000000000000) : 0;
+    for (int64_t times = 1 + below(2); times > 0; times--)
+        ck_assert_int_eq(shoal_queue_submit(&fleet.queue, &job, 1, NULL), SHOAL_OK);
+    model_submit(&model, &job);
+}
+
+/* The time of a job that waits has come. */
+static void make_due(int number) {
+    struct model_job *job = &model.jobs[number];
+    char key[SHOAL_KEY_MAX];
+    if (job->state != SHOAL_JOB_WAITING)
+        return;
+    shoal_key_make(key, fleet.queue.prefix, SHOAL_KEY_DATES, "");
+    job->due = true;
+    test_command_int(fleet.redis, "ZADD %s 1 s:%s", key, job->id);
+}
+
+static void cancel(int number) {
+    for (int64_t times = 1 + below(2); times > 0; times--)
+        ck_assert_int_eq(
+            shoal_queue_cancel(&fleet.queue, model.jobs[number].id, one_in(2), NULL),
+            SHOAL_OK);
+    model_cancel(&model, number);
+}
+
+static void retry(int number) {
+    const struct model_job *job = &model.jobs[number];
+    bool all = one_in(2),
+         refused = job->state == SHOAL_JOB_STOPPING || job->state == SHOAL_JOB_WAITING;
+    int64_t tasks = 0;
+    char token[13];
+    snprintf(token, sizeof(token), "t%u", ++names);
+    for (int64_t times = 1 + below(2); times > 0; times--)
+        ck_assert_int_eq(
+            shoal_queue_retry(&fleet.queue, job->id, all, token, &tasks, NULL),
+            refused ? SHOAL_REFUSED : SHOAL_OK);
+    if (!refused)
+        model_retry(&model, number, all);
+}
+
+static void pause_queue(bool paused) {
+    ck_assert_int_eq(shoal_queue_pause(&fleet.queue, "q", paused, NULL), SHOAL_OK);
+    model.paused = paused;
+}
+
+static void forget_copy(void) {
+    if (copy != NULL)
+        freeReplyObject(copy);
+    copy = NULL;
+}
+
+/* Redis as it is now, key by key. */
+static void copy_store(void) {
+    forget_copy();
+    copy = test_command(
+        fleet.redis, "EVAL %s 0",
+        "local out = {} for _, key in ipairs(redis.call('KEYS', '*')) do "
+        "out[#out + 1] = key out[#out + 1] = redis.call('DUMP', key) end return out");
+    ck_assert_int_eq(copy->type, REDIS_REPLY_ARRAY);
+    copied = model;
+    for (int i = 0; i < WORKERS; i++)
+        players[i].n_recent = 0;
+}
+
+/* Redis loses what came after that; the workers do not. */
+static void roll_back(void) {
+    if (copy == NULL)
+        return;
+    freeReplyObject(test_command(fleet.redis, "FLUSHALL"));
+    for (size_t i = 0; i + 1 < copy->elements; i += 2)
+        freeReplyObject(test_command(
+            fleet.redis, "RESTORE %b 0 %b", copy->element[i]->str, copy->element[i]->len,
+            copy->element[i + 1]->str, copy->element[i + 1]->len));
+    model = copied;
+    forget_copy();
+}
+
+static void pass_time(int64_t ms) {
+    test_pass_time(&fleet, ms);
+    model_compare(&model, &fleet);
+    for (int i = 0; i < model.n_jobs && ms > 0; i++)
+        ck_assert(!model.jobs[i].due || model.jobs[i].state != SHOAL_JOB_WAITING);
+}
+
+static void disturb(void) {
+    struct player *player = &players[below(WORKERS)];
+    int job = (int)below(model.n_jobs);
+    switch (below(12)) {
+    case 0:
+    case 1:
+        submit();
+        break;
+    case 2:
+        make_due(job);
+        break;
+    case 3:
+        if (one_in(3))
+            cancel(job);
+        break;
+    case 4:
+    case 5:
+        retry(job);
+        break;
+    case 6:
+        pause_queue(one_in(4));
+        break;
+    case 7:
+        player->silent = !player->silent;
+        break;
+    case 8:
+        be_born(player);
+        break;
+    case 9:
+        leave(player);
+        break;
+    case 10:
+        if (one_in(3))
+            roll_back();
+        else
+            copy_store();
+        break;
+    case 11:
+        pass_time(below(2) * 3000 + below(3000));
+        break;
+    }
+    model_compare(&model, &fleet);
+}
+
+/* ---- a history */
+
+static void begin(uint64_t seed) {
+    freeReplyObject(test_command(fleet.redis, "FLUSHALL"));
+    memset(&model, 0, sizeof(model));
+    memset(players, 0, sizeof(players));
+    forget_copy();
+    state = seed;
+    names = 0;
+    for (int i = 0; i < WORKERS; i++)
+        be_born(&players[i]);
+    for (int i = 0; i < WORKERS; i++)
+        players[i].dead[0] = '\0';
+    submit();
+    submit();
+}
+
+/* Everybody wakes up and works until nothing is left. */
+static void run_to_the_end(void) {
+    pause_queue(false);
+    for (int i = 0; i < WORKERS; i++)
+        players[i].silent = false;
+    for (int round = 0; !model_is_over(&model); round++) {
+        ck_assert_msg(round < END_ROUNDS, "the queue stands still");
+        for (int i = 0; i < model.n_jobs; i++)
+            make_due(i);
+        pass_time(2000);
+        for (int i = 0; i < 10 * WORKERS; i++)
+            go_on(&players[below(WORKERS)]);
+    }
+}
+
+static void play(uint64_t seed) {
+    begin(seed);
+    for (int move = 0; move < MOVES; move++) {
+        if (one_in(6))
+            disturb();
+        else
+            go_on(&players[below(WORKERS)]);
+        if (one_in(20))
+            test_fleet_audit(&fleet);
+    }
+    run_to_the_end();
+    model_compare_results(&model, &fleet);
+    test_fleet_audit(&fleet);
+}
+
+static int64_t from_environment(const char *name, int64_t usual) {
+    const char *text = getenv(name);
+    return text == NULL ? usual : strtoll(text, NULL, 10);
+}
+
+START_TEST(every_task_ends_once_whatever_happens) {
+    int64_t n = from_environment("SHOAL_HISTORIES", 5);
+    int64_t first = from_environment("SHOAL_SEED", 1) + _i * n;
+    test_fleet_start(&fleet, false);
+    fleet.no_audit = true;
+    twice = _i % 2 == 1;
+    for (int64_t seed = first; seed < first + n; seed++) {
+        fprintf(stderr, "history of seed %" PRId64 "\n", seed);
+        play((uint64_t)seed);
+    }
+    forget_copy();
+    test_fleet_finish(&fleet);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("histories");
+    TCase *cases = tcase_create("histories");
+    tcase_set_timeout(cases, getenv("SHOAL_HISTORIES") != NULL ? 36000 : 60);
+    tcase_add_loop_test(cases, every_task_ends_once_whatever_happens, 0, TESTS);
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}

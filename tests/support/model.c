@@ -1,0 +1,711 @@
+#include "tests/support/model.h"
+
+#include "common/cleanup.h"
+
+#include <check.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct model_job *find_job(struct model *model, const char *id) {
+    for (int i = 0; i < model->n_jobs; i++) {
+        if (strcmp(model->jobs[i].id, id) == 0)
+            return &model->jobs[i];
+    }
+    return NULL;
+}
+
+static int64_t count(const struct model_job *job, enum model_state state) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < job->total; i++)
+        n += job->tasks[i].state == state;
+    return n;
+}
+
+/* ---- ranges: from a task that starts one to the next that does */
+
+static bool is_open(const struct model_task *task) {
+    return task->state == MODEL_QUEUED || task->state == MODEL_DELAYED ||
+           task->state == MODEL_LEASED;
+}
+
+static int64_t range_begin(const struct model_job *job, int64_t index) {
+    while (!job->tasks[index].starts)
+        index--;
+    return index;
+}
+
+static int64_t range_end(const struct model_job *job, int64_t index) {
+    do
+        index++;
+    while (index < job->cursor && !job->tasks[index].starts);
+    return index;
+}
+
+static void set_range(struct model_job *job, int64_t lo, int64_t hi,
+                      struct model_task task) {
+    if (lo >= hi)
+        return;
+    for (int64_t i = lo; i < hi; i++) {
+        task.rows = job->tasks[i].rows;
+        task.ok = job->tasks[i].ok;
+        task.starts = i == lo;
+        job->tasks[i] = task;
+    }
+    if (hi < job->cursor)
+        job->tasks[hi].starts = true;
+}
+
+/* Cuts the ranges that [lo, hi) overlaps at its ends. */
+static void cut_out(struct model_job *job, int64_t lo, int64_t hi) {
+    job->tasks[lo].starts = true;
+    if (hi < job->cursor)
+        job->tasks[hi].starts = true;
+}
+
+/* What was handed out without Redis knowing it any more. */
+static void reach(struct model_job *job, int64_t lo, int64_t hi, int64_t attempt) {
+    if (hi <= job->cursor)
+        return;
+    int64_t from = job->cursor;
+    int64_t at = lo > from ? lo : from;
+    job->cursor = hi;
+    set_range(job, from, at, (struct model_task){.state = MODEL_QUEUED, .attempt = 1});
+    set_range(job, at, hi,
+              (struct model_task){.state = MODEL_QUEUED, .attempt = attempt});
+}
+
+/* ---- how tasks end */
+
+static void add_row(struct model_task *task, bool ok) {
+    if (task->rows++ == 0)
+        task->ok = ok;
+}
+
+static void end_task(struct model_task *task, enum model_state state, int64_t attempt) {
+    task->state = state;
+    task->attempt = attempt;
+    if (state != MODEL_CANCELLED)
+        add_row(task, state == MODEL_OK);
+}
+
+/* A range whose lease is over without an outcome. */
+static void give_back(struct model_job *job, int64_t lo, int64_t hi, bool lost) {
+    struct model_task task = job->tasks[lo];
+    int64_t started = lost ? task.attempt : task.attempt - 1;
+    task.state = MODEL_QUEUED;
+    if (job->state == SHOAL_JOB_STOPPING) {
+        for (int64_t i = lo; i < hi; i++)
+            end_task(&job->tasks[i], MODEL_CANCELLED, started);
+    } else if (!lost) {
+        set_range(job, lo, hi, task);
+    } else if (hi - lo > 1) {
+        task.attempt++;
+        set_range(job, lo, lo + (hi - lo) / 2, task);
+        set_range(job, lo + (hi - lo) / 2, hi, task);
+    } else if (task.lost + 1 >= job->policy.max_lost) {
+        end_task(&job->tasks[lo], MODEL_FAILED, task.attempt);
+    } else {
+        task.attempt++;
+        task.lost++;
+        set_range(job, lo, hi, task);
+    }
+}
+
+static void succeed(struct model_job *job, int64_t lo, int64_t hi) {
+    if (lo >= hi)
+        return;
+    reach(job, lo, hi, 1);
+    for (int64_t i = lo; i < hi; i++) {
+        if (!is_open(&job->tasks[i]))
+            continue;
+        /* The ends of a range in which [lo, hi) lies. */
+        int64_t begin = range_begin(job, i), end = range_end(job, i);
+        cut_out(job, begin > lo ? begin : lo, end < hi ? end : hi);
+        end_task(&job->tasks[i], MODEL_OK, job->tasks[i].attempt);
+    }
+}
+
+static void fail_task(struct model_job *job, int64_t index, int64_t attempt,
+                      char letter) {
+    reach(job, index, index + 1, attempt);
+    struct model_task *task = &job->tasks[index];
+    if (!is_open(task) || task->attempt != attempt)
+        return;
+    cut_out(job, index, index + 1);
+    if (letter == 's' && job->state == SHOAL_JOB_STOPPING) {
+        end_task(task, MODEL_CANCELLED, attempt);
+    } else if (letter == 's') {
+        task->state = MODEL_QUEUED;
+        task->attempt++;
+    } else if (letter != 'r' && job->state == SHOAL_JOB_ACTIVE &&
+               task->fails < job->policy.retries) {
+        task->state = MODEL_DELAYED;
+        task->attempt++;
+        task->fails++;
+    } else {
+        end_task(task, MODEL_FAILED, attempt);
+    }
+}
+
+/* ---- leases */
+
+static int find_lease(const struct model *model, const char *session, const char *name) {
+    for (int i = 0; i < MODEL_LEASES; i++) {
+        const struct model_lease *lease = &model->leases[i];
+        if (lease->session[0] != '\0' && strcmp(lease->session, session) == 0 &&
+            strcmp(lease->name, name) == 0)
+            return i;
+    }
+    return -1;
+}
+
+static int add_lease(struct model *model, const char *session, const char *name,
+                     int job) {
+    for (int i = 0; i < MODEL_LEASES; i++) {
+        struct model_lease *lease = &model->leases[i];
+        if (lease->session[0] != '\0')
+            continue;
+        lease->job = job;
+        snprintf(lease->session, sizeof(lease->session), "%s", session);
+        snprintf(lease->name, sizeof(lease->name), "%s", name);
+        return i;
+    }
+    ck_abort_msg("the model has no room for more leases");
+    return -1;
+}
+
+static bool owns(const struct model_task *task, int lease) {
+    return task->state == MODEL_LEASED && task->lease == lease;
+}
+
+static void end_lease(struct model *model, int number, bool lost) {
+    struct model_job *job = &model->jobs[model->leases[number].job];
+    for (int64_t i = 0; i < job->cursor; i++) {
+        if (owns(&job->tasks[i], number))
+            give_back(job, i, range_end(job, i), lost);
+    }
+    model->leases[number].session[0] = '\0';
+}
+
+static void end_leases(struct model *model, const char *session, bool lost) {
+    for (int i = 0; i < MODEL_LEASES; i++) {
+        if (strcmp(model->leases[i].session, session) == 0)
+            end_lease(model, i, lost);
+    }
+}
+
+/* The rest of a lease, from a task on, goes back. */
+static void give_back_rest(struct model *model, int number, int64_t rest) {
+    struct model_job *job = &model->jobs[model->leases[number].job];
+    for (int64_t i = rest; i < job->cursor; i++) {
+        if (!owns(&job->tasks[i], number))
+            continue;
+        cut_out(job, i, range_end(job, i));
+        give_back(job, i, range_end(job, i), false);
+    }
+}
+
+/* ---- states of jobs */
+
+static void stop(struct model_job *job) {
+    for (int64_t i = 0; i < job->total; i++) {
+        struct model_task *task = &job->tasks[i];
+        bool fresh = task->state == MODEL_FRESH;
+        if (fresh)
+            task->starts = i == job->cursor;
+        if (fresh || task->state == MODEL_QUEUED || task->state == MODEL_DELAYED)
+            end_task(task, MODEL_CANCELLED, fresh ? 0 : task->attempt - 1);
+    }
+    job->cursor = job->total;
+    job->state = SHOAL_JOB_STOPPING;
+}
+
+static bool is_done(const struct model_job *job) {
+    for (int64_t i = 0; i < job->total; i++) {
+        if (job->tasks[i].state == MODEL_FRESH || is_open(&job->tasks[i]))
+            return false;
+    }
+    return true;
+}
+
+static void finish_job(struct model_job *job) {
+    int64_t failed = count(job, MODEL_FAILED), cancelled = count(job, MODEL_CANCELLED);
+    if (failed == 0 && cancelled == 0)
+        job->state = SHOAL_JOB_SUCCEEDED;
+    else if (cancelled > 0 && (job->cancelled || failed == 0))
+        job->state = SHOAL_JOB_CANCELLED;
+    else
+        job->state = SHOAL_JOB_FAILED;
+}
+
+/* What follows at the end of every move. */
+static void save(struct model *model) {
+    for (int i = 0; i < model->n_jobs; i++) {
+        struct model_job *job = &model->jobs[i];
+        if (job->state == SHOAL_JOB_ACTIVE && job->policy.max_fails > 0 &&
+            count(job, MODEL_FAILED) >= job->policy.max_fails)
+            stop(job);
+        if ((job->state == SHOAL_JOB_ACTIVE || job->state == SHOAL_JOB_STOPPING) &&
+            is_done(job))
+            finish_job(job);
+    }
+}
+
+void model_submit(struct model *model, const struct shoal_submission *submission) {
+    ck_assert_int_lt(model->n_jobs, MODEL_JOBS);
+    ck_assert_int_le(submission->total, MODEL_TASKS);
+    struct model_job *job = &model->jobs[model->n_jobs++];
+    *job = (struct model_job){.policy = submission->policy, .total = submission->total};
+    memcpy(job->id, submission->id, sizeof(job->id));
+    job->state = submission->start_ms > 0 ? SHOAL_JOB_WAITING : SHOAL_JOB_ACTIVE;
+    save(model);
+}
+
+void model_cancel(struct model *model, int number) {
+    struct model_job *job = &model->jobs[number];
+    if (job->state == SHOAL_JOB_WAITING || job->state == SHOAL_JOB_ACTIVE) {
+        job->cancelled = true;
+        stop(job);
+    }
+    save(model);
+}
+
+void model_retry(struct model *model, int number, bool all) {
+    struct model_job *job = &model->jobs[number];
+    bool any = false;
+    for (int64_t i = 0; i < job->total; i++) {
+        struct model_task *task = &job->tasks[i];
+        if (task->state != MODEL_FAILED && !(all && task->state == MODEL_CANCELLED))
+            continue;
+        any = true;
+        task->state = MODEL_QUEUED;
+        task->attempt++;
+        task->fails = task->lost = 0;
+    }
+    if (any) {
+        job->state = SHOAL_JOB_ACTIVE;
+        job->cancelled = false;
+    }
+    save(model);
+}
+
+/* ---- sessions */
+
+static struct model_session *find_session(struct model *model, const char *id) {
+    for (int i = 0; i < MODEL_SESSIONS; i++) {
+        if (strcmp(model->sessions[i].id, id) == 0)
+            return &model->sessions[i];
+    }
+    return NULL;
+}
+
+/* `deadline_ms` is found out by the next comparison. */
+static void live_on(struct model *model, const char *id) {
+    struct model_session *session = find_session(model, id);
+    if (session == NULL) {
+        session = find_session(model, "");
+        ck_assert_ptr_nonnull(session);
+        snprintf(session->id, sizeof(session->id), "%s", id);
+    }
+    session->deadline_ms = 0;
+}
+
+static void end_session(struct model *model, const char *id, bool lost) {
+    struct model_session *session = find_session(model, id);
+    end_leases(model, id, lost);
+    if (session != NULL)
+        session->id[0] = '\0';
+}
+
+void model_finish(struct model *model, const char *session) {
+    end_session(model, session, false);
+    save(model);
+}
+
+/* ---- advance */
+
+static void commit(struct model *model, const char *session,
+                   const struct model_commit *told) {
+    struct model_job *job = find_job(model, told->job);
+    int64_t hi = told->lo + (int64_t)strlen(told->outcomes), from = told->lo;
+    bool counts =
+        job != NULL && !shoal_job_state_is_final(job->state) && hi <= job->total;
+    for (int64_t i = told->lo; counts && i < hi; i++) {
+        char letter = told->outcomes[i - told->lo];
+        if (letter == '.')
+            continue;
+        succeed(job, from, i);
+        fail_task(job, i, told->attempt, letter);
+        from = i + 1;
+    }
+    if (counts)
+        succeed(job, from, hi);
+    int lease = find_lease(model, session, told->lease);
+    if (lease >= 0 && told->over)
+        end_lease(model, lease, false);
+    else if (lease >= 0 && told->rest >= 0 && counts)
+        give_back_rest(model, lease, told->rest);
+}
+
+static int64_t leases_of(const struct model *model, int job) {
+    int64_t n = 0;
+    for (int i = 0; i < MODEL_LEASES; i++)
+        n += model->leases[i].session[0] != '\0' && model->leases[i].job == job;
+    return n;
+}
+
+static bool can_hand_out(const struct model *model, int number) {
+    const struct model_job *job = &model->jobs[number];
+    return job->state == SHOAL_JOB_ACTIVE &&
+           (job->policy.max_running == 0 ||
+            leases_of(model, number) < job->policy.max_running) &&
+           count(job, MODEL_FRESH) + count(job, MODEL_QUEUED) > 0;
+}
+
+/* The highest priority at which there is something; -1: nothing. */
+static int best_priority(const struct model *model) {
+    int best = -1;
+    for (int i = 0; i < model->n_jobs && !model->paused; i++) {
+        if (can_hand_out(model, i) && model->jobs[i].policy.priority > best)
+            best = model->jobs[i].policy.priority;
+    }
+    return best;
+}
+
+/* A lease that stands, asked for again: its first range. */
+static bool is_given_again(struct model *model, int number,
+                           const struct shoal_lease *lease) {
+    struct model_job *job = &model->jobs[model->leases[number].job];
+    for (int64_t i = 0; i < job->cursor && job->state == SHOAL_JOB_ACTIVE; i++) {
+        if (!owns(&job->tasks[i], number))
+            continue;
+        ck_assert_ptr_nonnull(lease);
+        ck_assert_str_eq(lease->job, job->id);
+        ck_assert_int_eq(lease->lo, i);
+        ck_assert_int_eq(lease->hi, range_end(job, i));
+        ck_assert_int_eq(lease->attempt, job->tasks[i].attempt);
+        return true;
+    }
+    end_lease(model, number, false);
+    return false;
+}
+
+static void hand_out(struct model *model, const char *session,
+                     const struct shoal_wish *wish, const struct shoal_lease *lease) {
+    int best = best_priority(model);
+    if (best < 0) {
+        ck_assert_msg(lease == NULL, "a lease of nothing");
+        return;
+    }
+    ck_assert_msg(lease != NULL, "no lease, although there is something to do");
+    struct model_job *job = find_job(model, lease->job);
+    ck_assert_ptr_nonnull(job);
+    int number = (int)(job - model->jobs);
+    ck_assert(can_hand_out(model, number));
+    ck_assert_int_eq(job->policy.priority, best);
+    ck_assert_int_gt(lease->hi, lease->lo);
+    ck_assert_int_le(lease->hi - lease->lo, wish->most);
+    struct model_task task = job->tasks[lease->lo];
+    if (task.state == MODEL_FRESH) {
+        ck_assert_int_eq(lease->lo, job->cursor);
+        ck_assert_int_le(lease->hi, job->total);
+        job->cursor = lease->hi;
+        task = (struct model_task){.attempt = 1};
+    } else {
+        ck_assert_int_eq(task.state, MODEL_QUEUED);
+        ck_assert(task.starts);
+        ck_assert_int_le(lease->hi, range_end(job, lease->lo));
+    }
+    ck_assert_int_eq(lease->attempt, task.attempt);
+    task.state = MODEL_LEASED;
+    task.lease = add_lease(model, session, wish->lease, number);
+    set_range(job, lease->lo, lease->hi, task);
+}
+
+static const struct shoal_lease *granted(const struct shoal_advanced *answer,
+                                         const char *name) {
+    for (size_t i = 0; i < answer->n_grants; i++) {
+        if (strcmp(answer->grants[i].lease.name, name) == 0)
+            return &answer->grants[i].lease;
+    }
+    return NULL;
+}
+
+void model_advance(struct model *model, const char *session,
+                   const struct model_commit *commits, size_t n,
+                   const struct shoal_wish *wishes, size_t n_wishes,
+                   const struct shoal_advanced *answer) {
+    for (size_t i = 0; i < n; i++)
+        commit(model, session, &commits[i]);
+    ck_assert_int_eq(answer->alive, find_session(model, session) != NULL);
+    for (size_t i = 0; i < n_wishes; i++) {
+        const struct shoal_lease *lease = granted(answer, wishes[i].lease);
+        int standing = find_lease(model, session, wishes[i].lease);
+        if (!answer->alive)
+            ck_assert_ptr_null(lease);
+        else if (standing < 0 || !is_given_again(model, standing, lease))
+            hand_out(model, session, &wishes[i], lease);
+    }
+    save(model);
+}
+
+/* ---- register and heartbeat */
+
+/* The attempt at which a worker has what it says it runs, as the answer should be. */
+static int64_t adopt(struct model *model, const char *session,
+                     const struct shoal_lease *told) {
+    struct model_job *job = find_job(model, told->job);
+    if (job == NULL || shoal_job_state_is_final(job->state) || told->hi > job->total)
+        return -1;
+    int lease = find_lease(model, session, told->name);
+    int64_t highest = told->attempt, n = 0;
+    for (int64_t i = told->lo; i < told->hi && i < job->cursor; i++) {
+        const struct model_task *task = &job->tasks[i];
+        if (!is_open(task))
+            continue;
+        if (lease >= 0 && owns(task, lease))
+            return task->attempt;
+        if (task->state != MODEL_QUEUED)
+            return 0;
+        highest = task->attempt > highest ? task->attempt : highest;
+        n++;
+    }
+    if (n == 0 && told->hi <= job->cursor)
+        return -1;
+    reach(job, told->lo, told->hi, 1);
+    if (lease < 0)
+        lease = add_lease(model, session, told->name, (int)(job - model->jobs));
+    for (int64_t i = told->lo; i < told->hi; i++) {
+        if (!is_open(&job->tasks[i]))
+            continue;
+        int64_t end = range_end(job, i);
+        struct model_task task = job->tasks[i];
+        task.state = MODEL_LEASED;
+        task.attempt = highest;
+        task.lease = lease;
+        end = end < told->hi ? end : told->hi;
+        set_range(job, i, end, task);
+        i = end - 1;
+    }
+    return highest;
+}
+
+void model_register(struct model *model, const struct shoal_registration *told,
+                    const struct shoal_registered *answer) {
+    if (told->dead != NULL)
+        end_session(model, told->dead, true);
+    live_on(model, told->session);
+    ck_assert_uint_eq(answer->n, told->n_leases);
+    for (size_t i = 0; i < told->n_leases; i++) {
+        int64_t attempt = adopt(model, told->session, &told->leases[i]);
+        ck_assert_int_eq(answer->attempts[i], attempt);
+    }
+    for (int i = 0; i < MODEL_LEASES; i++) {
+        bool mine = strcmp(model->leases[i].session, told->session) == 0, kept = false;
+        for (size_t k = 0; k < told->n_leases; k++)
+            kept = kept || strcmp(model->leases[i].name, told->leases[k].name) == 0;
+        if (mine && !kept)
+            end_lease(model, i, false);
+    }
+    save(model);
+}
+
+static bool is_told(const struct shoal_heartbeat *told, const char *name) {
+    for (size_t i = 0; i < told->n_leases; i++) {
+        if (strcmp(told->leases[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool must_stop(const struct shoal_beaten *answer, const char *job) {
+    for (size_t i = 0; i < answer->n_stops; i++) {
+        if (strcmp(answer->stops[i].job, job) == 0)
+            return true;
+    }
+    return false;
+}
+
+void model_heartbeat(struct model *model, const struct shoal_heartbeat *told,
+                     const struct shoal_beaten *answer) {
+    ck_assert_int_eq(answer->alive, find_session(model, told->session) != NULL);
+    if (!answer->alive)
+        return;
+    size_t gone = 0;
+    for (size_t i = 0; i < told->n_leases; i++) {
+        int lease = find_lease(model, told->session, told->leases[i]);
+        if (lease < 0) {
+            gone++;
+            continue;
+        }
+        const struct model_job *job = &model->jobs[model->leases[lease].job];
+        bool stops =
+            job->state == SHOAL_JOB_STOPPING || shoal_job_state_is_final(job->state);
+        ck_assert_int_eq(must_stop(answer, job->id), stops);
+    }
+    ck_assert_uint_eq(answer->n_gone, gone);
+    for (int i = 0; i < MODEL_LEASES; i++) {
+        if (strcmp(model->leases[i].session, told->session) == 0 &&
+            !is_told(told, model->leases[i].name))
+            end_lease(model, i, false);
+    }
+    live_on(model, told->session);
+    save(model);
+}
+
+/* ---- comparing */
+
+static const char *key(struct test_fleet *fleet, enum shoal_key kind, const char *of) {
+    static char text[SHOAL_KEY_MAX];
+    shoal_key_make(text, fleet->queue.prefix, kind, of);
+    return text;
+}
+
+/* Sessions that Redis found to be past their deadline. */
+static void follow_sessions(struct model *model, struct test_fleet *fleet) {
+    SHOAL_CLEANUP(shoal_cleanup_reply)
+    redisReply *live = test_command(fleet->redis, "ZRANGE %s 0 -1 WITHSCORES",
+                                    key(fleet, SHOAL_KEY_SESSIONS, ""));
+    SHOAL_CLEANUP(shoal_cleanup_reply)
+    redisReply *clock =
+        test_command(fleet->redis, "HGET %s now", key(fleet, SHOAL_KEY_CLOCK, ""));
+    int64_t now = clock->str == NULL ? 0 : strtoll(clock->str, NULL, 10);
+    size_t found = 0;
+    for (int s = 0; s < MODEL_SESSIONS; s++) {
+        struct model_session *session = &model->sessions[s];
+        bool lives = false;
+        for (size_t i = 0; i + 1 < live->elements && session->id[0] != '\0'; i += 2) {
+            if (strcmp(live->element[i]->str, session->id) != 0)
+                continue;
+            lives = true;
+            session->deadline_ms = (int64_t)strtod(live->element[i + 1]->str, NULL);
+        }
+        found += lives;
+        if (!lives && session->id[0] != '\0') {
+            ck_assert_msg(session->deadline_ms != 0 && session->deadline_ms <= now,
+                          "session %s ended before its time", session->id);
+            end_session(model, session->id, true);
+        }
+    }
+    ck_assert_uint_eq(found, live->elements / 2);
+}
+
+/* Makes what stands in Redis's interval map of `map`; the rest of it is left. */
+struct seen {
+    bool open;
+    bool starts;
+    long long attempt, fails, lost;
+    char label[48];
+};
+
+static void read_map(struct test_fleet *fleet, const struct model_job *job,
+                     struct seen *map) {
+    SHOAL_CLEANUP(shoal_cleanup_reply)
+    redisReply *members =
+        test_command(fleet->redis, "ZRANGE %s 0 -1", key(fleet, SHOAL_KEY_OPEN, job->id));
+    for (size_t i = 0; i < members->elements; i++) {
+        const char *member = members->element[i]->str;
+        struct seen seen = {.open = true};
+        long long lo = 0, hi = 0;
+        ck_assert_int_eq(sscanf(member, "%lld:%lld:%lld:%lld:%lld:%47s", &lo, &hi,
+                                &seen.attempt, &seen.fails, &seen.lost, seen.label),
+                         6);
+        ck_assert(lo >= 0 && lo < hi && hi <= job->total);
+        for (long long k = lo; k < hi; k++) {
+            ck_assert_msg(!map[k].open, "task %lld of %s is twice in the map", k,
+                          job->id);
+            seen.starts = k == lo;
+            map[k] = seen;
+        }
+    }
+}
+
+static void expected_label(const struct model *model, const struct model_task *task,
+                           char *label, size_t room) {
+    const struct model_lease *lease = &model->leases[task->lease];
+    if (task->state == MODEL_LEASED)
+        snprintf(label, room, "@%s/%s", lease->session, lease->name);
+    else
+        snprintf(label, room, "q");
+}
+
+static void compare_task(const struct model *model, const struct model_job *job,
+                         int64_t index, struct model_task *task,
+                         const struct seen *seen) {
+    char label[48];
+    if (task->state == MODEL_DELAYED && seen->open && seen->label[0] == 'd')
+        snprintf(label, sizeof(label), "%s", seen->label); /* when is Redis's business */
+    else
+        expected_label(model, task, label, sizeof(label));
+    if (task->state == MODEL_DELAYED && strcmp(seen->label, "q") == 0)
+        task->state = MODEL_QUEUED;
+    if (!is_open(task)) {
+        ck_assert_msg(!seen->open, "task %" PRId64 " of %s is open: %s", index, job->id,
+                      seen->label);
+        return;
+    }
+    ck_assert_msg(seen->open && strcmp(seen->label, label) == 0 &&
+                      seen->attempt == task->attempt && seen->fails == task->fails &&
+                      seen->lost == task->lost && seen->starts == task->starts,
+                  "task %" PRId64 " of %s is %d:%lld:%lld:%lld:%s, should be %d:%" PRId64
+                  ":%" PRId64 ":%" PRId64 ":%s",
+                  index, job->id, seen->starts, seen->attempt, seen->fails, seen->lost,
+                  seen->label, task->starts, task->attempt, task->fails, task->lost,
+                  label);
+}
+
+static void compare_job(struct model *model, struct model_job *job,
+                        struct test_fleet *fleet) {
+    struct seen map[MODEL_TASKS] = {{.open = false}};
+    const struct shoal_job now = test_describe(fleet, job->id);
+    if (job->state == SHOAL_JOB_WAITING && now.state == SHOAL_JOB_ACTIVE && job->due)
+        job->state = SHOAL_JOB_ACTIVE;
+    read_map(fleet, job, map);
+    for (int64_t i = 0; i < job->total; i++)
+        compare_task(model, job, i, &job->tasks[i], &map[i]);
+    ck_assert_msg(now.state == job->state, "job %s is %s, should be %s", job->id,
+                  shoal_job_state_name(now.state), shoal_job_state_name(job->state));
+    ck_assert_int_eq(now.queued, count(job, MODEL_FRESH) + count(job, MODEL_QUEUED));
+    ck_assert_int_eq(now.delayed, count(job, MODEL_DELAYED));
+    ck_assert_int_eq(now.leased, count(job, MODEL_LEASED));
+    ck_assert_int_eq(now.ok, count(job, MODEL_OK));
+    ck_assert_int_eq(now.failed, count(job, MODEL_FAILED));
+    ck_assert_int_eq(now.cancelled, count(job, MODEL_CANCELLED));
+}
+
+void model_compare(struct model *model, struct test_fleet *fleet) {
+    follow_sessions(model, fleet);
+    save(model);
+    for (int i = 0; i < model->n_jobs; i++)
+        compare_job(model, &model->jobs[i], fleet);
+    ck_assert_int_eq(test_token(fleet, "q"), best_priority(model) >= 0);
+}
+
+static char letter_of(const struct model_task *task) {
+    if (task->rows == 0)
+        return '-';
+    if (task->rows == 1)
+        return task->ok ? '.' : 'x';
+    return (char)(task->rows < 9 ? '0' + task->rows : '9');
+}
+
+void model_compare_results(const struct model *model, struct test_fleet *fleet) {
+    for (int i = 0; i < model->n_jobs; i++) {
+        const struct model_job *job = &model->jobs[i];
+        char expected[MODEL_TASKS + 1] = "";
+        SHOAL_CLEANUP(shoal_cleanup_free) char *seen = test_outcomes(fleet, job->id);
+        for (int64_t k = 0; k < job->total; k++)
+            expected[k] = letter_of(&job->tasks[k]);
+        ck_assert_str_eq(seen, expected);
+    }
+}
+
+bool model_is_over(const struct model *model) {
+    for (int i = 0; i < model->n_jobs; i++) {
+        if (!shoal_job_state_is_final(model->jobs[i].state))
+            return false;
+    }
+    return true;
+}
