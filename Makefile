@@ -8,6 +8,7 @@ CC      ?= cc
 
 packages := libhiredis-dev libevent-dev libjansson-dev pkg-config gcc redis-server
 test_packages := check ngspice
+bench_packages := python3
 lint_packages := clang clang-format clang-tidy cppcheck groff-base lua-check shellcheck
 libraries := hiredis libevent jansson
 
@@ -44,6 +45,7 @@ programs := $(addprefix $(BUILD)/,shoal shoal-worker shoal-broker)
 shared   := $(BUILD)/libshoal.so.0
 archive  := $(BUILD)/libshoal.a
 examples := $(patsubst client/examples/%.c,$(BUILD)/examples/%,$(wildcard client/examples/*.c))
+floors   := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/bench/*.c)))
 tests    := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/unit/*.c tests/integration/*.c tests/system/*.c)))
 
 .PHONY: all
@@ -98,6 +100,9 @@ $(BUILD)/examples/%: client/examples/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CFLAGS_ALL) -MMD -MP -pie -o $@ $< $(LDFLAGS_ALL) -lm
 
+$(floors): $(BUILD)/%: $(BUILD)/%.o
+	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL)
+
 $(tests): $(BUILD)/%: $(BUILD)/%.o $(support_objects) $(worker_objects) $(client_objects) $(library_objects)
 	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL) $(LIBS) $$(pkg-config --libs check)
 
@@ -123,6 +128,14 @@ demo: packages ## build, and sweep a simulation on a local cluster
 
 run-demo: all
 	@PATH="$(abspath $(BUILD)):$$PATH" SHOAL_BUILD=$(abspath $(BUILD)) client/examples/demo.sh
+
+.PHONY: bench run-bench
+bench: ## measure, beside a floor for each figure (LONG=1: more work and rounds; FIGURES="NAME...")
+	@tests/packages $(packages) $(bench_packages)
+	@$(MAKE) --silent $(parallel) run-bench
+
+run-bench: all $(floors)
+	@tests/bench/bench.py $(BUILD) $(if $(LONG),--long) $(FIGURES)
 
 # ---- checking
 

@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+"""Measures shoal and, in the same run, a floor under each figure.
+
+    bench.py BUILD [--long] [NAME...]
+
+Prints a line per figure: name, median, spread, unit, the floor's median, and the ratio to it; the
+same as BUILD/bench.json. Shoal and floor take turns, so that a noisy machine is noisy for both.
+Everything runs on a local cluster of its own with two slots, in a folder that is removed at the end.
+"""
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+
+class Bench:
+    """The programs, the cluster, and how often each figure is taken."""
+
+    def __init__(self, build, long):
+        self.build = build
+        self.long = long
+        self.rounds = 9 if long else 5
+
+    def times(self, short, long):
+        """How much work a round does, in the short form and in the long one."""
+        return long if self.long else short
+
+    def shoal(self, *words, accept=(0,)):
+        done = subprocess.run([self.build / "shoal", *words], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode not in accept:
+            sys.exit(f"bench: shoal {' '.join(words)}: {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    def floor(self, *words):
+        subprocess.run(words, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    @contextlib.contextmanager
+    def cluster(self):
+        with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
+            os.environ.update(HOME=folder, XDG_STATE_HOME=folder)
+            os.environ.pop("SHOAL_REDIS", None)
+            self.url = self.shoal("up", "--slots", "2")
+            try:
+                yield
+            finally:
+                self.shoal("down")
+
+    def forget(self, job):
+        self.shoal("cancel", job)
+        self.shoal("wait", job, accept=(0, 1))
+        self.shoal("forget", job)
+
+
+def seconds(work):
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+# ---- figures: each gives (shoal, floor) of one round; floor None: there is none
+
+def exec_true(bench):
+    n = bench.times(2000, 10000)
+    floor = seconds(lambda: bench.floor(bench.build / "tests/bench/spawn_floor", str(n), "2", "/bin/true"))
+    shoal = seconds(lambda: bench.shoal("run", "-p", f"i=1:{n}", "-o", "/dev/null", "--", "/bin/true"))
+    return n / shoal, n / floor
+
+
+def latency_exec(bench):
+    n = bench.times(20, 100)
+    floor = seconds(lambda: bench.floor(bench.build / "tests/bench/spawn_floor", str(n), "1", "/bin/true"))
+    shoal = seconds(lambda: [bench.shoal("run", "-o", "/dev/null", "--", "/bin/true") for _ in range(n)])
+    return shoal / n * 1000, floor / n * 1000
+
+
+BILLION = ["-p", "a=1:1000", "-p", "b=1:1000", "-p", "c=1:1000"]
+
+
+def submit_1e9(bench):
+    floor = seconds(lambda: bench.floor(bench.build / "shoal", "--version"))
+    begin = time.perf_counter()
+    job = bench.shoal("submit", *BILLION, "--", "sleep", "1")
+    took = time.perf_counter() - begin
+    bench.forget(job)
+    return took * 1000, floor * 1000
+
+
+def first_start(bench):
+    """From the end of submit to the first task's own clock."""
+    def start():
+        return int(subprocess.run(["date", "+%s%N"], stdout=subprocess.PIPE, check=True).stdout)
+
+    began = time.time_ns()
+    floor = start() - began
+    job = bench.shoal("submit", *BILLION, "--max-running", "1", "--", "sh", "-c", "date +%s%N; exec sleep 0.2")
+    submitted = time.time_ns()
+    while not (rows := bench.shoal("results", job, "--format", "jsonl")):
+        pass
+    bench.forget(job)
+    first = json.loads(rows.splitlines()[0])
+    return max(int(first["result"]) - submitted, 0) / 1e6, floor / 1e6
+
+
+def idle_pss(bench):
+    """Keeper and worker together."""
+    total = 0
+    for entry in pathlib.Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if words[0].endswith(b"shoal-worker") and any(os.environ["HOME"].encode() in w for w in words):
+                rollup = (entry / "smaps_rollup").read_text()
+                total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+    return (total / 1024, None) if total else sys.exit("bench: there is no worker to look at")
+
+
+FIGURES = {  # name: unit, what takes it
+    "exec-true": ("tasks/s", exec_true),
+    "latency-exec": ("ms", latency_exec),
+    "submit-1e9": ("ms", submit_1e9),
+    "first-start": ("ms", first_start),
+    "idle-rss": ("MiB", idle_pss),
+}
+
+
+def take(bench, name):
+    unit, figure = FIGURES[name]
+    rounds = [figure(bench) for _ in range(bench.rounds)]
+    values = [value for value, _ in rounds]
+    floors = [floor for _, floor in rounds if floor is not None]
+    floor = statistics.median(floors) if floors else None
+    ratios = [value / floor for value, floor in rounds if floor]
+    return {
+        "name": name,
+        "unit": unit,
+        "median": statistics.median(values),
+        "min": min(values),
+        "max": max(values),
+        "floor": floor,
+        "ratio": statistics.median(ratios) if ratios else None,
+    }
+
+
+def show(row):
+    floor = f"{row['floor']:,.4g}" if row["floor"] is not None else "-"
+    ratio = f"{row['ratio']:.2f}" if row["ratio"] is not None else "-"
+    spread = f"{row['min']:,.4g} … {row['max']:,.4g}"
+    print(f"{row['name']:<16} {row['median']:>12,.4g} {spread:>24} {row['unit']:<8} {floor:>10} {ratio:>8}",
+          flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("build", type=pathlib.Path, metavar="BUILD", help="the build folder")
+    parser.add_argument("--long", action="store_true", help="more work and more rounds")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(FIGURES)}; default: all")
+    words = parser.parse_args()
+    unknown = [name for name in words.names if name not in FIGURES]
+    if unknown:
+        parser.error(f"no figure is called {', '.join(unknown)}; there are {', '.join(FIGURES)}")
+    bench = Bench(words.build.resolve(), words.long)
+    print(f"{'figure':<16} {'median':>12} {'spread':>24} {'unit':<8} {'floor':>10} {'ratio':>8}")
+    rows = []
+    with bench.cluster():
+        for name in words.names or FIGURES:
+            rows.append(take(bench, name))
+            show(rows[-1])
+    (words.build / "bench.json").write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
