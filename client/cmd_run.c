@@ -98,8 +98,8 @@ static enum shoal_status act_on_interrupts(struct run *run, struct shoal_error *
 static enum shoal_status open_output(struct run *run, struct shoal_error *err) {
     run->out = config.output == NULL ? stdout : fopen(config.output, "we");
     if (run->out == NULL)
-        return shoal_error_set(err, SHOAL_INVALID, "cannot write '%s': %s", config.output,
-                               strerror(errno));
+        return shoal_error_set(err, SHOAL_INVALID, "cannot write '%.200s': %s",
+                               config.output, strerror(errno));
     const struct shoal_table_options table = {
         .format = (enum shoal_table_format)config.format,
         .out = run->out,
@@ -258,6 +258,7 @@ static int run_job(struct run *run) {
         event_add(interrupt, NULL);
         event_add(terminate, NULL);
     }
+    run->interrupts = shoal_cli.interrupted; /* before there were events */
     if (shoal_stderr_is_terminal() || shoal_cli.verbose)
         shoal_cli_say("shoal: job %s", run->id);
     enum shoal_status status =
@@ -289,7 +290,6 @@ static int run_command(int n, char **words) {
         status = open_output(&run, &err);
     if (status == SHOAL_OK)
         status = shoal_plan_submit(&plan, &run.use, run.id, &err);
-    run.interrupts = shoal_cli.interrupted;
     return status == SHOAL_OK ? run_job(&run) : shoal_cli_fail(&err);
 }
 

@@ -219,19 +219,15 @@ static enum shoal_status read_max_fails(int64_t count, int64_t *ret_fails,
                                         struct shoal_error *err) {
     if (config.max_fails == NULL)
         return SHOAL_OK;
-    char number[32];
     size_t len = strlen(config.max_fails);
-    bool percent = len > 0 && config.max_fails[len - 1] == '%';
-    snprintf(number, sizeof(number), "%.*s", (int)(percent ? len - 1 : len),
-             config.max_fails);
-    if (!percent)
-        return shoal_integer_parse(number, "--max-fails", 1, SHOAL_TASKS_MAX, ret_fails,
-                                   err);
+    if (len == 0 || config.max_fails[len - 1] != '%')
+        return shoal_integer_parse(config.max_fails, "--max-fails", 1, SHOAL_TASKS_MAX,
+                                   ret_fails, err);
     double part = 0;
-    if (!shoal_double_read(number, strlen(number), &part) || part <= 0 || part > 100)
+    if (!shoal_double_read(config.max_fails, len - 1, &part) || part <= 0 || part > 100)
         return shoal_error_set(
             err, SHOAL_INVALID,
-            "--max-fails '%s': a percentage is above 0%% and at most 100%%",
+            "--max-fails '%.100s': a percentage is above 0%% and at most 100%%",
             config.max_fails);
     *ret_fails = (int64_t)ceil((double)count * part / 100);
     return SHOAL_OK;
@@ -447,17 +443,17 @@ static void note_interrupt(int number) {
     shoal_cli.interrupted = 1;
 }
 
+/* From here on there is a job, so signals are noted for good: whoever goes on with it
+ * looks at what was noted when it has handlers of its own. */
 static enum shoal_status submit(struct shoal_plan *plan, struct shoal_use *use,
                                 const char *id, struct shoal_error *err) {
-    struct sigaction note = {.sa_handler = note_interrupt}, interrupt, terminate;
-    sigaction(SIGINT, &note, &interrupt);
-    sigaction(SIGTERM, &note, &terminate);
+    const struct sigaction note = {.sa_handler = note_interrupt};
+    sigaction(SIGINT, &note, NULL);
+    sigaction(SIGTERM, &note, NULL);
     enum shoal_status status =
         shoal_submit_spec(use->client, &plan->options, &plan->spec, id, err);
     if (status == SHOAL_OK && plan->rows != NULL)
         status = submit_rows(plan, use->client, id, err);
-    sigaction(SIGINT, &interrupt, NULL);
-    sigaction(SIGTERM, &terminate, NULL);
     return status;
 }
 

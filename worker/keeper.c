@@ -34,8 +34,10 @@ static void watched_signals(sigset_t *set) {
 static void become_worker(struct shoal_worker_config *config, int keeper,
                           const sigset_t *before) {
     setpgid(0, 0); /* a Ctrl-C reaches the keeper, who passes it on once */
-    sigprocmask(SIG_SETMASK, before, NULL);
     signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN);
+    sigprocmask(SIG_SETMASK, before, NULL);
     config->keeper = keeper;
     int status = shoal_worker_run(config);
     exit(status);
@@ -122,6 +124,7 @@ int shoal_keeper_run(struct shoal_worker_config *config) {
     int exit_status = 0;
     int64_t pause = RESTART_MS;
     watched_signals(&signals);
+    signal(SIGPIPE, SIG_IGN); /* a log that nobody reads is no reason to end */
     sigprocmask(SIG_BLOCK, &signals, &before);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     for (int64_t born = shoal_now_ms(); live(config, &signals, &before, &exit_status);

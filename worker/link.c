@@ -214,8 +214,7 @@ struct names {
     size_t room;
 };
 
-static void add_name(void *owner, const char *lease) {
-    struct names *names = owner;
+static void add_name(struct names *names, const char *lease) {
     if (names->n == names->room) {
         size_t room = names->room == 0 ? 64 : names->room * 2;
         char(*items)[SHOAL_LEASE_MAX] = realloc(names->items, room * sizeof(*items));
@@ -228,6 +227,10 @@ static void add_name(void *owner, const char *lease) {
     snprintf(names->items[names->n++], SHOAL_LEASE_MAX, "%s", lease);
 }
 
+static void add_commit(void *owner, const struct shoal_commit *commit) {
+    add_name(owner, commit->lease);
+}
+
 static void add_all_names(struct shoal_worker *worker, struct names *names) {
     for (int64_t i = 0; i < worker->config->slots; i++) {
         const struct shoal_slot *slot = &worker->slots[i];
@@ -237,7 +240,7 @@ static void add_all_names(struct shoal_worker *worker, struct names *names) {
             add_name(names, slot->next->lease.name);
         add_name(names, slot->wish);
     }
-    shoal_outbox_each_lease(&worker->outbox, add_name, names);
+    shoal_outbox_each(&worker->outbox, add_commit, names);
 }
 
 /* Leases that Redis does not know: a wish that was not granted and a commit that was
@@ -307,22 +310,61 @@ void shoal_link_beat_soon(struct shoal_worker *worker) {
     set_timer(worker->link.heartbeat, 0);
 }
 
-/* Every lease in hand, from the task that runs on. Two a slot at most. */
-static size_t list_leases(const struct shoal_worker *worker, struct shoal_lease *leases) {
-    size_t n = 0;
+static struct shoal_lease *find_told(struct shoal_link *link, const char *name) {
+    for (size_t i = 0; i < link->told_n; i++) {
+        if (strcmp(link->told[i].name, name) == 0)
+            return &link->told[i];
+    }
+    return NULL;
+}
+
+/* A range of a lease; of several of one lease, from the first to the last. */
+static void tell_lease(struct shoal_link *link, const struct shoal_lease *lease) {
+    struct shoal_lease *told = find_told(link, lease->name);
+    if (told != NULL) {
+        told->lo = lease->lo < told->lo ? lease->lo : told->lo;
+        told->hi = lease->hi > told->hi ? lease->hi : told->hi;
+        return;
+    }
+    if (link->told_n == link->told_room) {
+        size_t room = link->told_room == 0 ? 64 : link->told_room * 2;
+        told = realloc(link->told, room * sizeof(*told));
+        if (told == NULL)
+            return; /* it goes back and is run again, and the first outcome counts */
+        link->told = told;
+        link->told_room = room;
+    }
+    link->told[link->told_n++] = *lease;
+}
+
+/* Outcomes that wait: their tasks are done and must not go to others before they arrive.
+ */
+static void tell_commit(void *owner, const struct shoal_commit *commit) {
+    struct shoal_worker *worker = owner;
+    struct shoal_lease lease = {.lo = commit->lo, .hi = commit->hi, .attempt = 1};
+    if (commit->lo == commit->hi)
+        return;
+    snprintf(lease.name, sizeof(lease.name), "%s", commit->lease);
+    snprintf(lease.job, sizeof(lease.job), "%s", commit->job);
+    tell_lease(&worker->link, &lease);
+}
+
+/* Every lease in hand, from the task that runs on, and those whose outcomes wait. */
+static void tell_leases(struct shoal_worker *worker) {
+    worker->link.told_n = 0;
     for (int64_t i = 0; i < worker->config->slots; i++) {
         const struct shoal_slot *slot = &worker->slots[i];
         const struct shoal_held *both[] = {slot->held, slot->next};
         for (size_t h = 0; h < SHOAL_COUNT(both); h++) {
             if (both[h] == NULL)
                 continue;
-            leases[n] = both[h]->lease;
-            leases[n].lo = h == 0 && slot->running ? slot->index : both[h]->at;
-            if (leases[n].lo < leases[n].hi)
-                n++;
+            struct shoal_lease lease = both[h]->lease;
+            lease.lo = both[h]->commit->lo;
+            if (lease.lo < lease.hi)
+                tell_lease(&worker->link, &lease);
         }
     }
-    return n;
+    shoal_outbox_each(&worker->outbox, tell_commit, worker);
 }
 
 static void adopt(struct shoal_worker *worker, const struct shoal_registered *answer) {
@@ -382,7 +424,7 @@ static void register_session(struct shoal_worker *worker) {
     char host[256] = "";
     if (link->registering)
         return;
-    link->told_n = list_leases(worker, link->told);
+    tell_leases(worker);
     gethostname(host, sizeof(host) - 1);
     link->registered = false;
     const struct shoal_registration registration = {
@@ -570,9 +612,6 @@ enum shoal_status shoal_link_init(struct shoal_worker *worker, struct shoal_erro
     if (link->flush == NULL || link->heartbeat == NULL || link->bell_timer == NULL)
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for timers");
     link->deaf_ms = DEAF_MS;
-    link->told = calloc((size_t)worker->config->slots * 2, sizeof(*link->told));
-    if (link->told == NULL)
-        return shoal_error_set(err, SHOAL_MEMORY, "no memory for leases");
     shoal_redis_start(link->redis);
     shoal_redis_start(link->bell);
     return SHOAL_OK;

@@ -119,14 +119,16 @@ size_t shoal_outbox_repeat_recent(struct shoal_outbox *outbox) {
 }
 
 static void visit_list(const struct shoal_parcels *list,
-                       void (*visit)(void *owner, const char *lease), void *owner) {
+                       void (*visit)(void *owner, const struct shoal_commit *commit),
+                       void *owner) {
     for (const struct shoal_parcel *parcel = list->first; parcel != NULL;
          parcel = parcel->next)
-        visit(owner, parcel->commit->lease);
+        visit(owner, parcel->commit);
 }
 
-void shoal_outbox_each_lease(const struct shoal_outbox *outbox,
-                             void (*visit)(void *owner, const char *lease), void *owner) {
+void shoal_outbox_each(const struct shoal_outbox *outbox,
+                       void (*visit)(void *owner, const struct shoal_commit *commit),
+                       void *owner) {
     visit_list(&outbox->waiting, visit, owner);
     visit_list(&outbox->flying, visit, owner);
 }

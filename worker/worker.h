@@ -69,6 +69,7 @@ struct shoal_link {
     size_t idle_before;       /* slots without a lease at the last change */
     struct shoal_lease *told; /* to Redis with the registration under way */
     size_t told_n;
+    size_t told_room;
     char store[13];
     int64_t commits; /* the highest sequence seen */
     size_t wished;   /* leases asked for in the advance under way, not only for store */

@@ -1,0 +1,203 @@
+/* Redis goes away and comes back under real workers: what runs goes on. */
+#include "common/cleanup.h"
+#include "tests/support/daemons.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct test_process first, second;
+
+static const char *const saves_each_second[] = {"--appendonly", "yes", NULL};
+static const char *const saves_always[] = {"--appendonly", "yes", "--appendfsync",
+                                           "always", NULL};
+
+/* How Redis ends, such that it loses nothing. */
+static const struct {
+    const char *const *args;
+    void (*end)(struct test_server *server);
+} ends[] = {
+    {saves_each_second, test_server_stop},
+    {saves_always, test_server_kill},
+};
+
+static void teardown(void) {
+    daemons_finish();
+}
+
+static void come_back(void) {
+    test_server_restart(&daemons.server, NULL);
+}
+
+/* ---- a sweep */
+
+/* Every second of those that wait is let go while Redis is away, the others after it. */
+static const char *submit_sweep(void) {
+    return ok("shoal submit -p i=1:60 -- sh -c 'echo $$ > began.{i}.$$; "
+              "test {i} -le 12 || flock -s gate.$((SHOAL_SLOT %% 2)) true; "
+              ": > ended.{i}; echo pid=$$'");
+}
+
+static void expect_same_processes(const char *job) {
+    const json_t *rows = rows_of(job);
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *row = json_array_get(rows, i);
+        char name[64];
+        snprintf(name, sizeof(name), "began.%d.%d", (int)int_in(row, "i"),
+                 (int)int_in(row, "pid"));
+        ck_assert_msg(files(name) == 1, "there is no %s", name);
+        ck_assert_int_eq(int_in(row, "attempt"), 1);
+    }
+    ck_assert_uint_eq(files("began.*"), json_array_size(rows));
+}
+
+START_TEST(what_runs_goes_on_without_redis) {
+    daemons_start(ends[_i].args);
+    int before = gate_close("gate.0"), after = gate_close("gate.1");
+    worker_start(&first, "--name left --slots 2");
+    worker_start(&second, "--name right --slots 2");
+    const char *job = submit_sweep();
+    wait_until(files("began.*") == 12 + 4, LIMIT_MS);
+    ends[_i].end(&daemons.server);
+    wait_until(has_said(&first, "Redis is away") && has_said(&second, "Redis is away"),
+               LIMIT_MS);
+    gate_open(before);
+    wait_until(files("ended.*") >= 12 + 2, LIMIT_MS);
+    come_back();
+    gate_open(after);
+    sh_exit(0, "shoal wait %s", job);
+    expect_each_once(job);
+    expect_same_processes(job);
+    worker_end(&first);
+    worker_end(&second);
+}
+END_TEST
+
+/* While nothing waits, at any point of the moves that are under way. */
+START_TEST(busy_sweep_survives_redis) {
+    daemons_start(ends[_i].args);
+    worker_start(&first, "--name left --slots 2");
+    worker_start(&second, "--name right --slots 2");
+    const char *job =
+        ok("shoal submit -p i=1:400 -- sh -c ': > began.{i}.$$; echo i={i}'");
+    for (size_t n = 50; n <= 250; n += 50) {
+        wait_until(files("began.*") >= n, LIMIT_MS);
+        ends[_i].end(&daemons.server);
+        come_back();
+    }
+    sh_exit(0, "shoal wait %s", job);
+    expect_each_once(job);
+    ck_assert_uint_eq(files("began.*"), 400);
+    worker_end(&first);
+    worker_end(&second);
+}
+END_TEST
+
+/* ---- the edges */
+
+START_TEST(worker_waits_for_a_redis_that_is_not_there_yet) {
+    daemons_start(saves_always);
+    test_server_stop(&daemons.server);
+    worker_launch(&first, "");
+    wait_until(has_said(&first, "Redis is away"), LIMIT_MS);
+    come_back();
+    const char *job = ok("shoal submit -p i=1:5 -- true");
+    sh_exit(0, "shoal wait %s", job);
+    expect_each_once(job);
+    worker_end(&first);
+}
+END_TEST
+
+START_TEST(worker_that_ends_waits_for_redis_to_take_its_outcomes) {
+    daemons_start(ends[_i].args);
+    int gate = gate_close("gate");
+    worker_start(&first, "");
+    const char *job =
+        ok("shoal submit -- sh -c ': > began; exec flock -sF gate echo x=1'");
+    wait_until(files("began") == 1, LIMIT_MS);
+    ends[_i].end(&daemons.server);
+    wait_until(has_said(&first, "Redis is away"), LIMIT_MS);
+    test_process_signal(&first, SIGTERM);
+    wait_until(has_said(&first, "draining"), LIMIT_MS);
+    gate_open(gate);
+    come_back();
+    ck_assert_int_eq(test_process_wait(&first, LIMIT_MS), 0);
+    expect_each_once(job);
+    ck_assert_int_eq(int_in(row_of(job, 0), "attempt"), 1);
+    test_process_finish(&first);
+}
+END_TEST
+
+static const char *const evicts[] = {"--maxmemory-policy", "allkeys-lru", NULL};
+
+START_TEST(unfit_redis_is_refused) {
+    daemons_start(evicts);
+    worker_launch(&first, "");
+    ck_assert_int_eq(test_process_wait(&first, LIMIT_MS), 3);
+    ck_assert(has_said(&first, "noeviction"));
+    test_process_finish(&first);
+    struct said said = sh_exit(3, "shoal submit -- true");
+    ck_assert_ptr_nonnull(strstr(said.err, "noeviction"));
+}
+END_TEST
+
+/* ---- clients */
+
+/* Clients that have looked at a job, so that they are connected for good. */
+static size_t looking_clients(void) {
+    return strlen(
+        sh("redis-cli -s %s client list | "
+           "sed -En 's/.*name=shoal .*cmd=(hgetall|lrange) .*/x/p' | tr -d '\\n'",
+           daemons.server.socket)
+            .out);
+}
+
+START_TEST(run_and_wait_bear_the_absence_of_redis) {
+    struct test_process run, wait;
+    daemons_start(ends[_i].args);
+    int gate = gate_close("gate");
+    worker_start(&first, "");
+    sh_start(&run, "shoal run --format csv --name night -p i=1:40 -- "
+                   "sh -c ': > began.{i}; exec flock -sF gate echo i={i}'");
+    wait_until(files("began.*") > 0, LIMIT_MS);
+    sh_start(&wait, "shoal wait night");
+    wait_until(looking_clients() == 2, LIMIT_MS);
+    ends[_i].end(&daemons.server);
+    wait_until(has_said(&run, "waiting for it to come back"), LIMIT_MS);
+    come_back();
+    gate_open(gate);
+    ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 0);
+    ck_assert_int_eq(test_process_wait(&wait, LIMIT_MS), 0);
+    SHOAL_CLEANUP(shoal_cleanup_free) char *table = test_process_out(&run);
+    size_t lines = 0;
+    for (const char *at = table; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    ck_assert_uint_eq(lines, 1 + 40);
+    expect_each_once("night");
+    test_process_finish(&run);
+    test_process_finish(&wait);
+    worker_end(&first);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("worker_redis");
+    TCase *tests = tcase_create("worker_redis");
+    tcase_set_timeout(tests, 60);
+    tcase_add_checked_fixture(tests, NULL, teardown);
+    tcase_add_loop_test(tests, what_runs_goes_on_without_redis, 0,
+                        (int)SHOAL_COUNT(ends));
+    tcase_add_loop_test(tests, busy_sweep_survives_redis, 0, (int)SHOAL_COUNT(ends));
+    tcase_add_test(tests, worker_waits_for_a_redis_that_is_not_there_yet);
+    tcase_add_loop_test(tests, worker_that_ends_waits_for_redis_to_take_its_outcomes, 0,
+                        (int)SHOAL_COUNT(ends));
+    tcase_add_test(tests, unfit_redis_is_refused);
+    tcase_add_loop_test(tests, run_and_wait_bear_the_absence_of_redis, 0,
+                        (int)SHOAL_COUNT(ends));
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,147 @@
+/* How workers end: the first signal drains, the second stops, the third kills. */
+#include "common/cleanup.h"
+#include "tests/support/daemons.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct test_process worker, other;
+static int gate;
+
+/* What may tell a worker to end; tests run once with each. */
+static const int signals[] = {SIGTERM, SIGINT};
+
+static void setup(void) {
+    daemons_start(NULL);
+    gate = gate_close("gate");
+    worker_start(&worker, "--slots 2");
+}
+
+static void teardown(void) {
+    daemons_finish();
+}
+
+/* Two signals that come at once are one; so each is waited for. */
+static void tell(int number, const char *said) {
+    test_process_signal(&worker, number);
+    wait_until(has_said(&worker, said), LIMIT_MS);
+}
+
+static void expect_good_end(void) {
+    ck_assert_int_eq(test_process_wait(&worker, LIMIT_MS), 0);
+    ck_assert(has_said(&worker, "ended in good order"));
+    test_process_finish(&worker);
+    test_none_left(daemons.mark, LIMIT_MS);
+    ck_assert_uint_eq(files("tmp/*"), 0);
+    expect_audit();
+}
+
+/* The rest runs elsewhere. */
+static void expect_all_with_another(const char *job) {
+    gate_open(gate);
+    worker_start(&other, "");
+    sh_exit(0, "shoal wait %s", job);
+    expect_each_once(job);
+    worker_end(&other);
+}
+
+/* After 30 quick tasks leases are long; then both slots stand before the gate. */
+START_TEST(first_signal_lets_tasks_end_and_gives_the_rest_back) {
+    const char *job = ok("shoal submit -p i=1:100 -- sh -c ': > began.{i}.$$; "
+                         "test {i} -le 30 || exec flock -sF gate echo i={i}'");
+    wait_until(files("began.*") == 32, LIMIT_MS);
+    tell(signals[_i], "draining");
+    wait_until(job_now(job).leased == 2, LIMIT_MS);
+    gate_open(gate);
+    expect_good_end();
+    ck_assert_uint_eq(files("began.*"), 32);
+    ck_assert_int_eq(job_now(job).ok, 32);
+    ck_assert_int_eq(job_now(job).queued, 68);
+    gate = gate_close("gate");
+    expect_all_with_another(job);
+    ck_assert_uint_eq(files("began.*"), 100);
+}
+END_TEST
+
+/* They are told, have their grace, and are not charged: --retries is 0. */
+START_TEST(second_signal_stops_tasks_which_go_back) {
+    const char *job = ok("shoal submit -p i=1:2 -- "
+                         "sh -c 'trap \": > told.{i}; kill \\$!; exit 1\" TERM; "
+                         ": > began.{i}.$$; flock -sF gate true & wait'");
+    wait_until(files("began.*") == 2, LIMIT_MS);
+    tell(signals[_i], "draining");
+    ck_assert_uint_eq(files("told.*"), 0);
+    tell(signals[_i], "stopping");
+    expect_good_end();
+    ck_assert_uint_eq(files("told.*"), 2);
+    ck_assert_int_eq(job_now(job).queued, 2);
+    expect_all_with_another(job);
+    ck_assert_uint_eq(files("began.*"), 4);
+}
+END_TEST
+
+START_TEST(third_signal_kills_tasks_which_go_back) {
+    const char *job = ok("shoal submit --grace 1h -p i=1:2 -- "
+                         "sh -c 'trap \"\" TERM; : > began.{i}.$$; "
+                         "exec flock -sF gate echo i={i}'");
+    wait_until(files("began.*") == 2, LIMIT_MS);
+    tell(signals[_i], "draining");
+    tell(signals[_i], "stopping");
+    tell(signals[_i], "killing");
+    expect_good_end();
+    ck_assert_int_eq(job_now(job).queued, 2);
+    expect_all_with_another(job);
+    ck_assert_uint_eq(files("began.*"), 4);
+}
+END_TEST
+
+START_TEST(idle_worker_ends_at_the_first_signal) {
+    test_process_signal(&worker, signals[_i]);
+    expect_good_end();
+    ck_assert_str_eq(ok("shoal workers --json"), "");
+    gate_open(gate);
+}
+END_TEST
+
+static const int harmless[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD, SIGPIPE, SIGCONT};
+
+/* What is sent to the keeper reaches the worker, which must go on. */
+START_TEST(other_signals_do_no_harm) {
+    const char *job =
+        ok("shoal submit -- sh -c ': > began; exec flock -sF gate echo x=1'");
+    wait_until(files("began") == 1, LIMIT_MS);
+    pid_t before = worker_pid(&worker);
+    test_process_signal(&worker, harmless[_i]);
+    ok("shoal submit --name next -- true");
+    sh_exit(0, "shoal wait next");
+    gate_open(gate);
+    sh_exit(0, "shoal wait %s", job);
+    ck_assert_int_eq(worker_pid(&worker), before);
+    ck_assert_int_eq(int_in(row_of(job, 0), "attempt"), 1);
+    expect_each_once(job);
+    worker_end(&worker);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("worker_signals");
+    TCase *tests = tcase_create("worker_signals");
+    tcase_set_timeout(tests, 60);
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_loop_test(tests, first_signal_lets_tasks_end_and_gives_the_rest_back, 0,
+                        (int)SHOAL_COUNT(signals));
+    tcase_add_loop_test(tests, second_signal_stops_tasks_which_go_back, 0,
+                        (int)SHOAL_COUNT(signals));
+    tcase_add_loop_test(tests, third_signal_kills_tasks_which_go_back, 0,
+                        (int)SHOAL_COUNT(signals));
+    tcase_add_loop_test(tests, idle_worker_ends_at_the_first_signal, 0,
+                        (int)SHOAL_COUNT(signals));
+    tcase_add_loop_test(tests, other_signals_do_no_harm, 0, (int)SHOAL_COUNT(harmless));
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
