@@ -338,7 +338,7 @@ enum shoal_status shoal_queue_find(struct shoal_queue *queue, const char *text,
     if (!shoal_name_is_valid(text))
         return shoal_error_set(
             err, SHOAL_INVALID,
-            "'%s' is no job id and no job name ('shoal list' shows them)", text);
+            "'%.100s' is no job id and no job name ('shoal list' shows them)", text);
     enum shoal_status status = find_exactly(queue, text, ret_id, &found, err);
     if (status == SHOAL_OK && !found && shoal_id_is_prefix(text))
         status = scan_prefix(queue, text, &matches, err);

@@ -5,6 +5,7 @@
 #include "common/id.h"
 #include "common/log.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -238,7 +239,7 @@ static const struct shoal_cli_command *find_command(const char *name) {
 
 static int unknown_command(const char *name) {
     const struct shoal_cli_command *nearest = NULL;
-    size_t best = 3;
+    size_t best = strlen(name) < 3 ? strlen(name) : 3; /* something must be alike */
     for (size_t i = 0; shoal_cli_commands[i] != NULL; i++) {
         size_t far = distance(name, shoal_cli_commands[i]->name);
         if (far < best) {
@@ -248,10 +249,10 @@ static int unknown_command(const char *name) {
     }
     struct shoal_error err = {.status = SHOAL_OK};
     if (nearest != NULL)
-        shoal_error_set(&err, SHOAL_INVALID, "'%s' is no command; did you mean '%s'?",
+        shoal_error_set(&err, SHOAL_INVALID, "'%.100s' is no command; did you mean '%s'?",
                         name, nearest->name);
     else
-        shoal_error_set(&err, SHOAL_INVALID, "'%s' is no command; see 'shoal help'",
+        shoal_error_set(&err, SHOAL_INVALID, "'%.100s' is no command; see 'shoal help'",
                         name);
     return shoal_cli_fail(&err);
 }
@@ -275,7 +276,8 @@ static enum shoal_status check_words(const struct shoal_cli_command *command, in
         return shoal_error_set(err, SHOAL_INVALID, "usage: shoal %s %s", command->name,
                                command->usage);
     if (command->words_most >= 0 && n > command->words_most)
-        return shoal_error_set(err, SHOAL_INVALID, "'%s' is too much; usage: shoal %s %s",
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "'%.100s' is too much; usage: shoal %s %s",
                                words[command->words_most], command->name, command->usage);
     return SHOAL_OK;
 }
@@ -307,6 +309,17 @@ static int run_command(const struct shoal_cli_command *command, int argc, char *
     return exit_status;
 }
 
+/* What was printed must have got out; where a reader has left nothing is said. */
+static int end_output(int exit_status) {
+    errno = 0;
+    if ((fflush(stdout) == 0 && !ferror(stdout)) || exit_status != SHOAL_EXIT_OK)
+        return exit_status;
+    if (errno != EPIPE)
+        shoal_cli_say("shoal: the output cannot be written%s%s", errno == 0 ? "" : ": ",
+                      errno == 0 ? "" : strerror(errno));
+    return SHOAL_EXIT_FAILED;
+}
+
 /* Options before the command: those of all commands, --version. Their values would be
  * lost when the command's own are parsed (each parse begins with the defaults), so they
  * are moved behind it. */
@@ -331,17 +344,17 @@ int shoal_cli_main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "help") == 0 &&
         strcmp(argv[2], "--man-options") == 0) {
         man_all();
-        return SHOAL_EXIT_OK;
+        return end_output(SHOAL_EXIT_OK);
     }
     if (shoal_options_parse(tables, argc, argv, true, &command, &err) != SHOAL_OK)
         return shoal_cli_fail(&err);
     if (version) {
         puts("shoal " SHOAL_VERSION);
-        return SHOAL_EXIT_OK;
+        return end_output(SHOAL_EXIT_OK);
     }
     if (command >= argc) {
         help_all();
-        return shoal_cli.help ? SHOAL_EXIT_OK : SHOAL_EXIT_USAGE;
+        return end_output(shoal_cli.help ? SHOAL_EXIT_OK : SHOAL_EXIT_USAGE);
     }
     const struct shoal_cli_command *found = find_command(argv[command]);
     if (found == NULL)
@@ -349,8 +362,5 @@ int shoal_cli_main(int argc, char **argv) {
     SHOAL_CLEANUP(shoal_cleanup_free) char **moved = command_first(argc, argv, command);
     if (moved == NULL)
         return SHOAL_EXIT_FAILED;
-    int exit_status = run_command(found, argc - 1, moved);
-    if (fflush(stdout) != 0 && exit_status == 0)
-        exit_status = SHOAL_EXIT_FAILED;
-    return exit_status;
+    return end_output(run_command(found, argc - 1, moved));
 }

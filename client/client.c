@@ -59,7 +59,8 @@ enum shoal_status shoal_client_open(const struct shoal_redis_address *address,
         shoal_client_destroy(client);
         return status;
     }
-    shoal_redis_repeat(client->redis, true); /* every move may be repeated */
+    shoal_redis_repeat(client->redis, check); /* every move may be repeated; who only
+                                                 looks is told at once */
     *ret_client = client;
     return SHOAL_OK;
 }

@@ -124,7 +124,7 @@ static int completion(int n, char **words) {
     } else {
         struct shoal_error err = {.status = SHOAL_OK};
         shoal_error_set(&err, SHOAL_INVALID,
-                        "'%s' is no shell that shoal knows: bash or zsh", words[0]);
+                        "'%.100s' is no shell that shoal knows: bash or zsh", words[0]);
         return shoal_cli_fail(&err);
     }
     return SHOAL_EXIT_OK;

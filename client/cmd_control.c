@@ -76,7 +76,11 @@ static int set_paused(const char *queue, bool paused) {
     struct shoal_error err = {.status = SHOAL_OK};
     enum shoal_status status = SHOAL_OK;
     if (!shoal_name_is_valid(queue))
-        status = shoal_error_set(&err, SHOAL_INVALID, "'%s' is no queue name", queue);
+        status = shoal_error_set(
+            &err, SHOAL_INVALID,
+            "'%.100s' is no queue name: letters, digits, '.', '_' and '-', %d "
+            "at most",
+            queue, SHOAL_NAME_MAX);
     if (status == SHOAL_OK)
         status = shoal_use_begin(SHOAL_CLUSTER_READ, NULL, 0, &use, &err);
     if (status == SHOAL_OK)
@@ -109,7 +113,7 @@ static enum shoal_status drain_named(struct shoal_use *use, const char *name,
     }
     if (status == SHOAL_OK && found == 0)
         return shoal_error_set(err, SHOAL_UNKNOWN,
-                               "there is no worker '%s' ('shoal workers' shows them)",
+                               "there is no worker '%.100s' ('shoal workers' shows them)",
                                name);
     return status;
 }

@@ -65,6 +65,12 @@ static void check_policy(struct checkup *checkup) {
              policy);
 }
 
+static void check_role(struct checkup *checkup) {
+    bool replica = strcmp(checkup->server.role, "slave") == 0;
+    tell(checkup, replica ? BAD : GOOD, "role",
+         replica ? "a read-only replica; use the address of its primary" : "primary");
+}
+
 static void check_persistence(struct checkup *checkup) {
     if (checkup->server.aof != 1)
         tell(checkup, WARNING, "persistence",
@@ -173,6 +179,7 @@ static enum shoal_status check_all(struct checkup *checkup, struct shoal_error *
         return status;
     check_version(checkup);
     check_policy(checkup);
+    check_role(checkup);
     check_persistence(checkup);
     check_memory(checkup);
     status = check_latency(checkup, err);
@@ -187,9 +194,11 @@ static int doctor(int n, char **words) {
     struct checkup checkup = {.use = &use};
     (void)n;
     (void)words;
+    shoal_row_init(&checkup.row);
     enum shoal_status status = shoal_use_look(&use, &err);
     if (status == SHOAL_OK)
         status = check_all(&checkup, &err);
+    shoal_row_finish(&checkup.row);
     if (status != SHOAL_OK)
         return shoal_cli_fail(&err);
     return checkup.counts[BAD] > 0 ? SHOAL_EXIT_FAILED : SHOAL_EXIT_OK;

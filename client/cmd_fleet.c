@@ -107,15 +107,21 @@ static enum shoal_status print_queues(struct shoal_use *use, const char *only,
     SHOAL_CLEANUP(shoal_table_cleanup) struct shoal_table *table = NULL;
     SHOAL_CLEANUP(shoal_row_cleanup) struct shoal_row row;
     SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_queue_info *queues = NULL;
-    size_t n = 0;
+    size_t n = 0, found = 0;
     shoal_row_init(&row);
     enum shoal_status status = shoal_queue_queues(&use->client->queue, &queues, &n, err);
     if (status == SHOAL_OK)
         status = shoal_list_table(&table, err);
     for (size_t i = 0; i < n && status == SHOAL_OK; i++) {
-        if (only == NULL || strcmp(only, queues[i].name) == 0)
-            status = add_queue(table, &row, &queues[i], err);
+        if (only != NULL && strcmp(only, queues[i].name) != 0)
+            continue;
+        status = add_queue(table, &row, &queues[i], err);
+        found++;
     }
+    if (status == SHOAL_OK && only != NULL && found == 0)
+        return shoal_error_set(err, SHOAL_UNKNOWN,
+                               "there is no queue '%s' ('shoal queues' shows them)",
+                               only);
     return status == SHOAL_OK ? shoal_table_end(table, err) : status;
 }
 
@@ -138,7 +144,11 @@ static int queues_command(int n, char **words) {
         status =
             shoal_error_set(&err, SHOAL_INVALID, "--order needs the name of a queue");
     if (status == SHOAL_OK && n == 1 && !shoal_name_is_valid(words[0]))
-        status = shoal_error_set(&err, SHOAL_INVALID, "'%s' is no queue name", words[0]);
+        status = shoal_error_set(
+            &err, SHOAL_INVALID,
+            "'%.100s' is no queue name: letters, digits, '.', '_' and '-', %d "
+            "at most",
+            words[0], SHOAL_NAME_MAX);
     if (status == SHOAL_OK)
         status = shoal_use_begin(SHOAL_CLUSTER_READ, NULL, 0, &use, &err);
     if (status == SHOAL_OK && order_given)

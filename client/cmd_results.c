@@ -318,8 +318,8 @@ static enum shoal_status open_all(struct results *results, const char *word,
         return status;
     results->out = config.output == NULL ? stdout : fopen(config.output, "we");
     if (results->out == NULL)
-        return shoal_error_set(err, SHOAL_INVALID, "cannot write '%s': %s", config.output,
-                               strerror(errno));
+        return shoal_error_set(err, SHOAL_INVALID, "cannot write '%.200s': %s",
+                               config.output, strerror(errno));
     return SHOAL_OK;
 }
 

@@ -49,7 +49,7 @@ static enum shoal_status wrong(const struct source *source, struct shoal_error *
     va_start(args, format);
     vsnprintf(what, sizeof(what), format, args);
     va_end(args);
-    return shoal_error_set(err, SHOAL_INVALID, "%s line %" PRId64 " %s", source->name,
+    return shoal_error_set(err, SHOAL_INVALID, "%.200s line %" PRId64 " %s", source->name,
                            source->line, what);
 }
 
@@ -97,7 +97,7 @@ static enum shoal_status add_argument(struct shoal_rows *rows,
         shoal_record_bytes(&rows->pack, argument, len);
         rows->pack_count++;
         if (++rows->count > SHOAL_TASKS_MAX)
-            return shoal_error_set(err, SHOAL_INVALID, "%s has more than 2^53 tasks",
+            return shoal_error_set(err, SHOAL_INVALID, "%.200s has more than 2^53 tasks",
                                    source->name);
     }
     return shoal_buffer_check(&rows->pack, "a pack of rows", err);
@@ -206,8 +206,8 @@ static enum shoal_status read_line(struct source *source, bool *ret_more,
 
 /* ---- columns */
 
-static enum shoal_status add_column(struct shoal_rows *rows, const struct source *source,
-                                    const char *name, struct shoal_error *err) {
+static enum shoal_status check_column(const struct source *source, const char *name,
+                                      struct shoal_error *err) {
     static const char *const taken[] = {"job", "rep", "seed", "seed31", "task"};
     if (!shoal_parameter_name_is_valid(name))
         return wrong(source, err,
@@ -221,6 +221,14 @@ static enum shoal_status add_column(struct shoal_rows *rows, const struct source
                 "names a column '%s', which every task has already; call it otherwise",
                 name);
     }
+    return SHOAL_OK;
+}
+
+static enum shoal_status add_column(struct shoal_rows *rows, const struct source *source,
+                                    const char *name, struct shoal_error *err) {
+    enum shoal_status status = check_column(source, name, err);
+    if (status != SHOAL_OK)
+        return status;
     for (size_t i = 0; i < rows->n_columns; i++) {
         if (strcmp(rows->columns[i], name) == 0)
             return wrong(source, err, "names two columns '%s'", name);
@@ -309,7 +317,9 @@ static enum shoal_status check_object(struct shoal_rows *rows,
     json_t *value = NULL;
     enum shoal_status status = SHOAL_OK;
     if (!json_is_object(object))
-        return wrong(source, err, "is no JSON object");
+        return wrong(source, err, "is no JSON object, such as {\"x\": 1}");
+    if (json_object_size(object) == 0)
+        return wrong(source, err, "names no parameter");
     if (rows->n_columns == 0) {
         json_object_foreach(object, name, value) {
             if (status == SHOAL_OK)
@@ -322,9 +332,8 @@ static enum shoal_status check_object(struct shoal_rows *rows,
                            rows->columns[i]);
     }
     json_object_foreach(object, name, value) {
-        if (status == SHOAL_OK && !shoal_parameter_name_is_valid(name))
-            status = wrong(source, err,
-                           "has the name '%.80s', which is no parameter name", name);
+        if (status == SHOAL_OK)
+            status = check_column(source, name, err);
     }
     return status;
 }
@@ -410,12 +419,12 @@ static enum shoal_status read_all(struct shoal_rows *rows, struct source *source
     enum shoal_status status =
         table ? read_table(rows, source, err) : read_lines(rows, source, err);
     if (status == SHOAL_OK && ferror(source->file))
-        status = shoal_error_set(err, SHOAL_INVALID, "cannot read %s: %s", source->name,
-                                 strerror(errno));
+        status = shoal_error_set(err, SHOAL_INVALID, "cannot read %.200s: %s",
+                                 source->name, strerror(errno));
     if (status == SHOAL_OK && rows->count == 0)
-        status =
-            shoal_error_set(err, SHOAL_INVALID,
-                            "%s has no rows, so there is nothing to run", source->name);
+        status = shoal_error_set(err, SHOAL_INVALID,
+                                 "%.200s has no rows, so there is nothing to run",
+                                 source->name);
     return status == SHOAL_OK ? write_pack(rows, err) : status;
 }
 
@@ -443,7 +452,7 @@ static enum shoal_status read_file(struct shoal_rows *rows, const char *path,
     struct source source = {.name = standard ? "stdin" : path, .next_line = 1, .line = 1};
     source.file = standard ? stdin : fopen(path, "re");
     if (source.file == NULL)
-        return shoal_error_set(err, SHOAL_INVALID, "cannot read '%s': %s", path,
+        return shoal_error_set(err, SHOAL_INVALID, "cannot read '%.200s': %s", path,
                                strerror(errno));
     shoal_buffer_init(&source.record, SHOAL_ROW_MAX + 1024);
     enum shoal_status status = read_all(rows, &source, err);

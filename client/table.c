@@ -168,6 +168,7 @@ static enum shoal_status write_failed(struct shoal_table *table,
                                       struct shoal_error *err) {
     if (errno == EPIPE) {
         table->reader_left = true;
+        clearerr(table->out); /* which is no error */
         return SHOAL_OK;
     }
     return shoal_error_set(err, SHOAL_SYSTEM, "the table cannot be written: %s",

@@ -252,9 +252,9 @@ static enum shoal_status check_environment(const struct shoal_spec *spec,
         if (status != SHOAL_OK)
             return status;
         if (strchr(*word, '=') == NULL || (*word)[0] == '=')
-            return shoal_error_set(err, SHOAL_INVALID,
-                                   "'%s' is no environment variable: write NAME=VALUE",
-                                   *word);
+            return shoal_error_set(
+                err, SHOAL_INVALID,
+                "'%.100s' is no environment variable: write NAME=VALUE", *word);
     }
     if (n > ENVIRONMENT_MAX)
         return shoal_error_set(err, SHOAL_INVALID,
@@ -318,7 +318,7 @@ enum shoal_status shoal_spec_check(const struct shoal_spec *spec,
                                SHOAL_WORDS_MAX);
     if (spec->directory == NULL || spec->directory[0] != '/')
         return shoal_error_set(err, SHOAL_INVALID,
-                               "the working directory '%s' is not absolute",
+                               "the working directory '%.200s' is not absolute",
                                spec->directory == NULL ? "" : spec->directory);
     enum shoal_status status = check_text(spec->directory, "the working directory", err);
     if (status == SHOAL_OK)

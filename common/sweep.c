@@ -20,7 +20,7 @@ struct values {
     int64_t count;
     char **words;                     /* of a list */
     struct shoal_decimal start, step; /* of a range, at the same scale */
-    double from, to;                  /* of the others */
+    long double from, to;             /* of the others */
     char *text;                       /* as it was written; NULL for a list */
 };
 
@@ -142,21 +142,23 @@ static enum shoal_status read_file(const char *path, struct shoal_buffer *text,
     size_t got;
     SHOAL_CLEANUP(shoal_cleanup_file) FILE *file = fopen(path, "re");
     if (file == NULL)
-        return shoal_error_set(err, SHOAL_INVALID, "cannot read the values in '%s': %s",
-                               path, strerror(errno));
-    while ((got = fread(chunk, 1, sizeof(chunk), file)) > 0)
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "cannot read the values in '%.200s': %s", path,
+                               strerror(errno));
+    while (!text->failed && (got = fread(chunk, 1, sizeof(chunk), file)) > 0)
         shoal_buffer_add(text, chunk, got);
     if (ferror(file))
-        return shoal_error_set(err, SHOAL_INVALID, "cannot read the values in '%s': %s",
-                               path, strerror(errno));
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "cannot read the values in '%.200s': %s", path,
+                               strerror(errno));
     if (text->failed)
         return shoal_error_set(
             err, SHOAL_INVALID,
-            "'%s' is over %d bytes, too large for a list of values; use "
-            "--from %s, which takes any size",
+            "'%.200s' is over %d bytes, too large for a list of values; use "
+            "--from %.200s, which takes any size",
             path, LIST_BYTES_MAX, path);
     if (text->len == 0)
-        return shoal_error_set(err, SHOAL_INVALID, "'%s' has no values, it is empty",
+        return shoal_error_set(err, SHOAL_INVALID, "'%.200s' has no values, it is empty",
                                path);
     return SHOAL_OK;
 }
@@ -166,7 +168,7 @@ static enum shoal_status parse_file(struct values *values, const char *path,
     struct shoal_buffer text;
     char what[300];
     shoal_buffer_init(&text, LIST_BYTES_MAX);
-    snprintf(what, sizeof(what), "the file '%s'", path);
+    snprintf(what, sizeof(what), "the file '%.200s'", path);
     enum shoal_status status = read_file(path, &text, err);
     if (status == SHOAL_OK)
         status = split(values, text.data, text.len, '\n', what, err);
@@ -198,7 +200,7 @@ static enum shoal_status bad_range(const char *text, const char *why,
                                    struct shoal_error *err) {
     return shoal_error_set(
         err, SHOAL_INVALID,
-        "'%s' is no range: %s; write FROM:TO or FROM:TO:STEP, for example 1:10 "
+        "'%.100s' is no range: %s; write FROM:TO or FROM:TO:STEP, for example 1:10 "
         "or 0:1:0.05",
         text, why);
 }
@@ -244,6 +246,13 @@ static enum shoal_status parse_range(struct values *values, const char *text,
     return count_range(values, text, numbers[1], err);
 }
 
+/* What lies between is rounded once, at the end: lin:0.1:0.9:9 has 0.7 in it. */
+static bool read_end(const char *text, size_t len, long double *ret_value) {
+    double rounded = 0;
+    *ret_value = strtold(text, NULL); /* as far as the ':' */
+    return shoal_double_read(text, len, &rounded);
+}
+
 static enum shoal_status parse_spaced(struct values *values, enum kind kind,
                                       const char *text, struct shoal_error *err) {
     const char *parts[4];
@@ -251,17 +260,17 @@ static enum shoal_status parse_spaced(struct values *values, enum kind kind,
     struct shoal_decimal count = {.mantissa = 0};
     const char *name = kind == LINEAR ? "lin" : "log";
     if (split_colons(text, parts, lens) != 4 ||
-        !shoal_double_read(parts[1], lens[1], &values->from) ||
-        !shoal_double_read(parts[2], lens[2], &values->to) ||
+        !read_end(parts[1], lens[1], &values->from) ||
+        !read_end(parts[2], lens[2], &values->to) ||
         !shoal_decimal_read(parts[3], strlen(parts[3]), &count) || count.scale != 0 ||
         count.mantissa < 1 || count.mantissa > SHOAL_TASKS_MAX)
         return shoal_error_set(err, SHOAL_INVALID,
-                               "'%s' is not %s:FROM:TO:COUNT, for example %s:1:100:5",
+                               "'%.100s' is not %s:FROM:TO:COUNT, for example %s:1:100:5",
                                text, name, name);
-    if (kind == LOGARITHMIC && (values->from <= 0 || values->to <= 0))
-        return shoal_error_set(err, SHOAL_INVALID,
-                               "'%s' needs FROM and TO above 0, they have no logarithm",
-                               text);
+    if (kind == LOGARITHMIC && ((double)values->from <= 0 || (double)values->to <= 0))
+        return shoal_error_set(
+            err, SHOAL_INVALID,
+            "'%.100s' needs FROM and TO above 0, others have no logarithm", text);
     values->kind = kind;
     values->count = count.mantissa;
     return SHOAL_OK;
@@ -298,7 +307,7 @@ static enum shoal_status check_name(const struct shoal_sweep *sweep, const char 
     if (!shoal_parameter_name_is_valid(name))
         return shoal_error_set(
             err, SHOAL_INVALID,
-            "'%s' is no parameter name: it begins with a letter or '_', then "
+            "'%.100s' is no parameter name: it begins with a letter or '_', then "
             "letters, digits and '_', %d characters at most",
             name, SHOAL_NAME_MAX);
     for (size_t i = 0; i < SHOAL_COUNT(taken); i++) {
@@ -311,7 +320,8 @@ static enum shoal_status check_name(const struct shoal_sweep *sweep, const char 
     for (size_t i = 0; i < sweep->n; i++) {
         if (strcmp(name, sweep->parameters[i].name) == 0)
             return shoal_error_set(err, SHOAL_INVALID,
-                                   "the parameter '%s' is given twice", name);
+                                   "the parameter '%s' is given twice; name each once",
+                                   name);
     }
     if (sweep->n == SHOAL_PARAMETERS_MAX)
         return shoal_error_set(err, SHOAL_INVALID, "a sweep has %d parameters at most",
@@ -358,12 +368,13 @@ enum shoal_status shoal_sweep_add(struct shoal_sweep *sweep, const char *definit
     if (equals == NULL)
         return shoal_error_set(
             err, SHOAL_INVALID,
-            "'%s' is no parameter: write NAME=VALUES, for example x=1:10", definition);
+            "'%.100s' is no parameter: write NAME=VALUES, for example x=1:10",
+            definition);
     if (equals[1] == '\0')
         return shoal_error_set(
             err, SHOAL_INVALID,
-            "'%s' has no values behind the '='; write for example %.*s=1:10", definition,
-            (int)(equals - definition), definition);
+            "'%.100s' has no values behind the '='; write for example x=1:10",
+            definition);
     SHOAL_CLEANUP(shoal_cleanup_free)
     char *name = strndup(definition, (size_t)(equals - definition));
     if (name == NULL)
@@ -427,13 +438,13 @@ enum shoal_status shoal_sweep_count(const struct shoal_sweep *sweep, int64_t *re
 
 static double spaced(const struct values *values, int64_t i) {
     if (i == 0)
-        return values->from;
+        return (double)values->from;
     if (i == values->count - 1)
-        return values->to;
-    double part = (double)i / (double)(values->count - 1);
+        return (double)values->to;
+    long double step = (long double)i, steps = (long double)(values->count - 1);
     if (values->kind == LINEAR)
-        return values->from + (values->to - values->from) * part;
-    return values->from * pow(values->to / values->from, part);
+        return (double)(values->from + (values->to - values->from) * step / steps);
+    return (double)(values->from * powl(values->to / values->from, step / steps));
 }
 
 static void print_value(const struct values *values, int64_t i,
@@ -562,6 +573,8 @@ static enum shoal_status read_sweep(struct shoal_sweep *sweep, const json_t *jso
     if (mode == NULL || !json_is_integer(repetitions) || !json_is_array(parameters))
         return garbage(err);
     sweep->mode = strcmp(mode, "zip") == 0 ? SHOAL_SWEEP_ZIP : SHOAL_SWEEP_PRODUCT;
+    if (sweep->mode == SHOAL_SWEEP_PRODUCT && strcmp(mode, "product") != 0)
+        return garbage(err);
     sweep->repetitions = json_integer_value(repetitions);
     if (sweep->repetitions < 1 || sweep->repetitions > SHOAL_TASKS_MAX)
         return garbage(err);

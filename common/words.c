@@ -2,6 +2,7 @@
 #include "common/spec.h"
 
 #include "common/cleanup.h"
+#include "common/id.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -65,12 +66,14 @@ static enum shoal_status unknown(const struct shoal_parameters *parameters,
     struct shoal_buffer known;
     shoal_buffer_init(&known, 200);
     for (size_t i = 0; i < parameters->n; i++)
-        shoal_buffer_add_format(&known, "%s, ", parameters->names[i]);
+        shoal_buffer_add_format(
+            &known, "%s, ", *parameters->names[i] == '\0' ? "{}" : parameters->names[i]);
+    int shown = (int)(len < SHOAL_NAME_MAX ? len : SHOAL_NAME_MAX);
     enum shoal_status status = shoal_error_set(
         err, SHOAL_INVALID,
-        "'%.100s' has {%.*s}, which is no parameter (known: %srep, seed, seed31, task, "
+        "'%.60s' has {%.*s}, which is no parameter (known: %srep, seed, seed31, task, "
         "job); write {{%.*s}} where a literal {%.*s} is meant",
-        word, (int)len, name, shoal_buffer_text(&known), (int)len, name, (int)len, name);
+        word, shown, name, shoal_buffer_text(&known), shown, name, shown, name);
     shoal_buffer_finish(&known);
     return status;
 }

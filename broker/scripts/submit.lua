@@ -7,6 +7,25 @@
 --          now), open (0 or 1), has arguments (0 or 1)
 --          policy: priority:retries:max_lost:max_fails:max_running:keep_ms:budget
 -- Returns  for each job 1 (made) or 0 (was there)
+
+-- Redis does not roll back. A key of ours that holds something else fails one of these, before
+-- anything is written.
+local function expect_keys(queue, priority)
+  call('HLEN', queue_key(queue))
+  call('LLEN', ready_key(queue .. ':' .. priority))
+  call('LLEN', wake_key(queue))
+end
+call('HLEN', clock_key())
+call('HLEN', names_key())
+call('HLEN', specs_key())
+call('SCARD', queues_key())
+call('ZCARD', dates_key())
+call('ZCARD', due_key())
+call('ZCARD', jobs_key())
+for at = tonumber(ARGV[2]) + 4, #ARGV, 11 do
+  expect_keys(ARGV[at + 2], ARGV[at + 5]:sub(1, 1))
+end
+
 call('HSETNX', epoch_key(), 'id', word())
 local digests = {}
 for i = 1, number() do
