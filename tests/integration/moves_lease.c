@@ -91,6 +91,21 @@ START_TEST(fifo_queue_serves_one_job_after_the_other) {
 }
 END_TEST
 
+START_TEST(fifo_queue_returns_to_a_job_that_was_at_its_limit) {
+    char jobs[2][13], name[24];
+    play_start(_i);
+    play_move(SHOAL_OK, shoal_queue_order(&fleet.queue, "q", true, &play_err));
+    submit_with(3, 5, 1, jobs[0]);
+    submit_with(3, 5, 1, jobs[1]);
+    for (int i = 0; i < 6; i++) {
+        snprintf(name, sizeof(name), "%d", i);
+        struct shoal_lease lease = play_lease(one, name, 1);
+        ck_assert_str_eq(lease.job, jobs[i / 3]);
+        test_commit(&fleet, one, &lease, lease.lo, ".", true);
+    }
+}
+END_TEST
+
 START_TEST(queues_are_served_in_the_workers_order) {
     static const char *const both[] = {"best", "q", NULL};
     char other[13];
@@ -473,6 +488,7 @@ int main(void) {
         highest_priority_goes_first,
         jobs_of_a_priority_take_turns,
         fifo_queue_serves_one_job_after_the_other,
+        fifo_queue_returns_to_a_job_that_was_at_its_limit,
         queues_are_served_in_the_workers_order,
         several_leases_come_in_one_call,
         leases_double_with_what_came_back,

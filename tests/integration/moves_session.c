@@ -435,6 +435,58 @@ START_TEST(lost_alone_too_often_is_poison) {
 }
 END_TEST
 
+static struct shoal_lease lease_of(const char *session, const char *name,
+                                   const char *id) {
+    struct shoal_lease lease = play_lease(session, name, 1);
+    ck_assert_str_eq(lease.job, id);
+    return lease;
+}
+
+/* Two tasks of two jobs go with the same worker; once more, and it would be poison. */
+START_TEST(task_that_was_not_lost_alone_runs_alone_next) {
+    char other[13], third[13];
+    play_start(_i);
+    test_submit(&fleet, 1, poison_after_two, job);
+    test_submit(&fleet, 1, poison_after_two, other);
+    play_lease(one, "a", 1);
+    play_lease(one, "b", 1);
+    test_register(&fleet, two, one, NULL, 0, &answer);
+
+    struct shoal_lease lease = lease_of(two, "c", job);
+    play_no_lease(two, "d"); /* the other would not be alone */
+    test_submit(&fleet, 1, NULL, third);
+    play_no_lease(two, "d"); /* and this one would be beside it */
+    test_commit(&fleet, two, &lease, 0, ".", true);
+    expect_state(SHOAL_JOB_SUCCEEDED);
+
+    lease_of(two, "e", other);
+    test_register(&fleet, three, two, NULL, 0, &answer);
+    ck_assert_int_eq(test_describe(&fleet, other).state, SHOAL_JOB_FAILED);
+    lease_of(three, "f", third);
+}
+END_TEST
+
+/* A worker with other tasks empties itself for it; one that is empty need not wait. */
+START_TEST(worker_empties_itself_for_a_task_that_must_run_alone) {
+    char busy[13];
+    play_start(_i);
+    test_submit(&fleet, 1, poison_after_two, job);
+    play_lease(one, "a", 1);
+    test_submit(&fleet, 9, NULL, busy);
+    test_register(&fleet, two, NULL, NULL, 0, &answer);
+    struct shoal_lease lease = lease_of(two, "b", busy);
+    test_register(&fleet, three, one, NULL, 0, &answer);
+
+    struct shoal_lease next = lease_of(two, "c", busy); /* its turn */
+    play_no_lease(two, "d");
+    test_commit(&fleet, two, &lease, 0, ".", true);
+    play_no_lease(two, "d");
+    test_commit(&fleet, two, &next, 1, ".", true);
+    lease_of(two, "d", job);
+    lease_of(three, "e", busy);
+}
+END_TEST
+
 int main(void) {
     const TTest *const tests[] = {
         session_begins_and_may_begin_again,
@@ -462,6 +514,8 @@ int main(void) {
         tasks_that_were_done_before_the_loss_stay_done,
         task_that_kills_its_workers_is_found,
         lost_alone_too_often_is_poison,
+        task_that_was_not_lost_alone_runs_alone_next,
+        worker_empties_itself_for_a_task_that_must_run_alone,
     };
     return play_main("moves of sessions", tests, SHOAL_COUNT(tests));
 }

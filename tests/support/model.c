@@ -90,8 +90,15 @@ static void end_task(struct model_task *task, enum model_state state, int64_t at
         add_row(task, state == MODEL_OK);
 }
 
-/* A range whose lease is over without an outcome. */
-static void give_back(struct model_job *job, int64_t lo, int64_t hi, bool lost) {
+/* What must run alone, lest its neighbours are blamed when it takes the worker with it. */
+static bool is_suspect(const struct model_job *job, const struct model_task *task) {
+    int64_t least = job->policy.max_lost > 1 ? job->policy.max_lost - 1 : 1;
+    return task->lost >= least;
+}
+
+/* A range whose lease is over without an outcome. `alone`: all that its worker had. */
+static void give_back(struct model_job *job, int64_t lo, int64_t hi, bool lost,
+                      bool alone) {
     struct model_task task = job->tasks[lo];
     int64_t started = lost ? task.attempt : task.attempt - 1;
     task.state = MODEL_QUEUED;
@@ -104,11 +111,11 @@ static void give_back(struct model_job *job, int64_t lo, int64_t hi, bool lost) 
         task.attempt++;
         set_range(job, lo, lo + (hi - lo) / 2, task);
         set_range(job, lo + (hi - lo) / 2, hi, task);
-    } else if (task.lost + 1 >= job->policy.max_lost) {
+    } else if (alone && task.lost + 1 >= job->policy.max_lost) {
         end_task(&job->tasks[lo], MODEL_FAILED, task.attempt);
     } else {
         task.attempt++;
-        task.lost++;
+        task.lost += !is_suspect(job, &task);
         set_range(job, lo, hi, task);
     }
 }
@@ -168,6 +175,7 @@ static int add_lease(struct model *model, const char *session, const char *name,
         if (lease->session[0] != '\0')
             continue;
         lease->job = job;
+        lease->alone = false;
         snprintf(lease->session, sizeof(lease->session), "%s", session);
         snprintf(lease->name, sizeof(lease->name), "%s", name);
         return i;
@@ -180,19 +188,36 @@ static bool owns(const struct model_task *task, int lease) {
     return task->state == MODEL_LEASED && task->lease == lease;
 }
 
-static void end_lease(struct model *model, int number, bool lost) {
+static int64_t count_ranges(const struct model_job *job, int lease) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < job->cursor; i++)
+        n += owns(&job->tasks[i], lease) && job->tasks[i].starts;
+    return n;
+}
+
+/* `only`: its session has no other. */
+static void end_lease(struct model *model, int number, bool lost, bool only) {
     struct model_job *job = &model->jobs[model->leases[number].job];
+    bool alone = only && count_ranges(job, number) == 1;
     for (int64_t i = 0; i < job->cursor; i++) {
         if (owns(&job->tasks[i], number))
-            give_back(job, i, range_end(job, i), lost);
+            give_back(job, i, range_end(job, i), lost, alone);
     }
     model->leases[number].session[0] = '\0';
 }
 
+static int64_t count_leases(const struct model *model, const char *session) {
+    int64_t n = 0;
+    for (int i = 0; i < MODEL_LEASES; i++)
+        n += strcmp(model->leases[i].session, session) == 0;
+    return n;
+}
+
 static void end_leases(struct model *model, const char *session, bool lost) {
+    bool only = count_leases(model, session) == 1;
     for (int i = 0; i < MODEL_LEASES; i++) {
         if (strcmp(model->leases[i].session, session) == 0)
-            end_lease(model, i, lost);
+            end_lease(model, i, lost, only);
     }
 }
 
@@ -203,7 +228,7 @@ static void give_back_rest(struct model *model, int number, int64_t rest) {
         if (!owns(&job->tasks[i], number))
             continue;
         cut_out(job, i, range_end(job, i));
-        give_back(job, i, range_end(job, i), false);
+        give_back(job, i, range_end(job, i), false, false);
     }
 }
 
@@ -344,7 +369,7 @@ static void commit(struct model *model, const char *session,
         succeed(job, from, hi);
     int lease = find_lease(model, session, told->lease);
     if (lease >= 0 && told->over)
-        end_lease(model, lease, false);
+        end_lease(model, lease, false, false);
     else if (lease >= 0 && told->rest >= 0 && counts)
         give_back_rest(model, lease, told->rest);
 }
@@ -388,23 +413,52 @@ static bool is_given_again(struct model *model, int number,
         ck_assert_int_eq(lease->attempt, job->tasks[i].attempt);
         return true;
     }
-    end_lease(model, number, false);
+    end_lease(model, number, false, false);
+    return false;
+}
+
+/* Whether something is to run alone; which worker empties itself for it, and so gets
+ * nothing meanwhile, is Redis's choice. */
+static bool has_suspects(const struct model *model) {
+    for (int i = 0; i < model->n_jobs; i++) {
+        const struct model_job *job = &model->jobs[i];
+        for (int64_t k = 0; k < job->cursor; k++) {
+            const struct model_task *task = &job->tasks[k];
+            if ((task->state == MODEL_QUEUED || task->state == MODEL_LEASED) &&
+                is_suspect(job, task))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a session was given a suspect, which runs alone. */
+static bool runs_suspect(const struct model *model, const char *session) {
+    for (int i = 0; i < MODEL_LEASES; i++) {
+        const struct model_lease *lease = &model->leases[i];
+        const struct model_job *job = &model->jobs[lease->job];
+        if (lease->alone && strcmp(lease->session, session) == 0 &&
+            job->state == SHOAL_JOB_ACTIVE && count_ranges(job, i) > 0)
+            return true;
+    }
     return false;
 }
 
 static void hand_out(struct model *model, const char *session,
                      const struct shoal_wish *wish, const struct shoal_lease *lease) {
     int best = best_priority(model);
-    if (best < 0) {
+    bool waits = has_suspects(model);
+    if (best < 0 || (waits && lease == NULL)) {
         ck_assert_msg(lease == NULL, "a lease of nothing");
         return;
     }
     ck_assert_msg(lease != NULL, "no lease, although there is something to do");
+    ck_assert_msg(!runs_suspect(model, session), "a lease beside a suspect");
     struct model_job *job = find_job(model, lease->job);
     ck_assert_ptr_nonnull(job);
     int number = (int)(job - model->jobs);
     ck_assert(can_hand_out(model, number));
-    ck_assert_int_eq(job->policy.priority, best);
+    ck_assert(job->policy.priority == best || waits);
     ck_assert_int_gt(lease->hi, lease->lo);
     ck_assert_int_le(lease->hi - lease->lo, wish->most);
     struct model_task task = job->tasks[lease->lo];
@@ -417,10 +471,13 @@ static void hand_out(struct model *model, const char *session,
         ck_assert_int_eq(task.state, MODEL_QUEUED);
         ck_assert(task.starts);
         ck_assert_int_le(lease->hi, range_end(job, lease->lo));
+        ck_assert_msg(!is_suspect(job, &task) || count_leases(model, session) == 0,
+                      "a suspect beside other leases");
     }
     ck_assert_int_eq(lease->attempt, task.attempt);
     task.state = MODEL_LEASED;
     task.lease = add_lease(model, session, wish->lease, number);
+    model->leases[task.lease].alone = is_suspect(job, &task);
     set_range(job, lease->lo, lease->hi, task);
 }
 
@@ -507,7 +564,7 @@ void model_register(struct model *model, const struct shoal_registration *told,
         for (size_t k = 0; k < told->n_leases; k++)
             kept = kept || strcmp(model->leases[i].name, told->leases[k].name) == 0;
         if (mine && !kept)
-            end_lease(model, i, false);
+            end_lease(model, i, false, false);
     }
     save(model);
 }
@@ -549,7 +606,7 @@ void model_heartbeat(struct model *model, const struct shoal_heartbeat *told,
     for (int i = 0; i < MODEL_LEASES; i++) {
         if (strcmp(model->leases[i].session, told->session) == 0 &&
             !is_told(told, model->leases[i].name))
-            end_lease(model, i, false);
+            end_lease(model, i, false, false);
     }
     live_on(model, told->session);
     save(model);

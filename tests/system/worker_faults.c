@@ -195,7 +195,7 @@ static const struct {
     int total;
     int culprit; /* its index */
     int slots;
-} poisonings[] = {{1, 0, 1}, {9, 4, 1}, {9, 8, 1}};
+} poisonings[] = {{1, 0, 1}, {9, 4, 1}, {9, 8, 1}, {9, 4, 3}};
 
 START_TEST(task_that_kills_its_workers_fails_as_poison_alone) {
     int total = poisonings[_i].total, culprit = poisonings[_i].culprit;
@@ -216,6 +216,24 @@ START_TEST(task_that_kills_its_workers_fails_as_poison_alone) {
 }
 END_TEST
 
+/* Who runs beside it is lost as often, but never alone. */
+START_TEST(neighbour_of_a_task_that_kills_its_workers_is_not_blamed) {
+    int gate = gate_close("gate");
+    worker_start(&first, "--slots 2");
+    const char *innocent = ok("shoal submit --max-lost 3 -- flock -sF gate echo fine");
+    const char *culprit = ok("shoal submit --max-lost 3 -- "
+                             "sh -c 'echo x >> kills; kill -9 $PPID; exec sleep 1000'");
+    wait_until(files("kills") == 1 && strlen(text_of("kills")) >= 3, LIMIT_MS);
+    gate_open(gate);
+    sh_exit(0, "shoal wait %s", innocent);
+    sh_exit(1, "shoal wait %s", culprit);
+    expect_each_once(innocent);
+    ck_assert_str_eq(text_in(row_of(culprit, 0), "reason"), "poison");
+    expect_audit();
+    worker_end(&first);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("worker_faults");
     TCase *tests = tcase_create("worker_faults");
@@ -230,6 +248,7 @@ int main(void) {
     tcase_add_test(tests, late_worker_stops_what_others_have_finished);
     tcase_add_loop_test(tests, task_that_kills_its_workers_fails_as_poison_alone, 0,
                         (int)SHOAL_COUNT(poisonings));
+    tcase_add_test(tests, neighbour_of_a_task_that_kills_its_workers_is_not_blamed);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
