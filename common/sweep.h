@@ -10,8 +10,8 @@
  *   1:10          1, 2, … 10: from A to B by 1, both ends included
  *   0:1:0.05      from A to B by STEP in exact decimals: 0, 0.05, 0.1, … 1, without
  * trailing zeros; a negative step counts down; B is included when the steps meet it
- *   lin:A:B:N     N evenly spaced doubles, the ends exact (N >= 1; 1 gives A), each rounded
- * once
+ *   lin:A:B:N     N evenly spaced doubles, the ends exact, each rounded once (N >= 1; 1
+ * gives A)
  *   log:A:B:N     N doubles evenly spaced in the logarithm, A and B > 0, the ends exact
  *   @FILE         a value a line (read when the text is parsed; the list becomes part of
  * the sweep) anything else that holds no comma and does not look like a range of numbers:

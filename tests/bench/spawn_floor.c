@@ -1,5 +1,5 @@
-/* The floor under every runner of programs: starts COMMAND `count` times with posix_spawn,
- * `at once` of them at a time, and waits for them.
+/* The floor under every runner of programs: starts a command so often with posix_spawn,
+ * so many of them at once, and waits for them.
  *
  *     spawn_floor COUNT AT_ONCE COMMAND [ARG]... */
 #include <spawn.h>
@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-
-extern char **environ;
+#include <unistd.h>
 
 static int wait_for_one(void) {
     int status = 0;

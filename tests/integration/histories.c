@@ -1,7 +1,7 @@
-/* Random histories of moves, each from a seed, against the model in tests/support/model.h:
- * workers that run, fall silent, die and come back, answers that are lost, stores that are
- * rolled back, cancels, retries, pauses, delays, several jobs at once. After every move
- * Redis holds what the model does; at the end every task has its outcome, once.
+/* Random histories of moves, each from a seed, against the model of tests/support:
+ * workers that run, fall silent, die and come back, answers that are lost, stores that
+ * are rolled back, cancels, retries, pauses, delays, several jobs at once. After every
+ * move Redis holds what the model does; at the end every task has its outcome, once.
  *
  * SHOAL_HISTORIES=n runs n of them for each test (default 5), SHOAL_SEED=n begins at
  * that seed. */

@@ -64,7 +64,7 @@ bool test_lease(struct test_fleet *fleet, const char *session, const char *name,
  * 'p' spawn. */
 enum shoal_reason test_reason(char letter);
 
-/* Commits tasks of a lease from `lo` on, a letter each. `over`: the lease ends with it. */
+/* Commits tasks of a lease from `lo` on, a letter each. `over`: the lease ends. */
 void test_commit(struct test_fleet *fleet, const char *session,
                  const struct shoal_lease *lease, int64_t lo, const char *outcomes,
                  bool over);

@@ -90,7 +90,7 @@ static void end_task(struct model_task *task, enum model_state state, int64_t at
         add_row(task, state == MODEL_OK);
 }
 
-/* What must run alone, lest its neighbours are blamed when it takes the worker with it. */
+/* What must run alone, lest it is blamed for what its neighbours did. */
 static bool is_suspect(const struct model_job *job, const struct model_task *task) {
     int64_t least = job->policy.max_lost > 1 ? job->policy.max_lost - 1 : 1;
     return task->lost >= least;

@@ -3,8 +3,8 @@
  * the model, and compares.
  *
  * Chance and time are Redis's: which range a lease gets, when a retry is due and when a
- * session is past its deadline is not foretold; the model checks that what Redis chose was
- * allowed, and follows. */
+ * session is past its deadline is not foretold; the model checks that what Redis chose
+ * was allowed, and follows. */
 #ifndef SHOAL_TEST_MODEL_H
 #define SHOAL_TEST_MODEL_H
 
@@ -70,7 +70,7 @@ struct model {
     struct model_session sessions[MODEL_SESSIONS];
 };
 
-/* What a worker tells of tasks [lo, lo + strlen(outcomes)): letters as of test_commit(). */
+/* What a worker tells of tasks [lo, lo + strlen(outcomes)): letters of test_reason(). */
 struct model_commit {
     char job[13];
     char lease[SHOAL_LEASE_MAX];
@@ -81,6 +81,7 @@ struct model_commit {
     char outcomes[MODEL_TASKS + 1];
 };
 
+/* The jobs have numbers in the order of their submission. */
 void model_submit(struct model *model, const struct shoal_submission *submission);
 
 /* `wishes` and `answer` as they were sent and came. */
@@ -93,8 +94,8 @@ void model_register(struct model *model, const struct shoal_registration *told,
 void model_heartbeat(struct model *model, const struct shoal_heartbeat *told,
                      const struct shoal_beaten *answer);
 void model_finish(struct model *model, const char *session);
-void model_cancel(struct model *model, int job);
-void model_retry(struct model *model, int job, bool all);
+void model_cancel(struct model *model, int number);
+void model_retry(struct model *model, int number, bool all);
 
 /* Fails the test unless Redis holds what the model does, after following what only time
  * did: sessions that ended, jobs that started, retries that became due. */
