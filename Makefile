@@ -7,9 +7,9 @@ LIBDIR  ?= $(PREFIX)/lib
 CC      ?= cc
 
 packages := libhiredis-dev libevent-dev libjansson-dev pkg-config gcc redis-server
-test_packages := check ngspice
+test_packages := check ngspice python3
 bench_packages := python3
-lint_packages := clang clang-format clang-tidy cppcheck groff-base lua-check shellcheck
+lint_packages := clang clang-format clang-tidy cppcheck groff-base lua-check pyflakes3 shellcheck
 libraries := hiredis libevent jansson
 
 warnings := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wvla -Werror
@@ -33,23 +33,31 @@ LIBS := $(shell pkg-config --libs $(libraries) 2>/dev/null) -lm
 
 common_objects := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard common/*.c)))
 broker_objects := $(patsubst %.c,$(BUILD)/%.o,$(filter-out broker/main.c,$(sort $(wildcard broker/*.c))))
-worker_objects := $(patsubst %.c,$(BUILD)/%.o,$(filter-out worker/main.c,$(sort $(wildcard worker/*.c))))
+# The runner that stays is a program of its own and shares only its protocol with the worker.
+host_objects   := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard worker/host_*.c))) $(BUILD)/worker/frame.o
+worker_objects := $(patsubst %.c,$(BUILD)/%.o,$(filter-out worker/main.c worker/host_%.c,$(sort $(wildcard worker/*.c))))
 # What programs link against; the rest of client/ is the command line.
 library_sources := client/client.c client/results.c
-public_headers := client/shoal.h broker/job.h common/error.h
+public_headers := client/shoal.h broker/job.h common/error.h worker/shoal_task.h
+library_headers := $(filter-out worker/%,$(public_headers))
 library_objects := $(common_objects) $(broker_objects) $(patsubst %.c,$(BUILD)/%.o,$(library_sources))
 client_objects := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(library_sources) client/main.c,$(sort $(wildcard client/*.c))))
-support_objects := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard tests/support/*.c)))
+support_objects := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_plugin.c,$(sort $(wildcard tests/support/*.c))))
 
-programs := $(addprefix $(BUILD)/,shoal shoal-worker shoal-broker)
+programs := $(addprefix $(BUILD)/,shoal shoal-worker shoal-broker shoal-host)
+python   := $(BUILD)/python
 shared   := $(BUILD)/libshoal.so.0
 archive  := $(BUILD)/libshoal.a
-examples := $(patsubst client/examples/%.c,$(BUILD)/examples/%,$(wildcard client/examples/*.c))
-floors   := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/bench/*.c)))
+plugins  := $(patsubst client/examples/%_plugin.c,$(BUILD)/examples/lib%.so,$(wildcard client/examples/*_plugin.c))
+# Those of the tests, and of the measurements.
+odd_ones := $(patsubst %_plugin.c,$(BUILD)/%.so,$(wildcard tests/support/*_plugin.c))
+measured := $(patsubst %_plugin.c,$(BUILD)/%.so,$(wildcard tests/bench/*_plugin.c))
+examples := $(patsubst client/examples/%.c,$(BUILD)/examples/%,$(filter-out %_plugin.c,$(wildcard client/examples/*.c)))
+floors   := $(patsubst %.c,$(BUILD)/%,$(filter-out %_plugin.c,$(sort $(wildcard tests/bench/*.c))))
 tests    := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/unit/*.c tests/integration/*.c tests/system/*.c)))
 
 .PHONY: all
-all: $(programs) $(shared) $(archive) $(examples) ## build everything (BUILD=folder, CC=clang, SANITIZE=address,undefined)
+all: $(programs) $(shared) $(archive) $(examples) $(plugins) $(python) ## build everything (BUILD=folder, CC=clang, SANITIZE=address,undefined)
 
 # Recursive calls use all processors unless told otherwise by -j.
 parallel = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
@@ -89,6 +97,24 @@ $(BUILD)/shoal-worker: $(BUILD)/worker/main.o $(worker_objects) $(broker_objects
 $(BUILD)/shoal-broker: $(BUILD)/broker/main.o $(broker_objects) $(common_objects)
 	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL) $(LIBS)
 
+# Plug-ins call back into it.
+$(BUILD)/shoal-host: $(host_objects) $(broker_objects) $(common_objects)
+	$(call say,LINK)$(CC) -pie -rdynamic -o $@ $^ $(LDFLAGS_ALL) $(LIBS) -ldl
+
+define make_plugin
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(CFLAGS_ALL) -MMD -MP -shared -o $@ $< $(LDFLAGS_ALL) -lm
+endef
+$(BUILD)/examples/lib%.so: client/examples/%_plugin.c $(BUILD)/flags
+	$(make_plugin)
+$(BUILD)/tests/%.so: tests/%_plugin.c $(BUILD)/flags
+	$(make_plugin)
+
+# The modules as they are: a change is there at once.
+$(python):
+	@mkdir -p $(@D)
+	@ln -sfn $(abspath client/python) $@
+
 $(shared): $(library_objects)
 	$(call say,LINK)$(CC) -shared -Wl,-soname,libshoal.so.0 $(complete) -o $@ $^ $(LDFLAGS_ALL) $(LIBS)
 	@ln -sf libshoal.so.0 $(BUILD)/libshoal.so
@@ -100,8 +126,8 @@ $(BUILD)/examples/%: client/examples/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CFLAGS_ALL) -MMD -MP -pie -o $@ $< $(LDFLAGS_ALL) -lm
 
-$(floors): $(BUILD)/%: $(BUILD)/%.o
-	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL)
+$(floors): $(BUILD)/%: $(BUILD)/%.o $(archive)
+	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL) $(LIBS)
 
 $(tests): $(BUILD)/%: $(BUILD)/%.o $(support_objects) $(worker_objects) $(client_objects) $(library_objects)
 	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL) $(LIBS) $$(pkg-config --libs check)
@@ -119,7 +145,7 @@ test: ## build and run all tests, after installing what is missing
 	@tests/packages $(packages) $(test_packages)
 	@$(MAKE) --no-print-directory $(parallel) run-tests
 
-run-tests: all $(tests)
+run-tests: all $(tests) $(odd_ones)
 	@SHOAL_BUILD=$(abspath $(BUILD)) tests/run $(tests)
 
 .PHONY: demo run-demo
@@ -134,7 +160,7 @@ bench: ## measure, beside a floor for each figure (LONG=1: more work and rounds;
 	@tests/packages $(packages) $(bench_packages)
 	@$(MAKE) --silent $(parallel) run-bench
 
-run-bench: all $(floors)
+run-bench: all $(floors) $(measured)
 	@tests/bench/bench.py $(BUILD) $(if $(LONG),--long) $(FIGURES)
 
 # ---- checking
@@ -142,15 +168,16 @@ run-bench: all $(floors)
 folders := common broker worker client tests
 headers := $(sort $(wildcard $(addsuffix /*.h,$(folders)) tests/*/*.h))
 sources := $(sort $(wildcard $(addsuffix /*.c,$(folders)) client/examples/*.c tests/*/*.c))
+python_files := $(sort $(wildcard client/python/*/*.py tests/*/*.py))
 shell_files := .ci/run broker/embed.sh tests/packages tests/run \
                $(sort $(wildcard $(addsuffix /*.sh,$(folders)) client/*/*.sh tests/*/*.sh docker/*.sh))
 
-.PHONY: lint run-lint lint-format lint-tidy lint-cppcheck lint-shell lint-lua lint-headers lint-man lint-symbols lint-install
+.PHONY: lint run-lint lint-format lint-tidy lint-cppcheck lint-shell lint-lua lint-python lint-headers lint-man lint-symbols lint-install
 lint: ## check the sources with everything that looks at them, after installing what is missing
 	@tests/packages $(packages) $(test_packages) $(lint_packages)
 	@$(MAKE) --no-print-directory --keep-going $(parallel) run-lint
 
-run-lint: lint-format lint-tidy lint-cppcheck lint-shell lint-lua lint-headers lint-man lint-symbols lint-install
+run-lint: lint-format lint-tidy lint-cppcheck lint-shell lint-lua lint-python lint-headers lint-man lint-symbols lint-install
 
 lint-format:
 	$(call say,RUN)clang-format --dry-run -Werror $(headers) $(sources)
@@ -173,6 +200,10 @@ lint-cppcheck:
 lint-shell:
 	$(call say,RUN)shellcheck $(shell_files)
 
+lint-python:
+	$(call say,RUN)pyflakes3 $(python_files)
+	@! LC_ALL=C.UTF-8 grep -nE '.{121}' $(python_files)
+
 lint-lua:
 	$(call say,RUN)luacheck -qq --no-color $(sort $(wildcard broker/scripts/*.lua)) .luacheckrc
 
@@ -189,7 +220,7 @@ lint-man: man
 
 # A program that uses libshoal sees the functions of its headers and nothing else.
 lint-symbols: $(shared) $(archive)
-	$(call say,RUN)tests/lint/symbols.sh $(shared) $(archive) $(public_headers)
+	$(call say,RUN)tests/lint/symbols.sh $(shared) $(archive) $(library_headers)
 
 lint-install: all man $(completions)
 	+$(call say,RUN)tests/lint/install.sh $(BUILD)
@@ -220,6 +251,9 @@ $(BUILD)/man/shoal.1: client/shoal.1.in $(BUILD)/shoal
 $(BUILD)/man/shoal-worker.1: worker/shoal-worker.1.in $(BUILD)/shoal-worker
 	$(call write_page,$(BUILD)/shoal-worker)
 
+$(BUILD)/man/shoal-host.1: worker/shoal-host.1.in $(BUILD)/shoal-host
+	$(call write_page,$(BUILD)/shoal-host)
+
 $(BUILD)/man/shoal-broker.1: broker/shoal-broker.1.in $(BUILD)/shoal-broker
 	$(call write_page,$(BUILD)/shoal-broker)
 
@@ -236,6 +270,7 @@ includes   := $(PREFIX)/include/shoal
 manuals    := $(PREFIX)/share/man/man1
 bash_words := $(PREFIX)/share/bash-completion/completions
 zsh_words  := $(PREFIX)/share/zsh/site-functions
+modules    := $(PREFIX)/share/shoal/python/shoal
 
 .PHONY: install
 install: all man $(completions) ## install below PREFIX (/usr/local), itself below DESTDIR
@@ -249,15 +284,17 @@ install: all man $(completions) ## install below PREFIX (/usr/local), itself bel
 	    client/shoal.pc.in > $(BUILD)/shoal.pc
 	install -D -m 644 -t $(DESTDIR)$(LIBDIR)/pkgconfig $(BUILD)/shoal.pc
 	install -D -m 644 -t $(DESTDIR)$(manuals) $(pages)
+	install -D -m 644 -t $(DESTDIR)$(modules) $(wildcard client/python/shoal/*.py)
 	install -D -m 644 -t $(DESTDIR)$(bash_words) $(BUILD)/completions/shoal
 	install -D -m 644 -t $(DESTDIR)$(zsh_words) $(BUILD)/completions/_shoal
 
 .PHONY: uninstall
 uninstall: ## take away what install brought
-	cd $(DESTDIR)$(binaries) && rm -f shoal shoal-worker shoal-broker
+	cd $(DESTDIR)$(binaries) && rm -f $(notdir $(programs))
 	cd $(DESTDIR)$(LIBDIR) && rm -f libshoal.so libshoal.so.0 libshoal.a pkgconfig/shoal.pc
 	cd $(DESTDIR)$(includes) && rm -f $(notdir $(public_headers))
-	cd $(DESTDIR)$(manuals) && rm -f shoal.1 shoal-worker.1 shoal-broker.1
+	cd $(DESTDIR)$(manuals) && rm -f $(notdir $(pages))
+	rm -rf $(DESTDIR)$(PREFIX)/share/shoal
 	rm -f $(DESTDIR)$(bash_words)/shoal $(DESTDIR)$(zsh_words)/_shoal
 	rmdir $(DESTDIR)$(includes)
 

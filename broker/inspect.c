@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "common/id.h"
+#include "common/number.h"
 #include "common/records.h"
 
 #include <inttypes.h>
@@ -550,6 +551,91 @@ enum shoal_status shoal_queue_workers(struct shoal_queue *queue,
     *ret_n = n;
     return SHOAL_OK;
 }
+
+/* ---- progress */
+
+struct progress_list {
+    struct shoal_running *tasks;
+    size_t n;
+    size_t room;
+};
+
+static bool read_progress(struct shoal_record_reader *reader,
+                          struct shoal_running *task) {
+    const char *job, *number, *text;
+    size_t job_len, number_len, len;
+    if (!shoal_record_read_bytes(reader, &job, &job_len) ||
+        job_len >= sizeof(task->job) || !shoal_record_read_int(reader, &task->index) ||
+        !shoal_record_read_bytes(reader, &number, &number_len) ||
+        !shoal_double_read(number, number_len, &task->fraction) ||
+        !shoal_record_read_bytes(reader, &text, &len) || len >= sizeof(task->text))
+        return false;
+    memcpy(task->job, job, job_len);
+    memcpy(task->text, text, len);
+    return true;
+}
+
+/* What a session said; what is no progress is left out. */
+static bool add_progress(struct progress_list *list, const redisReply *said,
+                         const redisReply *worker) {
+    struct shoal_record_reader reader;
+    struct shoal_running task = {.index = 0};
+    const char *name = "";
+    if (said->type != REDIS_REPLY_STRING || !shoal_reply_text(worker, &name))
+        return true;
+    snprintf(task.worker, sizeof(task.worker), "%s", name);
+    shoal_record_reader_init(&reader, said->str, said->len);
+    while (read_progress(&reader, &task)) {
+        if (list->n == list->room) {
+            size_t room = list->room == 0 ? 16 : list->room * 2;
+            struct shoal_running *tasks = realloc(list->tasks, room * sizeof(*tasks));
+            if (tasks == NULL)
+                return false;
+            list->tasks = tasks;
+            list->room = room;
+        }
+        list->tasks[list->n++] = task;
+        memset(task.text, 0, sizeof(task.text));
+    }
+    return true;
+}
+
+static enum shoal_status ask_session(struct shoal_queue *queue, const char *session,
+                                     struct progress_list *list,
+                                     struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *both = NULL;
+    KEY_OF(key, SESSION, session);
+    enum shoal_status status = ask_array(
+        queue, (const char *[]){"HMGET", key, "progress", "name", NULL}, &both, err);
+    if (status == SHOAL_OK && both->elements == 2 &&
+        !add_progress(list, both->element[0], both->element[1]))
+        status = shoal_error_set(err, SHOAL_MEMORY, "no memory for a list of tasks");
+    return status;
+}
+
+enum shoal_status shoal_queue_running(struct shoal_queue *queue,
+                                      struct shoal_running **ret_tasks, size_t *ret_n,
+                                      struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *sessions = NULL;
+    struct progress_list list = {.n = 0};
+    KEY_OF(key, SESSIONS, "");
+    enum shoal_status status = ask_array(
+        queue, (const char *[]){"ZRANGE", key, "0", "-1", NULL}, &sessions, err);
+    for (size_t i = 0; status == SHOAL_OK && i < sessions->elements; i++) {
+        const char *session = "";
+        if (shoal_reply_text(sessions->element[i], &session))
+            status = ask_session(queue, session, &list, err);
+    }
+    if (status != SHOAL_OK) {
+        free(list.tasks);
+        return status;
+    }
+    *ret_tasks = list.tasks;
+    *ret_n = list.n;
+    return SHOAL_OK;
+}
+
+/* ---- queues */
 
 static const struct field queue_fields[] = {
     FIELD(TRUTH, shoal_queue_info, paused, "paused"),

@@ -7,8 +7,9 @@
 #include <string.h>
 
 enum {
-    PACK_HEAD = 3,      /* elements before the outcomes */
-    OUTCOME_FIELDS = 7, /* elements of an outcome */
+    PACK_HEAD = 3,      /* items before the elements */
+    OUTCOME_FIELDS = 7, /* of an element for one task */
+    MANY_FIELDS = 6,    /* of an element for many */
     ATTEMPT_FIELDS = 11,
     INDEX_DIGITS_MAX = 16, /* of 2^53 */
 };
@@ -57,10 +58,22 @@ void shoal_outcome_write(struct shoal_buffer *pack, const struct shoal_outcome *
     shoal_record_bytes(pack, outcome->result, outcome->result_len);
 }
 
+void shoal_outcome_write_many(struct shoal_buffer *pack, int64_t n,
+                              const struct shoal_outcome *sums, const char *results,
+                              size_t len) {
+    shoal_record_array(pack, MANY_FIELDS);
+    shoal_record_int(pack, n);
+    shoal_record_int(pack, sums->attempt);
+    shoal_record_int(pack, sums->wall_us);
+    shoal_record_int(pack, sums->cpu_us);
+    shoal_record_int(pack, sums->rss_kb);
+    shoal_record_bytes(pack, results, len);
+}
+
 void shoal_pack_begin(struct shoal_buffer *pack, const char *worker, int64_t first,
                       size_t count) {
     shoal_record_array(pack, PACK_HEAD + count);
-    shoal_record_text(pack, "exec");
+    shoal_record_text(pack, "pack");
     shoal_record_text(pack, worker);
     shoal_record_int(pack, first);
 }
@@ -166,7 +179,7 @@ static bool read_pack_head(struct shoal_entry_reader *reader) {
     size_t n, kind_len;
     if (!shoal_record_read_array(&records, &n) || n < PACK_HEAD ||
         !shoal_record_read_bytes(&records, &kind, &kind_len) || kind_len != 4 ||
-        memcmp(kind, "exec", 4) != 0 ||
+        memcmp(kind, "pack", 4) != 0 ||
         !shoal_record_read_bytes(&records, &reader->worker, &reader->worker_len) ||
         !read_amount(&records, &reader->next))
         return false;
@@ -191,11 +204,8 @@ enum shoal_status shoal_entry_begin(struct shoal_entry_reader *reader, const cha
     return SHOAL_OK;
 }
 
-static bool read_outcome(struct shoal_record_reader *records,
-                         struct shoal_outcome *outcome) {
-    size_t n;
-    return shoal_record_read_array(records, &n) && n == OUTCOME_FIELDS &&
-           read_reason(records, &outcome->reason) &&
+static bool read_one(struct shoal_record_reader *records, struct shoal_outcome *outcome) {
+    return read_reason(records, &outcome->reason) &&
            read_amount(records, &outcome->attempt) &&
            read_amount(records, &outcome->wall_us) &&
            read_amount(records, &outcome->cpu_us) &&
@@ -204,26 +214,71 @@ static bool read_outcome(struct shoal_record_reader *records,
            shoal_record_read_bytes(records, &outcome->result, &outcome->result_len);
 }
 
+/* The head of an element for many, of which each gets an even share of the times. */
+static bool read_many(struct shoal_record_reader *records,
+                      struct shoal_entry_reader *reader) {
+    struct shoal_outcome *each = &reader->each;
+    const char *results;
+    size_t len;
+    int64_t n;
+    *each = (struct shoal_outcome){.reason = SHOAL_REASON_OK};
+    if (!read_amount(records, &n) || n == 0 || n > INDEX_MAX - reader->next ||
+        !read_amount(records, &each->attempt) || !read_amount(records, &each->wall_us) ||
+        !read_amount(records, &each->cpu_us) || !read_amount(records, &each->rss_kb) ||
+        !shoal_record_read_bytes(records, &results, &len))
+        return false;
+    each->wall_us /= n;
+    each->cpu_us /= n;
+    reader->many_left = n;
+    shoal_record_reader_init(&reader->many, results, len);
+    return true;
+}
+
+/* The next element: *outcome is that of one task, unless many_left tells of many. */
+static bool read_element(struct shoal_entry_reader *reader,
+                         struct shoal_outcome *outcome) {
+    struct shoal_record_reader records;
+    size_t n;
+    shoal_record_reader_init(&records, reader->at, (size_t)(reader->end - reader->at));
+    if (!shoal_record_read_array(&records, &n) ||
+        !(n == OUTCOME_FIELDS ? read_one(&records, outcome)
+                              : n == MANY_FIELDS && read_many(&records, reader)))
+        return false;
+    reader->left--;
+    reader->at = records.at;
+    return true;
+}
+
+/* The next task of an element for many. */
+static bool read_next_of_many(struct shoal_entry_reader *reader,
+                              struct shoal_outcome *outcome) {
+    *outcome = reader->each;
+    if (!shoal_record_read_bytes(&reader->many, &outcome->result, &outcome->result_len))
+        return false;
+    reader->many_left--;
+    return reader->many_left > 0 || reader->many.at == reader->many.end;
+}
+
+static bool read_outcome(struct shoal_entry_reader *reader,
+                         struct shoal_outcome *outcome) {
+    if (reader->many_left == 0 && !read_element(reader, outcome))
+        return false;
+    return reader->many_left == 0 || read_next_of_many(reader, outcome);
+}
+
 enum shoal_status shoal_entry_next(struct shoal_entry_reader *reader, bool *ret_more,
                                    int64_t *ret_index, struct shoal_outcome *ret_outcome,
                                    struct shoal_error *err) {
-    while (reader->left > 0) {
-        struct shoal_record_reader records;
-        struct shoal_outcome outcome;
-        shoal_record_reader_init(&records, reader->at,
-                                 (size_t)(reader->end - reader->at));
-        if (!read_outcome(&records, &outcome))
+    while (reader->left > 0 || reader->many_left > 0) {
+        if (!read_outcome(reader, ret_outcome))
             return garbage(err, "an outcome in it is none");
         int64_t index = reader->next++;
-        reader->left--;
-        reader->at = records.at;
         if (index < reader->lo)
             continue;
         if (index + 1 == reader->hi && !take_range(reader))
             return garbage(err, "its ranges are none");
         *ret_more = true;
         *ret_index = index;
-        *ret_outcome = outcome;
         return SHOAL_OK;
     }
     if (reader->at != reader->end || reader->lo != INDEX_MAX)

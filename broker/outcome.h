@@ -2,19 +2,23 @@
  *
  * A pack is one RESP array:
  *
- *     kind ("exec"), worker's name, index of the first task, and in order for each task:
- *     [reason, attempt, wall µs, CPU µs, peak memory KiB, code, result]
+ *     "pack", worker's name, index of the first task, and in order elements of two kinds:
+ *     [reason, attempt, wall µs, CPU µs, peak memory KiB, code, result]    one task
+ *     [n, attempt, wall µs, CPU µs, peak memory KiB, results]    n tasks that succeeded
  *
  * Indices are implicit: the k-th outcome belongs to task first + k. `reason` is the name
- * below, `code` the exit code or the signal's number. An entry of a job's results list is
- * the accepted ranges "lo-hi,lo-hi\n" (hi not included) and the pack behind them; the
- * others of the pack's outcomes do not count. Whoever reads may meet garbage and gets
- * SHOAL_GARBAGE. */
+ * below, `code` the exit code or the signal's number. Of n short tasks the times are
+ * sums, and `results` is a string with their results in it, each as a RESP string.
+ *
+ * An entry of a job's results list is the accepted ranges "lo-hi,lo-hi\n" (hi not
+ * included) and the pack behind them; the others of the pack's outcomes do not count.
+ * Whoever reads may meet garbage and gets SHOAL_GARBAGE. */
 #ifndef SHOAL_OUTCOME_H
 #define SHOAL_OUTCOME_H
 
 #include "common/buffer.h"
 #include "common/error.h"
+#include "common/records.h"
 
 #include <stdint.h>
 
@@ -51,7 +55,13 @@ struct shoal_outcome {
 
 void shoal_outcome_write(struct shoal_buffer *pack, const struct shoal_outcome *outcome);
 
-/* The head of a pack that will hold `count` outcomes from task `first` on. */
+/* n tasks that succeeded: the times in `sums` are theirs together; `results` holds n RESP
+ * strings. */
+void shoal_outcome_write_many(struct shoal_buffer *pack, int64_t n,
+                              const struct shoal_outcome *sums, const char *results,
+                              size_t len);
+
+/* The head of a pack that will hold `count` elements from task `first` on. */
 void shoal_pack_begin(struct shoal_buffer *pack, const char *worker, int64_t first,
                       size_t count);
 
@@ -88,10 +98,13 @@ struct shoal_entry_reader {
     const char *ranges_end;
     int64_t lo, hi; /* the accepted range at hand */
     int64_t next;   /* index of the next outcome in the pack */
-    size_t left;    /* outcomes left in the pack */
+    size_t left;    /* elements left in the pack */
     const char *at;
     const char *end;
-    const char *worker; /* not terminated */
+    int64_t many_left; /* of an element for many: tasks left in it … */
+    struct shoal_record_reader many;
+    struct shoal_outcome each; /* … and what is the same for all of them */
+    const char *worker;        /* not terminated */
     size_t worker_len;
 };
 

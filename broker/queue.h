@@ -177,6 +177,21 @@ enum shoal_status shoal_queue_workers(struct shoal_queue *queue,
                                       struct shoal_worker_info **ret_workers,
                                       size_t *ret_n, struct shoal_error *err);
 
+/* What a running task says of itself. */
+struct shoal_running {
+    char job[13];
+    char worker[64];
+    int64_t index;
+    double fraction; /* 0 to 1 */
+    char text[128];
+};
+
+/* Of all workers, the caller's array: free(). */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_queue_running(struct shoal_queue *queue,
+                                      struct shoal_running **ret_tasks, size_t *ret_n,
+                                      struct shoal_error *err);
+
 struct shoal_queue_info {
     char name[64];
     bool paused;

@@ -191,9 +191,23 @@ void shoal_commit_add(struct shoal_commit *commit, const struct shoal_outcome *o
                       const char *worker, const char *text, size_t text_len) {
     int64_t index = commit->hi++;
     commit->work_us += outcome->wall_us;
+    commit->elements++;
     shoal_outcome_write(&commit->outcomes, outcome);
-    if (outcome->reason == SHOAL_REASON_OK)
-        return;
+    if (outcome->reason != SHOAL_REASON_OK)
+        shoal_commit_add_failure(commit, index, outcome, worker, text, text_len);
+}
+
+void shoal_commit_add_packed(struct shoal_commit *commit, int64_t n, int64_t work_us,
+                             size_t elements, const char *outcomes, size_t len) {
+    commit->hi += n;
+    commit->work_us += work_us;
+    commit->elements += elements;
+    shoal_buffer_add(&commit->outcomes, outcomes, len);
+}
+
+void shoal_commit_add_failure(struct shoal_commit *commit, int64_t index,
+                              const struct shoal_outcome *outcome, const char *worker,
+                              const char *text, size_t text_len) {
     struct shoal_buffer record;
     shoal_buffer_init(&record, COMMIT_BYTES_MAX);
     const struct shoal_attempt attempt = {
@@ -235,7 +249,7 @@ static void add_commit(struct shoal_request *args, const struct shoal_commit *co
 
     struct shoal_buffer pack;
     shoal_buffer_init(&pack, COMMIT_BYTES_MAX + 1024);
-    shoal_pack_begin(&pack, worker, commit->lo, (size_t)(commit->hi - commit->lo));
+    shoal_pack_begin(&pack, worker, commit->lo, commit->elements);
     shoal_buffer_add(&pack, commit->outcomes.data, commit->outcomes.len);
     shoal_request_bytes(args, shoal_buffer_text(&pack), pack.len);
     shoal_buffer_finish(&pack);
@@ -409,9 +423,12 @@ enum shoal_status shoal_session_heartbeat(struct shoal_queue *queue,
     for (size_t i = 0; i < heartbeat->n_leases; i++)
         shoal_request_text(&args, heartbeat->leases[i]);
     add_names(&args, heartbeat->queues);
-    shoal_request_int(&args, heartbeat->draining ? 2 : 1);
+    shoal_request_int(&args, heartbeat->draining ? 3 : 2);
     shoal_request_text(&args, "running");
     shoal_request_int(&args, heartbeat->running);
+    shoal_request_text(&args, "progress");
+    shoal_request_bytes(&args, heartbeat->progress_len > 0 ? heartbeat->progress : "",
+                        heartbeat->progress_len);
     if (heartbeat->draining) {
         shoal_request_text(&args, "drain");
         shoal_request_text(&args, "1");

@@ -74,8 +74,9 @@ struct shoal_commit {
     bool over;    /* the lease ends */
     int64_t work_us; /* that the tasks took */
     int64_t failures;
-    struct shoal_request failed;  /* index, attempt, reason, record of each */
-    struct shoal_buffer outcomes; /* the pack without its head */
+    struct shoal_request failed; /* index, attempt, reason, record of each */
+    size_t elements;
+    struct shoal_buffer outcomes; /* the pack without its head: so many elements */
 };
 
 void shoal_commit_init(struct shoal_commit *commit, const char *job, const char *lease,
@@ -86,6 +87,15 @@ void shoal_commit_finish(struct shoal_commit *commit);
  * attempts list, of what did not succeed. */
 void shoal_commit_add(struct shoal_commit *commit, const struct shoal_outcome *outcome,
                       const char *worker, const char *text, size_t text_len);
+
+/* Adds outcomes of the tasks from commit->hi on that were packed elsewhere: `elements` of
+ * a pack, for n tasks. Those that failed are told by shoal_commit_add_failure(), in
+ * order. */
+void shoal_commit_add_packed(struct shoal_commit *commit, int64_t n, int64_t work_us,
+                             size_t elements, const char *outcomes, size_t len);
+void shoal_commit_add_failure(struct shoal_commit *commit, int64_t index,
+                              const struct shoal_outcome *outcome, const char *worker,
+                              const char *text, size_t text_len);
 
 struct shoal_wish {
     char lease[SHOAL_LEASE_MAX]; /* the same name again gives the same lease */
@@ -140,6 +150,10 @@ struct shoal_heartbeat {
     const char *const *queues; /* NULL behind the last */
     int64_t running;
     bool draining;
+    /* What running tasks say of themselves, for people: RESP strings job, index, fraction
+     * and text of each, in a row. */
+    const char *progress;
+    size_t progress_len;
 };
 
 struct shoal_stop {

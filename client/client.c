@@ -173,6 +173,7 @@ enum shoal_status shoal_spec_from_options(const struct shoal_submit_options *opt
     spec.timeout_ms = options->timeout_ms;
     spec.grace_ms = options->grace_ms;
     spec.result_max = options->result_max;
+    spec.stays = options->stays;
     spec.arguments = options->open ? SHOAL_ARGUMENTS_LINE : SHOAL_ARGUMENTS_NONE;
     enum shoal_status status =
         copy_words(options->command, &spec.command, &spec.words, err);

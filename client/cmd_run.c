@@ -1,4 +1,5 @@
 /* Submits, shows how far it is, prints the rows as they come. */
+#include "client/function.h"
 #include "client/progress.h"
 #include "client/report.h"
 #include "client/submission.h"
@@ -293,8 +294,8 @@ static int run_command(int n, char **words) {
     return status == SHOAL_OK ? run_job(&run) : shoal_cli_fail(&err);
 }
 
-static const struct shoal_option *const tables[] = {shoal_submission_options, options,
-                                                    NULL};
+static const struct shoal_option *const tables[] = {
+    shoal_submission_options, shoal_function_options, options, NULL};
 
 const struct shoal_cli_command shoal_cmd_run = {
     .name = "run",
@@ -310,7 +311,6 @@ const struct shoal_cli_command shoal_cmd_run = {
                "again kills it.",
     .tables = tables,
     .command_words = true,
-    .words_least = 1,
     .words_most = -1,
     .run = run_command,
 };

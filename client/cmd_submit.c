@@ -1,3 +1,4 @@
+#include "client/function.h"
 #include "client/submission.h"
 
 #include "common/cleanup.h"
@@ -24,7 +25,8 @@ static int submit(int n, char **words) {
     return SHOAL_EXIT_OK;
 }
 
-static const struct shoal_option *const tables[] = {shoal_submission_options, NULL};
+static const struct shoal_option *const tables[] = {shoal_submission_options,
+                                                    shoal_function_options, NULL};
 
 const struct shoal_cli_command shoal_cmd_submit = {
     .name = "submit",
@@ -35,7 +37,6 @@ const struct shoal_cli_command shoal_cmd_submit = {
         "replaced;\n{{name}} is a literal {name}. 'shoal wait ID' waits for it.",
     .tables = tables,
     .command_words = true,
-    .words_least = 1,
     .words_most = -1,
     .run = submit,
 };

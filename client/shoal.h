@@ -62,6 +62,10 @@ SHOAL_PUBLIC void shoal_client_destroy(struct shoal_client *client);
 struct shoal_submit_options {
     /* Words with {name}, {rep}, {seed}, {seed31}, {task}, {job} in them; NULL behind. */
     const char *const *command;
+    /* The command is a runner that stays and runs many tasks: {"shoal-host", "--plugin",
+     * "/path/libpi.so", "--task", "pi", NULL}, or what speaks the same protocol. Its
+     * words stay as they are. */
+    bool stays;
     const char *const *parameters;  /* "NAME=VALUES", NULL behind the last; NULL: none */
     bool zip;                       /* parameters advance together; else their product */
     int64_t repetitions;            /* of each point; >= 1 */

@@ -1,5 +1,6 @@
 #include "client/submission.h"
 
+#include "client/function.h"
 #include "common/cleanup.h"
 #include "common/id.h"
 
@@ -266,8 +267,13 @@ static enum shoal_status make_directory(char **ret_path, struct shoal_error *err
 static enum shoal_status make_options(char **words, struct shoal_plan *plan,
                                       struct shoal_error *err) {
     struct shoal_submit_options *options = &plan->options;
+    const char *const *function = NULL;
     shoal_submit_options_init(options);
-    options->command = (const char *const *)words;
+    enum shoal_status status = shoal_function_command(words, &function, err);
+    if (status != SHOAL_OK)
+        return status;
+    options->stays = function != NULL;
+    options->command = options->stays ? function : (const char *const *)words;
     options->parameters = plan->parameters;
     options->environment = plan->environment;
     options->zip = config.zip;
@@ -290,8 +296,8 @@ static enum shoal_status make_options(char **words, struct shoal_plan *plan,
             err, SHOAL_INVALID,
             "--from and -p do not go together; put the parameters into the "
             "file, or use only one of them");
-    enum shoal_status status = copy_list(&config.parameters, plan->parameters,
-                                         SHOAL_PARAMETERS_MAX, "--param", err);
+    status = copy_list(&config.parameters, plan->parameters, SHOAL_PARAMETERS_MAX,
+                       "--param", err);
     if (status == SHOAL_OK)
         status = copy_list(&config.environment, plan->environment, 1000, "--env", err);
     return status;

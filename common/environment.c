@@ -141,14 +141,16 @@ static void add_parameters(struct gathering *gathering,
 
 static void add_task(struct gathering *gathering, const struct shoal_task *task,
                      const struct shoal_surroundings *surroundings) {
+    add_number(gathering, "SHOAL_SLOT", (uint64_t)surroundings->slot);
+    add(gathering, "SHOAL_TMP", surroundings->directory);
+    add(gathering, "TMPDIR", surroundings->directory);
+    if (task == NULL)
+        return;
     add(gathering, "SHOAL_JOB", task->job);
     add_number(gathering, "SHOAL_TASK", (uint64_t)task->index);
     add_number(gathering, "SHOAL_REP", (uint64_t)task->parameters->repetition);
     add_number(gathering, "SHOAL_ATTEMPT", (uint64_t)surroundings->attempt);
     add_number(gathering, "SHOAL_SEED", task->seed);
-    add_number(gathering, "SHOAL_SLOT", (uint64_t)surroundings->slot);
-    add(gathering, "SHOAL_TMP", surroundings->directory);
-    add(gathering, "TMPDIR", surroundings->directory);
     add(gathering, "SHOAL_RESULT", surroundings->result_path);
 }
 
@@ -178,7 +180,8 @@ enum shoal_status shoal_environment_make(const struct shoal_spec *spec,
     add_own(&gathering, surroundings->passed);
     add_threads(&gathering, surroundings->threads);
     add_job(&gathering, spec->environment);
-    add_parameters(&gathering, task->parameters);
+    if (task != NULL)
+        add_parameters(&gathering, task->parameters);
     add_task(&gathering, task, surroundings);
     char **block = gathering.text.failed ? NULL : to_block(&gathering);
     shoal_buffer_finish(&gathering.text);

@@ -18,7 +18,9 @@ struct shoal_surroundings {
     char *const *passed;     /* of shoal_environment_passed() */
 };
 
-/* An array of "NAME=VALUE" with NULL behind the last, one malloc'ed block: free(). Later
+/* `task`: NULL for what runs many tasks, which is told of none.
+ *
+ * An array of "NAME=VALUE" with NULL behind the last, one malloc'ed block: free(). Later
  * ones win over earlier ones of the same name, which are left out. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_environment_make(const struct shoal_spec *spec,

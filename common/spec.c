@@ -113,6 +113,13 @@ static bool read_kind(const json_t *json, enum shoal_arguments *ret_kind) {
     return false;
 }
 
+static bool read_runner(const json_t *json, bool *ret_stays) {
+    const json_t *runner = json_object_get(json, "runner");
+    *ret_stays = runner != NULL;
+    return runner == NULL ||
+           (json_is_string(runner) && strcmp(json_string_value(runner), "host") == 0);
+}
+
 static enum shoal_status read_lists(const json_t *json, struct shoal_spec *spec,
                                     struct shoal_error *err) {
     const json_t *environment = json_object_get(json, "environment");
@@ -146,8 +153,9 @@ static enum shoal_status read_spec(const json_t *json, struct shoal_spec *spec,
         !read_number(json, "grace_ms", TIME_MAX_MS, &spec->grace_ms) ||
         !read_number(json, "result_max", 1 << 30, &spec->result_max))
         return garbage("a number of it", err);
-    if (!read_kind(json, &spec->arguments) || directory == NULL)
-        return garbage("its arguments or its directory", err);
+    if (!read_kind(json, &spec->arguments) || !read_runner(json, &spec->stays) ||
+        directory == NULL)
+        return garbage("its arguments, its runner or its directory", err);
     spec->directory = strdup(directory);
     enum shoal_status status = read_lists(json, spec, err);
     if (status == SHOAL_OK)
@@ -206,6 +214,8 @@ static json_t *write_root(const struct shoal_spec *spec, json_t *sweep) {
                   "arguments", argument_kinds[spec->arguments], "sweep", sweep);
     if (root != NULL && spec->environment != NULL && spec->environment[0] != NULL)
         json_object_set_new(root, "environment", write_environment(spec->environment));
+    if (root != NULL && spec->stays)
+        json_object_set_new(root, "runner", json_string("host"));
     if (root != NULL && spec->columns != NULL)
         json_object_set_new(root, "columns", write_words(spec->columns));
     return root;
@@ -297,7 +307,7 @@ static enum shoal_status check_words(const struct shoal_spec *spec,
     for (size_t i = 0; i < spec->words && status == SHOAL_OK; i++) {
         shoal_buffer_clear(&text);
         status = check_text(spec->command[i], "the command", err);
-        if (status == SHOAL_OK)
+        if (status == SHOAL_OK && !spec->stays)
             status =
                 shoal_word_expand(spec->command[i], spec->arguments, &task, &text, err);
     }

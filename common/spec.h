@@ -9,6 +9,8 @@
  * "result_max": 65536, "arguments": "none" | "line" | "fields", "columns": ["x", "y"],
  * "sweep": {…}}
  *
+ * and "runner": "host" when the command is a runner that stays.
+ *
  * A task's parameters are the sweep's at its index ("none"), or an explicit argument
  * stored with the job: a line as it is, put where "{}" stands ("line"), or a JSON object
  * of names and scalar values ("fields", whose names `columns` lists). With explicit
@@ -34,6 +36,8 @@ enum {
 struct shoal_spec {
     char **command; /* NULL behind the last word */
     size_t words;
+    bool stays; /* the command is a runner that stays and runs many tasks, by the protocol
+                   in worker/README.md; its words hold no {name} */
     char *directory;    /* absolute */
     char **environment; /* "NAME=VALUE", NULL behind the last; may be NULL when there is
                            none */
@@ -99,8 +103,9 @@ struct shoal_task {
  * seed's upper 31 bits: seed >> 32), {task}, {job} and, with line arguments, {} are
  * replaced wherever they stand; "{{name}}" becomes "{name}" ("{{}}" becomes "{}" with
  * line arguments); "${…}" and braces around anything else stay, so that "{{{x}}}" becomes
- * "{{x}}". Words without braces are not copied twice. The array ends with NULL and is one
- * malloc'ed block: free(). */
+ * "{{x}}". Of a runner that stays these are the words with which a person tries the task:
+ * the command, --try, --index, --seed, --rep, and NAME=VALUE for each parameter. The
+ * array ends with NULL and is one malloc'ed block: free(). */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_spec_expand(const struct shoal_spec *spec,
                                     const struct shoal_task *task, char ***ret_argv,

@@ -129,32 +129,64 @@ enum shoal_status shoal_word_expand(const char *word, enum shoal_arguments argum
     return SHOAL_OK;
 }
 
+/* What tries one task of a runner that stays: its words, and behind them the task. */
+static void add_trial(const struct shoal_task *task, struct shoal_buffer *text) {
+    const struct shoal_parameters *parameters = task->parameters;
+    shoal_buffer_add_format(
+        text, "--try%c--index=%" PRId64 "%c--seed=%" PRIu64 "%c--rep=%" PRId64 "%c", 0,
+        task->index, 0, task->seed, 0, parameters->repetition, 0);
+    for (size_t i = 0; i < parameters->n; i++)
+        shoal_buffer_add_format(text, "%s=%s%c", parameters->names[i],
+                                parameters->values[i], 0);
+}
+
+static enum shoal_status add_words(const struct shoal_spec *spec,
+                                   const struct shoal_task *task,
+                                   struct shoal_buffer *text, struct shoal_error *err) {
+    enum shoal_status status = SHOAL_OK;
+    for (size_t i = 0; i < spec->words && status == SHOAL_OK; i++) {
+        if (spec->stays)
+            shoal_buffer_add_text(text, spec->command[i]);
+        else
+            status =
+                shoal_word_expand(spec->command[i], spec->arguments, task, text, err);
+        shoal_buffer_add_char(text, '\0');
+    }
+    if (spec->stays)
+        add_trial(task, text);
+    return status == SHOAL_OK ? shoal_buffer_check(text, "the command", err) : status;
+}
+
+/* The words in `text`, each with its NUL, behind pointers to them; one block. */
+static char **to_block(const struct shoal_buffer *text) {
+    size_t n = 0;
+    for (size_t i = 0; i < text->len; i++)
+        n += text->data[i] == '\0';
+    size_t pointers = (n + 1) * sizeof(char *);
+    char **argv = malloc(pointers + text->len);
+    if (argv == NULL)
+        return NULL;
+    char *at = (char *)argv + pointers;
+    memcpy(at, text->data, text->len);
+    for (size_t i = 0; i < n; i++) {
+        argv[i] = at;
+        at += strlen(at) + 1;
+    }
+    argv[n] = NULL;
+    return argv;
+}
+
 enum shoal_status shoal_spec_expand(const struct shoal_spec *spec,
                                     const struct shoal_task *task, char ***ret_argv,
                                     struct shoal_error *err) {
     struct shoal_buffer text;
     shoal_buffer_init(&text, COMMAND_MAX);
-    enum shoal_status status = SHOAL_OK;
-    for (size_t i = 0; i < spec->words && status == SHOAL_OK; i++) {
-        status = shoal_word_expand(spec->command[i], spec->arguments, task, &text, err);
-        shoal_buffer_add_char(&text, '\0');
-    }
-    if (status == SHOAL_OK)
-        status = shoal_buffer_check(&text, "the command", err);
-    size_t pointers = (spec->words + 1) * sizeof(char *);
-    char **argv = status == SHOAL_OK ? malloc(pointers + text.len) : NULL;
+    enum shoal_status status = add_words(spec, task, &text, err);
+    char **argv = status == SHOAL_OK ? to_block(&text) : NULL;
+    shoal_buffer_finish(&text);
     if (status == SHOAL_OK && argv == NULL)
         status = shoal_error_set(err, SHOAL_MEMORY, "no memory for a command");
-    if (status == SHOAL_OK) {
-        char *at = (char *)argv + pointers;
-        memcpy(at, text.data, text.len);
-        for (size_t i = 0; i < spec->words; i++) {
-            argv[i] = at;
-            at += strlen(at) + 1;
-        }
-        argv[spec->words] = NULL;
+    if (status == SHOAL_OK)
         *ret_argv = argv;
-    }
-    shoal_buffer_finish(&text);
     return status;
 }

@@ -10,27 +10,39 @@ static struct shoal_commit *new_commit(const struct shoal_lease *lease, int64_t 
     return commit;
 }
 
-static void skip_arguments(struct shoal_held *held, int64_t n) {
-    const char *bytes = NULL;
-    size_t len = 0;
-    while (held->pack != NULL && n-- > 0) {
-        if (!shoal_record_read_bytes(&held->argument, &bytes, &len))
-            return; /* garbage; its tasks will be rejected for want of arguments */
-    }
+/* Before the first argument. */
+static void begin_arguments(struct shoal_held *held) {
+    size_t n = 0;
+    shoal_record_reader_init(&held->arguments, held->pack, held->pack_len);
+    held->argument_at = held->first;
+    if (!shoal_record_read_array(&held->arguments, &n))
+        held->arguments.failed =
+            true; /* its tasks will be rejected for want of arguments */
 }
 
-/* Copies the arguments and stands before the one of the lease's first task. */
-static bool take_arguments(struct shoal_held *held, const struct shoal_grant *grant) {
-    size_t n = 0;
+const struct shoal_record_reader *shoal_held_arguments(struct shoal_held *held) {
+    const char *bytes = NULL;
+    size_t len = 0;
+    if (held->pack == NULL)
+        return NULL;
+    if (held->at < held->argument_at)
+        begin_arguments(held);
+    while (held->argument_at < held->at &&
+           shoal_record_read_bytes(&held->arguments, &bytes, &len))
+        held->argument_at++;
+    return &held->arguments;
+}
+
+static bool copy_arguments(struct shoal_held *held, const struct shoal_grant *grant) {
     if (grant->pack == NULL)
         return true;
     held->pack = malloc(grant->pack_len + 1);
     if (held->pack == NULL)
         return false;
     memcpy(held->pack, grant->pack, grant->pack_len);
-    shoal_record_reader_init(&held->argument, held->pack, grant->pack_len);
-    if (shoal_record_read_array(&held->argument, &n))
-        skip_arguments(held, held->lease.lo - grant->first);
+    held->pack_len = grant->pack_len;
+    held->first = grant->first;
+    begin_arguments(held);
     return true;
 }
 
@@ -43,7 +55,7 @@ struct shoal_held *shoal_held_create(const struct shoal_grant *grant,
     held->seed = grant->seed;
     held->at = grant->lease.lo;
     held->commit = new_commit(&held->lease, held->at);
-    if (held->commit == NULL || !take_arguments(held, grant)) {
+    if (held->commit == NULL || !copy_arguments(held, grant)) {
         shoal_held_destroy(held);
         return NULL;
     }
@@ -74,17 +86,22 @@ struct shoal_commit *shoal_held_take_commit(struct shoal_held *held) {
 }
 
 void shoal_held_skip(struct shoal_held *held, int64_t to) {
-    skip_arguments(held, to - held->at);
     held->at = to;
     held->commit->lo = to;
     held->commit->hi = to;
 }
 
-void shoal_held_give_back_rest(struct shoal_held *held) {
-    if (held->at >= held->lease.hi)
+void shoal_held_rewind(struct shoal_held *held) {
+    held->at = held->commit->hi;
+}
+
+void shoal_held_give_back(struct shoal_held *held, int64_t rest) {
+    if (rest >= held->lease.hi)
         return;
-    held->commit->rest = held->at;
-    held->lease.hi = held->at;
+    held->commit->rest = rest;
+    held->lease.hi = rest;
+    if (held->at > rest)
+        held->at = rest;
 }
 
 struct shoal_commit *shoal_held_end(struct shoal_held *held) {

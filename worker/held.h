@@ -14,14 +14,16 @@ struct shoal_held {
     struct shoal_lease lease; /* hi shrinks when the untouched rest is given back */
     uint64_t seed;
     struct shoal_known_spec *known;
-    int64_t at;                          /* the next task to start */
-    char *pack;                          /* explicit arguments, or NULL */
-    struct shoal_record_reader argument; /* stands before the one of task `at` */
-    struct shoal_commit *commit;         /* what is gathered, never NULL */
+    int64_t at; /* the next task to start */
+    char *pack; /* explicit arguments, or NULL */
+    size_t pack_len;
+    int64_t first;                        /* index of the pack's first */
+    int64_t argument_at;                  /* before the argument of this task … */
+    struct shoal_record_reader arguments; /* … stands this */
+    struct shoal_commit *commit;          /* what is gathered, never NULL */
 };
 
-/* NULL: no memory, or arguments that are garbage in number (the lease is not taken then;
- * the next heartbeat gives it back). */
+/* NULL: no memory (the lease is not taken then; the next heartbeat gives it back). */
 struct shoal_held *shoal_held_create(const struct shoal_grant *grant,
                                      struct shoal_known_spec *known);
 void shoal_held_destroy(struct shoal_held *held); /* NULL is fine */
@@ -34,8 +36,14 @@ struct shoal_commit *shoal_held_take_commit(struct shoal_held *held);
  * nothing is gathered. */
 void shoal_held_skip(struct shoal_held *held, int64_t to);
 
-/* Gives the untouched rest back with the next commit. */
-void shoal_held_give_back_rest(struct shoal_held *held);
+/* What was started and is not gathered was not done: it is started again. */
+void shoal_held_rewind(struct shoal_held *held);
+
+/* Stands before the argument of task `at`; NULL when the job has none. */
+const struct shoal_record_reader *shoal_held_arguments(struct shoal_held *held);
+
+/* Gives the tasks from `rest` on back with the next commit. They were not begun. */
+void shoal_held_give_back(struct shoal_held *held, int64_t rest);
 
 /* Ends the lease: its last commit, which the caller gets; the rest goes back untouched.
  * Destroys the lease. */

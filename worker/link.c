@@ -19,6 +19,7 @@ enum {
     DEAF_MAX_MS = 2000,
     RETRY_MS = 500, /* after Redis refused a call */
     COMMITS_MAX = 512,
+    PROGRESS_MAX = 256 << 10, /* bytes of what tasks say of themselves */
 };
 
 static void listen_again(struct shoal_worker *worker);
@@ -283,6 +284,22 @@ static void beaten(void *owner, enum shoal_status status,
         store_seen(worker, link->store, answer->commits);
 }
 
+/* How far tasks say they are. */
+static void gather_progress(const struct shoal_worker *worker,
+                            struct shoal_buffer *progress) {
+    char number[32];
+    for (int64_t i = 0; i < worker->config->slots; i++) {
+        const struct shoal_slot *slot = &worker->slots[i];
+        if (slot->said.index < 0 || slot->held == NULL)
+            continue;
+        snprintf(number, sizeof(number), "%.6g", slot->said.fraction);
+        shoal_record_text(progress, slot->held->lease.job);
+        shoal_record_int(progress, slot->said.index);
+        shoal_record_text(progress, number);
+        shoal_record_text(progress, slot->said.text);
+    }
+}
+
 static void beat(evutil_socket_t fd, short what, void *owner) {
     struct shoal_worker *worker = owner;
     struct shoal_link *link = &worker->link;
@@ -291,7 +308,10 @@ static void beat(evutil_socket_t fd, short what, void *owner) {
     if (!link->registered || link->beating || link->finished)
         return;
     struct names names = {.n = 0};
+    struct shoal_buffer progress;
+    shoal_buffer_init(&progress, PROGRESS_MAX);
     add_all_names(worker, &names);
+    gather_progress(worker, &progress);
     const struct shoal_heartbeat heartbeat = {
         .session = worker->config->session,
         .ttl_ms = worker->config->ttl_ms,
@@ -300,9 +320,12 @@ static void beat(evutil_socket_t fd, short what, void *owner) {
         .queues = worker->config->queues,
         .running = (int64_t)shoal_worker_running(worker),
         .draining = worker->phase != SHOAL_WORKER_WORKS,
+        .progress = shoal_buffer_text(&progress),
+        .progress_len = progress.failed ? 0 : progress.len,
     };
     link->beating = shoal_session_heartbeat(&link->queue, &heartbeat, beaten, worker,
                                             NULL) == SHOAL_OK;
+    shoal_buffer_finish(&progress);
     free(names.items);
 }
 

@@ -15,6 +15,8 @@ static struct {
     const char *directory;
     int64_t slots;
     int64_t threads;
+    int64_t max_tasks;
+    int64_t max_memory;
     int64_t ttl_ms;
 } config;
 
@@ -59,6 +61,22 @@ static const struct shoal_option options[] = {
      .fallback = "/tmp",
      .environment = "TMPDIR",
      .help = "where tasks get their temporary directories"},
+    {.name = "max-tasks-per-runner",
+     .type = SHOAL_OPTION_INTEGER,
+     .value = &config.max_tasks,
+     .argument = "N",
+     .fallback = "0",
+     .least = "0",
+     .most = "1000000000000",
+     .help = "a process that runs functions is replaced after so many tasks; 0: never"},
+    {.name = "max-runner-memory",
+     .type = SHOAL_OPTION_SIZE,
+     .value = &config.max_memory,
+     .argument = "SIZE",
+     .fallback = "0",
+     .least = "0",
+     .most = "1024G",
+     .help = "the same when its memory has grown past that; 0: never"},
     {.name = "session-ttl",
      .type = SHOAL_OPTION_DURATION,
      .value = &config.ttl_ms,
@@ -130,6 +148,8 @@ static enum shoal_status make_config(struct shoal_worker_config *worker,
     worker->directory = config.directory;
     worker->ttl_ms = config.ttl_ms;
     worker->slots = config.slots > 0 ? config.slots : cores();
+    worker->max_tasks = config.max_tasks;
+    worker->max_memory = config.max_memory;
     worker->threads = config.threads;
     if (worker->threads == 0)
         worker->threads = worker->slots >= cores() ? 1 : cores() / worker->slots;

@@ -1,17 +1,21 @@
-/* How a slot runs a task: the interface that runner_exec.c implements.
+/* How a slot runs tasks: the interface that runner_exec.c (a program per task) and
+ * runner_host.c (a child that stays and runs many) implement.
  *
- * A runner belongs to one slot and runs one task at a time:
+ * A runner belongs to one slot and works on one batch at a time, in order:
  *
- *     idle --start--> running --(child ends)--> idle, `ended` is called
- *                        |  stop: SIGTERM to the group, the spec's grace, SIGKILL to the
- * whole tree |  kill: SIGKILL to the whole tree at once
+ *     idle --start--> at work --(some are done: `reported`)--> at work
+ *                        |  --(the batch is over: `ended`)--> idle
+ *                        |  stop: asks the running task to end, then the spec's grace,
+ *                        |        then SIGKILL to the whole tree
+ *                        |  kill: SIGKILL to the whole tree at once
  *
- * The worker reaps: it calls waitpid for every child and tells the runners through
+ * The worker reaps: it calls wait4() for every child and tells the runners through
  * `reap`. */
 #ifndef SHOAL_RUNNER_H
 #define SHOAL_RUNNER_H
 
 #include "broker/outcome.h"
+#include "common/records.h"
 #include "common/spec.h"
 
 #include <event2/event.h>
@@ -20,18 +24,51 @@
 
 enum { SHOAL_STDERR_MAX = 2048 }; /* bytes of the end of stderr that are kept */
 
-/* One task as a runner needs it. Everything is borrowed until start() returns. */
-struct shoal_launch {
+/* Tasks that may be run. Everything is borrowed until start() returns. */
+struct shoal_batch {
     const struct shoal_spec *spec;
-    const struct shoal_task *task;
+    const char *digest; /* of the spec: the same for the same text */
+    const char *job;
+    uint64_t seed; /* of the job */
     int64_t attempt;
+    int64_t lo, hi;                              /* [lo, hi), not empty */
+    const struct shoal_record_reader *arguments; /* stands before the explicit argument of
+                                                    task lo; NULL: the job has none */
 };
 
-/* What came of it. Bytes are the runner's and stay until the next start(). For
- * SHOAL_REASON_SPAWN, REJECTED and TOO_LARGE, `stderr_end` is a sentence instead. */
+/* The parameters of the batch's first task. SHOAL_GARBAGE: its argument is not there. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_batch_parameters(const struct shoal_batch *batch,
+                                         struct shoal_parameters *ret_parameters,
+                                         struct shoal_error *err);
+
+/* One that did not succeed. */
+struct shoal_failure {
+    int64_t index;
+    enum shoal_reason reason;
+    int64_t code;
+    int64_t wall_us;
+    const char *text; /* what it left: the end of stderr, a traceback, a sentence */
+    size_t len;
+};
+
+/* Tasks of the batch that are done, from the first that was not reported yet. */
+struct shoal_report {
+    int64_t tasks;
+    int64_t work_us; /* that they took together */
+    size_t elements; /* their outcomes, as elements of a pack */
+    const char *outcomes;
+    size_t len;
+    const struct shoal_failure *failures; /* those of them that failed, in order */
+    size_t n_failures;
+};
+
+/* How a batch ended. Tasks that were taken, not reported, and not the one that ended it
+ * were not done. Bytes are the runner's and stay until the next start(). */
 struct shoal_ending {
-    struct shoal_outcome outcome;
-    const char *stderr_end;
+    int64_t index; /* of the task that ended it; -1: none did, the batch is just over */
+    struct shoal_outcome outcome; /* of that task */
+    const char *stderr_end; /* for SPAWN, REJECTED and TOO_LARGE a sentence instead */
     size_t stderr_len;
 };
 
@@ -41,9 +78,16 @@ struct shoal_runner_settings {
     const char *directory; /* the worker's private directory (exists, mode 0700); the
                               runner makes and empties its own folder in it */
     int threads; /* what OMP_NUM_THREADS and its like default to: the slot's cores */
-    /* called from the loop, never from within start(), once for
-     * each successful start() */
+    int64_t max_tasks;  /* after so many a runner that stays is replaced; 0: never */
+    int64_t max_memory; /* bytes, the same */
+    /* Both are called from the loop, never from within start(); `ended` once for each
+     * successful start(). */
+    void (*reported)(void *owner, const struct shoal_report *report);
     void (*ended)(void *owner, const struct shoal_ending *ending);
+    /* What a task says while it runs; may be NULL. A fraction below 0: no progress, a
+     * line of log. */
+    void (*told)(void *owner, int64_t index, double fraction, const char *text,
+                 size_t len);
     void *owner;
 };
 
@@ -52,21 +96,25 @@ struct shoal_runner {
 };
 
 struct shoal_runner_kind {
-    /* SHOAL_OK: it runs. SHOAL_REFUSED: the program or its directory is not there or not
-     * executable on this host (reason `spawn`; the sentence names the path).
-     * SHOAL_INVALID: the spec or argument makes no sense (`rejected`). SHOAL_SYSTEM: this
-     * host has no processes, memory or descriptors left now; not the task's fault, try
-     * again later. */
+    /* SHOAL_OK: the first *ret_taken tasks of the batch are in its hands. SHOAL_REFUSED:
+     * the program or its directory is not there or not executable on this host (reason
+     * `spawn`; the sentence names the path). SHOAL_INVALID, SHOAL_GARBAGE: the spec or
+     * argument makes no sense (`rejected`). SHOAL_SYSTEM: this host has no processes,
+     * memory or descriptors left now; not the task's fault, try again later. */
     enum shoal_status (*start)(struct shoal_runner *runner,
-                               const struct shoal_launch *launch,
+                               const struct shoal_batch *batch, int64_t *ret_taken,
                                struct shoal_error *err);
-    /* The outcome will be STOPPED; again: nothing. */
+    /* Begins no other task of the batch. Returns the first that surely was not begun. */
+    int64_t (*cut)(struct shoal_runner *runner);
+    int64_t (*index)(const struct shoal_runner *runner); /* of the task that runs */
+    /* The running task's outcome will be STOPPED, or what it still gives; no other is
+     * begun. Again: nothing. */
     void (*stop)(struct shoal_runner *runner);
     void (*kill)(struct shoal_runner *runner); /* the same at once */
     /* Whether pid was the runner's child; then it takes the status and the usage. */
     bool (*reap)(struct shoal_runner *runner, pid_t pid, int status,
                  const struct rusage *usage);
-    /* Of the running task's process; 0: none. */
+    /* Of its process, which may be idle; 0: none. */
     pid_t (*pid)(const struct shoal_runner *runner);
     /* Kills what runs, removes its folder. */
     void (*destroy)(struct shoal_runner *runner);
@@ -74,6 +122,10 @@ struct shoal_runner_kind {
 
 SHOAL_MUST_CHECK
 enum shoal_status shoal_runner_exec_create(const struct shoal_runner_settings *settings,
+                                           struct shoal_runner **ret_runner,
+                                           struct shoal_error *err);
+SHOAL_MUST_CHECK
+enum shoal_status shoal_runner_host_create(const struct shoal_runner_settings *settings,
                                            struct shoal_runner **ret_runner,
                                            struct shoal_error *err);
 

@@ -1,26 +1,21 @@
-/* Starts a program for each task.
- *
- * It is started with vfork(), which costs the same however large the worker is: until the
- * child has called execve(), it runs in the worker's memory while the worker waits. So
- * what it does there is a list of system calls, and how they went is left in a variable
- * that both see. */
+/* Starts a program for each task. */
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/environment.h"
+#include "common/id.h"
 #include "common/scratch.h"
 #include "worker/capture.h"
+#include "worker/child.h"
 #include "worker/runner.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -40,6 +35,7 @@ struct exec {
     enum stop stop;
     bool terminated; /* SIGTERM was sent */
     int64_t started_us;
+    int64_t index;
     int64_t attempt;
     int64_t grace_ms;
     char sentence[512];
@@ -52,166 +48,6 @@ static struct exec *of(const struct shoal_runner *runner) {
 
 /* ---- starting */
 
-enum stage { STAGE_NONE, STAGE_SETUP, STAGE_DIRECTORY, STAGE_PROGRAM };
-
-/* What the child needs, all made before vfork(). */
-struct child {
-    const char *program;
-    char **argv;
-    char **environment;
-    const char *directory;
-    int input, output, errors;
-    pid_t parent;
-    const sigset_t *unusual;
-    volatile enum stage failed_at;
-    volatile int error;
-};
-
-/* The signals that the worker ignores or has handlers for. It begins to at its start, so
- * they are looked for once. */
-static const sigset_t *unusual_signals(void) {
-    static sigset_t unusual;
-    static bool known;
-    struct sigaction action;
-    if (known)
-        return &unusual;
-    sigemptyset(&unusual);
-    for (int number = 1; number < NSIG; number++) {
-        if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL)
-            sigaddset(&unusual, number);
-    }
-    known = true;
-    return &unusual;
-}
-
-/* Runs in the parent's memory: system calls only, and no return. */
-static _Noreturn void become_program(struct child *child) {
-    struct sigaction usual = {.sa_handler = SIG_DFL};
-    sigset_t none;
-    child->failed_at = STAGE_SETUP;
-    setpgid(0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    if (getppid() != child->parent)
-        _exit(127);
-    for (int number = 1; number < NSIG; number++) {
-        if (sigismember(child->unusual, number) == 1)
-            sigaction(number, &usual, NULL);
-    }
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    if (dup2(child->input, 0) == 0 && dup2(child->output, 1) == 1 &&
-        dup2(child->errors, 2) == 2) {
-        close_range(3, ~0U, CLOSE_RANGE_CLOEXEC); /* what the worker itself was given */
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        child->failed_at = STAGE_DIRECTORY;
-        if (chdir(child->directory) == 0) {
-            child->failed_at = STAGE_PROGRAM;
-            execve(child->program, child->argv, child->environment);
-        }
-    }
-    child->error = errno;
-    _exit(127);
-}
-
-/* Returns the process, or -1 with errno when none could be made. */
-static pid_t start_child(struct child *child) {
-    sigset_t all, before;
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, &before); /* no handler of ours may run in the child */
-    child->parent = getpid();
-    child->unusual = unusual_signals();
-    /* It warns of vfork() and of calls behind it; the top of this file says
-     * why they are. */
-    /* NOLINTBEGIN(clang-analyzer-security.insecureAPI.vfork,clang-analyzer-unix.Vfork) */
-    pid_t pid = vfork();
-    if (pid == 0)
-        become_program(child);
-    /* NOLINTEND(clang-analyzer-security.insecureAPI.vfork,clang-analyzer-unix.Vfork) */
-    int error = errno;
-    if (pid > 0 && child->error == 0)
-        child->failed_at = STAGE_NONE;
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    errno = error;
-    return pid;
-}
-
-static bool is_scarcity(int error) {
-    return error == EAGAIN || error == ENOMEM || error == EMFILE || error == ENFILE ||
-           error == ETXTBSY || error == ENOSPC;
-}
-
-/* Why a program or its directory cannot be used. */
-static const char *explain(int error) {
-    switch (error) {
-    case ENOENT:
-        return "it is not there (or it is a script whose interpreter is not there)";
-    case ENOEXEC:
-        return "it is no program for this machine (a script begins with a line such as "
-               "#!/bin/sh)";
-    default:
-        return strerror(error);
-    }
-}
-
-static enum shoal_status say_failure(const struct child *child, struct shoal_error *err) {
-    const char *reason = explain(child->error);
-    if (child->failed_at == STAGE_SETUP || is_scarcity(child->error))
-        return shoal_error_set(err, SHOAL_SYSTEM, "cannot start '%s' now: %s",
-                               child->argv[0], reason);
-    if (child->error == E2BIG)
-        return shoal_error_set(
-            err, SHOAL_INVALID,
-            "'%s' cannot be started: its arguments and environment are too long "
-            "for this system",
-            child->argv[0]);
-    if (child->failed_at == STAGE_DIRECTORY)
-        return shoal_error_set(err, SHOAL_REFUSED,
-                               "cannot enter the working directory '%s': %s",
-                               child->directory, strerror(child->error));
-    return shoal_error_set(err, SHOAL_REFUSED, "cannot start '%s': %s", child->program,
-                           reason);
-}
-
-/* Whether the file can be started; it may turn out later that it is no program. */
-static bool is_executable(const char *path) {
-    struct stat status;
-    return access(path, X_OK) == 0 && stat(path, &status) == 0 && S_ISREG(status.st_mode);
-}
-
-/* Where the PATH of the task's environment has the program. What has a '/' is relative to
- * the task's directory, where the child will be. */
-static enum shoal_status find_program(const char *word, char *const *environment,
-                                      const char *directory, char *path, size_t room,
-                                      struct shoal_error *err) {
-    if (strchr(word, '/') != NULL) {
-        if ((size_t)snprintf(path, room, "%s", word) < room)
-            return SHOAL_OK;
-        return shoal_error_set(err, SHOAL_REFUSED, "the program's path is too long");
-    }
-    const char *folders = shoal_environment_get(environment, "PATH");
-    for (const char *at = folders == NULL ? "/usr/local/bin:/usr/bin:/bin" : folders;;) {
-        size_t len = strcspn(at, ":");
-        bool absolute = *at == '/';
-        if (len > 0 &&
-            (size_t)snprintf(path, room, "%s%s%.*s/%s", absolute ? "" : directory,
-                             absolute ? "" : "/", (int)len, at, word) < room &&
-            is_executable(path))
-            return SHOAL_OK;
-        if (at[len] == '\0')
-            break;
-        at += len + 1;
-    }
-    return shoal_error_set(err, SHOAL_REFUSED,
-                           "there is no program '%s' in the PATH that tasks have here",
-                           word);
-}
-
-/* For one that was killed, or has ended already. */
-static void wait_for(pid_t pid) {
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
-}
-
 static void set_timer(struct exec *exec, int64_t ms) {
     struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
     evtimer_add(exec->timer, &tv);
@@ -219,77 +55,58 @@ static void set_timer(struct exec *exec, int64_t ms) {
 
 /* Both pipes, of which the child gets the writing ends. */
 static enum shoal_status open_pipes(struct exec *exec, size_t result_max,
-                                    struct child *child, struct shoal_error *err) {
-    child->input = exec->null;
+                                    struct shoal_child *child, struct shoal_error *err) {
     enum shoal_status status =
-        shoal_capture_open(&exec->output, result_max, &child->output, err);
+        shoal_capture_open(&exec->output, result_max, &child->fds[1], err);
     if (status == SHOAL_OK)
-        status = shoal_capture_open(&exec->errors, SHOAL_STDERR_MAX, &child->errors, err);
+        status = shoal_capture_open(&exec->errors, SHOAL_STDERR_MAX, &child->fds[2], err);
     return status;
 }
 
 static enum shoal_status make_environment(struct exec *exec,
-                                          const struct shoal_launch *launch,
+                                          const struct shoal_spec *spec,
+                                          const struct shoal_task *task,
                                           char ***ret_environment,
                                           struct shoal_error *err) {
     const struct shoal_surroundings surroundings = {
-        .attempt = launch->attempt,
+        .attempt = exec->attempt,
         .slot = exec->settings.slot,
         .threads = exec->settings.threads,
         .directory = exec->folder,
         .result_path = exec->result_path,
         .passed = exec->passed,
     };
-    return shoal_environment_make(launch->spec, launch->task, &surroundings,
-                                  ret_environment, err);
+    return shoal_environment_make(spec, task, &surroundings, ret_environment, err);
+}
+
+static void close_writer(int fd) {
+    if (fd >= 0)
+        close(fd);
 }
 
 /* Starts the child and waits until it is a program, or was none. */
 static enum shoal_status run_child(struct exec *exec, size_t result_max,
-                                   struct child *child, struct shoal_error *err) {
+                                   struct shoal_child *child, struct shoal_error *err) {
     enum shoal_status status = open_pipes(exec, result_max, child, err);
-    pid_t pid = -1;
-    if (status == SHOAL_OK) {
-        pid = start_child(child);
-        if (pid < 0) {
-            child->failed_at = STAGE_SETUP;
-            child->error = errno;
-        }
-        if (child->failed_at != STAGE_NONE)
-            status = say_failure(child, err);
+    if (status == SHOAL_OK)
+        status = shoal_child_start(child, &exec->pid, err);
+    close_writer(child->fds[1]);
+    close_writer(child->fds[2]);
+    if (status != SHOAL_OK) {
+        shoal_capture_close(&exec->output);
+        shoal_capture_close(&exec->errors);
     }
-    if (child->output >= 0)
-        close(child->output);
-    if (child->errors >= 0)
-        close(child->errors);
-    if (status == SHOAL_OK) {
-        exec->pid = pid;
-        return SHOAL_OK;
-    }
-    if (pid > 0)
-        wait_for(pid);
-    shoal_capture_close(&exec->output);
-    shoal_capture_close(&exec->errors);
     return status;
 }
 
-static enum shoal_status start(struct shoal_runner *runner,
-                               const struct shoal_launch *launch,
-                               struct shoal_error *err) {
-    struct exec *exec = of(runner);
+static enum shoal_status start_task(struct exec *exec, const struct shoal_spec *spec,
+                                    const struct shoal_task *task,
+                                    struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_free) char **argv = NULL;
     SHOAL_CLEANUP(shoal_cleanup_free) char **environment = NULL;
-    char path[PATH_MAX];
-    exec->stop = STOP_NONE;
-    exec->terminated = false;
-    exec->attempt = launch->attempt;
-    exec->grace_ms = launch->spec->grace_ms;
-    enum shoal_status status = shoal_spec_expand(launch->spec, launch->task, &argv, err);
+    enum shoal_status status = shoal_spec_expand(spec, task, &argv, err);
     if (status == SHOAL_OK)
-        status = make_environment(exec, launch, &environment, err);
-    if (status == SHOAL_OK)
-        status = find_program(argv[0], environment, launch->spec->directory, path,
-                              sizeof(path), err);
+        status = make_environment(exec, spec, task, &environment, err);
     if (status == SHOAL_OK && !shoal_scratch_is_untouched(exec->folder) &&
         !shoal_scratch_make_empty(exec->folder))
         status = shoal_error_set(err, SHOAL_SYSTEM,
@@ -297,16 +114,41 @@ static enum shoal_status start(struct shoal_runner *runner,
                                  exec->folder, strerror(errno));
     if (status != SHOAL_OK)
         return status;
-    struct child child = {.program = path,
-                          .argv = argv,
-                          .environment = environment,
-                          .directory = launch->spec->directory,
-                          .output = -1,
-                          .errors = -1};
+    struct shoal_child child = {.argv = argv,
+                                .environment = environment,
+                                .directory = spec->directory,
+                                .fds = {exec->null, -1, -1},
+                                .n_fds = 3};
     exec->started_us = shoal_now_us();
-    status = run_child(exec, (size_t)launch->spec->result_max, &child, err);
-    if (status == SHOAL_OK && launch->spec->timeout_ms > 0)
-        set_timer(exec, launch->spec->timeout_ms);
+    status = run_child(exec, (size_t)spec->result_max, &child, err);
+    if (status == SHOAL_OK && spec->timeout_ms > 0)
+        set_timer(exec, spec->timeout_ms);
+    return status;
+}
+
+/* The first task of the batch, and no other. */
+static enum shoal_status start(struct shoal_runner *runner,
+                               const struct shoal_batch *batch, int64_t *ret_taken,
+                               struct shoal_error *err) {
+    struct exec *exec = of(runner);
+    SHOAL_CLEANUP(shoal_parameters_cleanup) struct shoal_parameters parameters = {.n = 0};
+    enum shoal_status status = shoal_batch_parameters(batch, &parameters, err);
+    if (status != SHOAL_OK)
+        return status;
+    exec->stop = STOP_NONE;
+    exec->terminated = false;
+    exec->index = batch->lo;
+    exec->attempt = batch->attempt;
+    exec->grace_ms = batch->spec->grace_ms;
+    const struct shoal_task task = {
+        .job = batch->job,
+        .index = batch->lo,
+        .seed = shoal_task_seed(batch->seed, (uint64_t)batch->lo),
+        .parameters = &parameters,
+    };
+    status = start_task(exec, batch->spec, &task, err);
+    if (status == SHOAL_OK)
+        *ret_taken = 1;
     return status;
 }
 
@@ -456,7 +298,8 @@ static int64_t microseconds(struct timeval time) {
 /* Peak memory: the kernel lets a child begin with the peak of who started it, so a small
  * program shows the worker's own few MiB. */
 static void end(struct exec *exec, int status, const struct rusage *usage) {
-    struct shoal_ending ending = {.outcome = {.attempt = exec->attempt}};
+    struct shoal_ending ending = {.index = exec->index,
+                                  .outcome = {.attempt = exec->attempt}};
     kill(-exec->pid, SIGKILL); /* what is left of its group */
     exec->pid = 0;
     evtimer_del(exec->timer);
@@ -486,13 +329,22 @@ static pid_t pid_of(const struct shoal_runner *runner) {
     return of(runner)->pid;
 }
 
+/* There is no other in its hands. */
+static int64_t cut(struct shoal_runner *runner) {
+    return of(runner)->index + 1;
+}
+
+static int64_t index_of(const struct shoal_runner *runner) {
+    return of(runner)->index;
+}
+
 /* ---- life */
 
 static void destroy(struct shoal_runner *runner) {
     struct exec *exec = of(runner);
     if (exec->pid != 0) {
         kill(-exec->pid, SIGKILL);
-        wait_for(exec->pid);
+        shoal_child_wait(exec->pid);
     }
     if (exec->timer != NULL)
         event_free(exec->timer);
@@ -507,6 +359,8 @@ static void destroy(struct shoal_runner *runner) {
 
 static const struct shoal_runner_kind exec_kind = {
     .start = start,
+    .cut = cut,
+    .index = index_of,
     .stop = stop,
     .kill = kill_now,
     .reap = reap,

@@ -1,16 +1,15 @@
 #include "worker/slot.h"
 
-#include "common/cleanup.h"
 #include "common/clock.h"
-#include "common/id.h"
 #include "common/log.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
-    LEASE_TASKS_MAX = 1000,
+    LEASE_TASKS_MAX = 16384,
     LONG_TASK_MS = 1000,    /* from here on the untouched rest goes to others */
     SHORT_TASK_US = 250000, /* up to here a lease in store is worth it */
     PAUSE_MS = 250,         /* doubling to */
@@ -22,28 +21,52 @@ static void name_wish(struct shoal_slot *slot) {
              (unsigned)slot->number & 0xffff, slot->leases++ & UINT64_C(0xfffffffff));
 }
 
+static void told(void *owner, int64_t index, double fraction, const char *text,
+                 size_t len);
+static void reported(void *owner, const struct shoal_report *report);
 static void ended(void *owner, const struct shoal_ending *ending);
 
 enum shoal_status shoal_slot_init(struct shoal_slot *slot, int number,
                                   const struct shoal_slot_host *host,
                                   const struct shoal_runner_settings *settings,
                                   struct shoal_error *err) {
-    *slot = (struct shoal_slot){
-        .host = host, .number = number, .last_wall_us = INT64_MAX, .pause_ms = PAUSE_MS};
+    *slot = (struct shoal_slot){.host = host,
+                                .number = number,
+                                .doom = {.index = -1},
+                                .said = {.index = -1},
+                                .last_wall_us = INT64_MAX,
+                                .pause_ms = PAUSE_MS};
     name_wish(slot);
     struct shoal_runner_settings own = *settings;
     own.slot = number;
+    own.reported = reported;
     own.ended = ended;
+    own.told = told;
     own.owner = slot;
-    return shoal_runner_exec_create(&own, &slot->runner, err);
+    enum shoal_status status = shoal_runner_exec_create(&own, &slot->exec, err);
+    if (status == SHOAL_OK)
+        status = shoal_runner_host_create(&own, &slot->stays, err);
+    slot->runner = slot->exec;
+    return status;
+}
+
+static void forget_doom(struct shoal_slot *slot) {
+    free(slot->doom.text);
+    slot->doom = (struct shoal_doom){.index = -1};
+}
+
+static void destroy_runner(struct shoal_runner *runner) {
+    if (runner != NULL)
+        runner->kind->destroy(runner);
 }
 
 void shoal_slot_finish(struct shoal_slot *slot) {
-    if (slot->runner != NULL)
-        slot->runner->kind->destroy(slot->runner);
+    destroy_runner(slot->exec);
+    destroy_runner(slot->stays);
     shoal_held_destroy(slot->held);
     shoal_held_destroy(slot->next);
-    slot->runner = NULL;
+    forget_doom(slot);
+    slot->exec = slot->stays = slot->runner = NULL;
     slot->held = slot->next = NULL;
 }
 
@@ -51,11 +74,17 @@ bool shoal_slot_is_idle(const struct shoal_slot *slot) {
     return slot->held == NULL;
 }
 
+/* Whether the task that runs has turned out to be long: what waits behind it is for
+ * others. */
+static bool takes_long(const struct shoal_slot *slot) {
+    return slot->running && shoal_now_ms() - slot->started_ms > LONG_TASK_MS;
+}
+
 bool shoal_slot_wishes(const struct shoal_slot *slot, struct shoal_wish *ret_wish) {
     const struct shoal_held *held = slot->held;
     bool prefetch = held != NULL && slot->next == NULL && slot->running &&
                     !slot->stopping && held->at >= held->lease.hi &&
-                    slot->last_wall_us < SHORT_TASK_US;
+                    slot->last_wall_us < SHORT_TASK_US && !takes_long(slot);
     if (slot->paused_till_ms != 0 || (held != NULL && !prefetch))
         return false;
     *ret_wish = (struct shoal_wish){.most = LEASE_TASKS_MAX, .prefetch = prefetch};
@@ -77,6 +106,7 @@ static void end_lease(struct shoal_slot *slot) {
     slot->held = slot->next;
     slot->next = NULL;
     slot->stopping = false;
+    forget_doom(slot);
     slot->host->changed(slot->host->owner);
 }
 
@@ -115,40 +145,27 @@ static void pause_slot(struct shoal_slot *slot, const struct shoal_error *err) {
     end_lease(slot);
 }
 
-/* Reads the explicit argument of the next task, if the job has some. */
-static bool next_argument(struct shoal_held *held, const char **ret_argument,
-                          size_t *ret_len, struct shoal_error *err) {
-    *ret_argument = NULL;
-    *ret_len = 0;
-    if (held->pack == NULL)
-        return true;
-    if (shoal_record_read_bytes(&held->argument, ret_argument, ret_len))
-        return true;
-    shoal_error_set(err, SHOAL_GARBAGE, "the argument of task %" PRId64 " is not there",
-                    held->at);
-    return false;
-}
-
+/* Hands the tasks up to the lease's end to its runner, which takes what it can. */
 static enum shoal_status launch(struct shoal_slot *slot, struct shoal_error *err) {
     struct shoal_held *held = slot->held;
-    SHOAL_CLEANUP(shoal_parameters_cleanup) struct shoal_parameters parameters = {.n = 0};
-    const char *argument = NULL;
-    size_t len = 0;
-    if (!next_argument(held, &argument, &len, err))
-        return SHOAL_GARBAGE;
-    enum shoal_status status = shoal_parameters_make(&held->known->spec, held->at,
-                                                     argument, len, &parameters, err);
-    if (status != SHOAL_OK)
-        return status;
-    const struct shoal_task task = {
+    const struct shoal_spec *spec = &held->known->spec;
+    const struct shoal_batch batch = {
+        .spec = spec,
+        .digest = held->known->digest,
         .job = held->lease.job,
-        .index = held->at,
-        .seed = shoal_task_seed(held->seed, (uint64_t)held->at),
-        .parameters = &parameters,
+        .seed = held->seed,
+        .attempt = held->lease.attempt,
+        .lo = held->at,
+        .hi = slot->doom.index < 0 ? held->lease.hi : slot->doom.index,
+        .arguments = shoal_held_arguments(held),
     };
-    const struct shoal_launch start = {
-        .spec = &held->known->spec, .task = &task, .attempt = held->lease.attempt};
-    return slot->runner->kind->start(slot->runner, &start, err);
+    int64_t taken = 0;
+    slot->runner = spec->stays ? slot->stays : slot->exec;
+    enum shoal_status status =
+        slot->runner->kind->start(slot->runner, &batch, &taken, err);
+    if (status == SHOAL_OK)
+        held->at += taken;
+    return status;
 }
 
 static void start_next(struct shoal_slot *slot) {
@@ -156,7 +173,6 @@ static void start_next(struct shoal_slot *slot) {
     enum shoal_status status = launch(slot, &err);
     if (status == SHOAL_OK) {
         slot->running = true;
-        slot->index = slot->held->at++;
         slot->started_ms = shoal_now_ms();
         slot->pause_ms = PAUSE_MS;
         if (slot->held->at >= slot->held->lease.hi)
@@ -171,11 +187,20 @@ static void start_next(struct shoal_slot *slot) {
     }
 }
 
+/* What the task at hand did when it ended its runner. */
+static void meet_doom(struct shoal_slot *slot) {
+    slot->held->at++;
+    note(slot, &slot->doom.outcome, slot->doom.text, slot->doom.len);
+    forget_doom(slot);
+}
+
 void shoal_slot_step(struct shoal_slot *slot) {
     while (!slot->running && slot->held != NULL && slot->paused_till_ms == 0) {
         struct shoal_held *held = slot->held;
         if (held->at >= held->lease.hi || slot->stopping)
             end_lease(slot);
+        else if (held->at == slot->doom.index)
+            meet_doom(slot);
         else if (held->known->state == SHOAL_SPEC_BAD)
             end_unstarted(slot, SHOAL_REASON_REJECTED, &held->known->error);
         else if (held->known->state == SHOAL_SPEC_READY)
@@ -185,12 +210,86 @@ void shoal_slot_step(struct shoal_slot *slot) {
     }
 }
 
+static void note_failure(struct shoal_slot *slot, const struct shoal_failure *failure) {
+    const struct shoal_outcome outcome = {.reason = failure->reason,
+                                          .attempt = slot->held->lease.attempt,
+                                          .wall_us = failure->wall_us,
+                                          .code = failure->code};
+    shoal_commit_add_failure(slot->held->commit, failure->index, &outcome,
+                             slot->host->worker, failure->text, failure->len);
+}
+
+/* Text of a task, which may be anything, on one line and without what a terminal would
+ * obey. */
+static void copy_line(char *line, size_t room, const char *text, size_t len) {
+    size_t n = len < room - 1 ? len : room - 1;
+    while (n > 0 && n < len && ((unsigned char)text[n] & 0xc0) == 0x80)
+        n--; /* no part of a character */
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        line[i] = c < ' ' || c == 0x7f ? ' ' : (char)c;
+    }
+    line[n] = '\0';
+}
+
+static void told(void *owner, int64_t index, double fraction, const char *text,
+                 size_t len) {
+    struct shoal_slot *slot = owner;
+    char line[1024];
+    if (fraction >= 0) {
+        slot->said = (struct shoal_said){.index = index, .fraction = fraction};
+        copy_line(slot->said.text, sizeof(slot->said.text), text, len);
+        return;
+    }
+    copy_line(line, sizeof(line), text, len);
+    shoal_info("%s: job=%s task=%" PRId64 " slot=%d", line, slot->held->lease.job, index,
+               slot->number);
+}
+
+static void reported(void *owner, const struct shoal_report *report) {
+    struct shoal_slot *slot = owner;
+    for (size_t i = 0; i < report->n_failures; i++)
+        note_failure(slot, &report->failures[i]);
+    shoal_commit_add_packed(slot->held->commit, report->tasks, report->work_us,
+                            report->elements, report->outcomes, report->len);
+    slot->started_ms = shoal_now_ms();
+    slot->last_wall_us = report->work_us / report->tasks;
+    if (slot->said.index < slot->held->commit->hi)
+        slot->said.index = -1;
+    slot->host->changed(slot->host->owner);
+}
+
+/* What ended the runner is noted when the tasks before it are; without memory to remember
+ * it, it is found again. */
+static void foresee_doom(struct shoal_slot *slot, const struct shoal_ending *ending) {
+    forget_doom(slot);
+    char *text = malloc(ending->stderr_len + 1);
+    if (text == NULL)
+        return;
+    memcpy(text, ending->stderr_end, ending->stderr_len);
+    slot->doom = (struct shoal_doom){.index = ending->index,
+                                     .outcome = ending->outcome,
+                                     .text = text,
+                                     .len = ending->stderr_len};
+    slot->doom.outcome.result = "";
+    slot->doom.outcome.result_len = 0;
+}
+
 static void ended(void *owner, const struct shoal_ending *ending) {
     struct shoal_slot *slot = owner;
+    struct shoal_held *held = slot->held;
     struct shoal_outcome outcome = ending->outcome;
     slot->running = false;
-    slot->last_wall_us = outcome.wall_us;
-    note(slot, &outcome, ending->stderr_end, ending->stderr_len);
+    slot->said.index = -1;
+    if (ending->index == held->commit->hi) {
+        slot->last_wall_us = outcome.wall_us;
+        note(slot, &outcome, ending->stderr_end, ending->stderr_len);
+    } else if (ending->index >= 0) {
+        foresee_doom(slot, ending);
+    }
+    shoal_held_rewind(held);
+    if (ending->index >= 0 && outcome.reason == SHOAL_REASON_SPAWN)
+        end_lease(slot); /* others may have what it needs */
     shoal_slot_step(slot);
 }
 
@@ -230,13 +329,20 @@ static void skip_settled(struct shoal_slot *slot, struct shoal_held *held, int64
 
 void shoal_slot_settled(struct shoal_slot *slot, const char *job, int64_t lo,
                         int64_t hi) {
-    if (is_of(slot->held, job) && slot->running && slot->index >= lo && slot->index < hi)
+    if (is_of(slot->held, job) && slot->running &&
+        slot->runner->kind->index(slot->runner) >= lo && slot->held->at <= hi)
         slot->runner->kind->stop(slot->runner);
     if (is_of(slot->held, job))
         skip_settled(slot, slot->held, lo, hi);
     if (is_of(slot->next, job))
         skip_settled(slot, slot->next, lo, hi);
     shoal_slot_step(slot);
+}
+
+/* The running task goes on, those behind it are not begun. Returns the first of them. */
+static int64_t cut(struct shoal_slot *slot) {
+    int64_t rest = slot->runner->kind->cut(slot->runner);
+    return rest < slot->held->at ? rest : slot->held->at;
 }
 
 void shoal_slot_give_back(struct shoal_slot *slot) {
@@ -247,10 +353,19 @@ void shoal_slot_give_back(struct shoal_slot *slot) {
         slot->stopping = true;
         slot->paused_till_ms = 0;
         shoal_slot_step(slot);
-    } else if (slot->held->at < slot->held->lease.hi) {
-        shoal_held_give_back_rest(slot->held);
+        return;
+    }
+    int64_t rest = cut(slot);
+    if (rest < slot->held->lease.hi) {
+        shoal_held_give_back(slot->held, rest);
         slot->host->changed(slot->host->owner);
     }
+}
+
+/* Whether something behind the running task waits for it. */
+static bool has_untouched(const struct shoal_slot *slot) {
+    return slot->next != NULL || slot->held->at < slot->held->lease.hi ||
+           slot->runner->kind->index(slot->runner) + 1 < slot->held->at;
 }
 
 void shoal_slot_tick(struct shoal_slot *slot, int64_t now_ms) {
@@ -259,17 +374,17 @@ void shoal_slot_tick(struct shoal_slot *slot, int64_t now_ms) {
         slot->host->changed(slot->host->owner);
         shoal_slot_step(slot);
     }
-    if (slot->running && now_ms - slot->started_ms > LONG_TASK_MS &&
-        (slot->next != NULL || slot->held->at < slot->held->lease.hi))
+    if (takes_long(slot) && has_untouched(slot))
         shoal_slot_give_back(slot);
 }
 
 static void adopt_current(struct shoal_slot *slot, int64_t attempt) {
+    struct shoal_held *held = slot->held;
     if (attempt > 0) {
-        slot->held->lease.attempt = attempt;
+        held->lease.attempt = attempt;
         return;
     }
-    slot->held->lease.hi = slot->held->at; /* the rest is in other hands */
+    held->lease.hi = held->at = slot->running ? cut(slot) : held->at;
     if (attempt < 0 && slot->running)
         slot->runner->kind->stop(slot->runner);
     shoal_slot_step(slot);

@@ -1,5 +1,5 @@
-/* A slot: runs the tasks of its lease, one after the other, and keeps at most one lease
- * in store.
+/* A slot: has the tasks of its lease run, one after the other, and keeps at most one
+ * lease in store.
  *
  *     idle --take--> held --start--> running --ended--> held … --the last--> idle (or the
  * next lease)
@@ -20,16 +20,35 @@ struct shoal_slot_host {
     void *owner;
 };
 
+/* A task that ended its runner while tasks before it were done but not reported: they are
+ * run again first. */
+struct shoal_doom {
+    int64_t index; /* -1: there is none */
+    struct shoal_outcome outcome;
+    char *text;
+    size_t len;
+};
+
+/* How far a task says it is. */
+struct shoal_said {
+    int64_t index; /* -1: none has said anything */
+    double fraction;
+    char text[100];
+};
+
 struct shoal_slot {
     const struct shoal_slot_host *host;
-    struct shoal_runner *runner;
+    struct shoal_runner *exec;   /* starts programs */
+    struct shoal_runner *stays;  /* keeps a child that runs many tasks */
+    struct shoal_runner *runner; /* the one of them that works, or did last */
     int number;
     struct shoal_held *held; /* what it works on */
     struct shoal_held *next; /* in store */
     bool running;
     bool stopping; /* its task was told to stop, the lease is given up */
-    int64_t index; /* of the task that runs */
-    int64_t started_ms;
+    struct shoal_doom doom;
+    struct shoal_said said; /* by the task that runs */
+    int64_t started_ms;     /* when the task that runs was started, about */
     int64_t last_wall_us;   /* of the task before */
     int64_t paused_till_ms; /* the host had no processes or memory left */
     int64_t pause_ms;

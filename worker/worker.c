@@ -114,23 +114,34 @@ static void try_to_end(struct shoal_worker *worker, int64_t now_ms) {
 
 /* ---- children */
 
+/* The processes of a slot's runners; one that stays may have nothing to do. */
+static size_t list_processes(const struct shoal_slot *slot,
+                             struct shoal_tree_task *tasks) {
+    const struct shoal_runner *runners[] = {slot->exec, slot->stays};
+    size_t n = 0;
+    for (size_t i = 0; i < SHOAL_COUNT(runners); i++) {
+        pid_t pid = runners[i]->kind->pid(runners[i]);
+        if (pid == 0)
+            continue;
+        tasks[n++] = (struct shoal_tree_task){
+            .pid = pid,
+            .slot = slot->number,
+            .job = slot->running ? slot->held->lease.job : "",
+            .index = runners[i]->kind->index(runners[i]),
+        };
+    }
+    return n;
+}
+
 static void sweep_tree(struct shoal_worker *worker) {
     SHOAL_CLEANUP(shoal_cleanup_free)
-    struct shoal_tree_task *tasks = calloc((size_t)worker->config->slots, sizeof(*tasks));
+    struct shoal_tree_task *tasks =
+        calloc((size_t)worker->config->slots * 2, sizeof(*tasks));
     size_t n = 0;
     if (tasks == NULL)
         return;
-    for (int64_t i = 0; i < worker->config->slots; i++) {
-        const struct shoal_slot *slot = &worker->slots[i];
-        if (!slot->running)
-            continue;
-        tasks[n++] = (struct shoal_tree_task){
-            .pid = slot->runner->kind->pid(slot->runner),
-            .slot = slot->number,
-            .job = slot->held->lease.job,
-            .index = slot->index,
-        };
-    }
+    for (int64_t i = 0; i < worker->config->slots; i++)
+        n += list_processes(&worker->slots[i], tasks + n);
     size_t ended = shoal_tree_sweep(tasks, n);
     if (ended > 0)
         shoal_debug("ended what tasks left behind: processes=%zu", ended);
@@ -139,8 +150,10 @@ static void sweep_tree(struct shoal_worker *worker) {
 static void give_to_slot(struct shoal_worker *worker, pid_t pid, int status,
                          const struct rusage *usage) {
     for (int64_t i = 0; i < worker->config->slots; i++) {
-        struct shoal_runner *runner = worker->slots[i].runner;
-        if (runner->kind->reap(runner, pid, status, usage))
+        struct shoal_runner *exec = worker->slots[i].exec;
+        struct shoal_runner *stays = worker->slots[i].stays;
+        if (exec->kind->reap(exec, pid, status, usage) ||
+            stays->kind->reap(stays, pid, status, usage))
             return;
     }
 }
@@ -190,6 +203,8 @@ static enum shoal_status make_slots(struct shoal_worker *worker, const char *fol
         .base = worker->base,
         .directory = folder,
         .threads = (int)config->threads,
+        .max_tasks = config->max_tasks,
+        .max_memory = config->max_memory,
     };
     worker->slot_host = (struct shoal_slot_host){
         .worker = config->name,

@@ -21,8 +21,10 @@ struct shoal_worker_config {
     const char *name;
     const char *directory; /* where each worker makes its private folder */
     int64_t slots;
-    int64_t threads; /* of a slot's programs */
-    int64_t ttl_ms;  /* of the session */
+    int64_t threads;    /* of a slot's programs */
+    int64_t max_tasks;  /* of a runner that stays, before it is replaced; 0: no bound */
+    int64_t max_memory; /* bytes, the same */
+    int64_t ttl_ms;     /* of the session */
     char session[13];
     char dead[13]; /* session of a predecessor that died, or "" */
     int keeper;    /* readable at its end: the keeper is gone; -1: there is none */

@@ -233,7 +233,7 @@ end
 local function fail_here(j, index, attempt, reason, worker)
   remember(j, index, index + 1, attempt, 'f')
   add_result(j, fmt(index) .. '-' .. fmt(index + 1),
-    '*4\r\n' .. bulk('exec') .. bulk(worker) .. bulk(fmt(index)) ..
+    '*4\r\n' .. bulk('pack') .. bulk(worker) .. bulk(fmt(index)) ..
     array(reason, attempt, 0, 0, 0, 0, ''))
 end
 

@@ -93,6 +93,7 @@ static void setup(void) {
                                .directory = home,
                                .grace_ms = 10000,
                                .result_max = SHOAL_RESULT_MAX};
+    ck_assert_int_eq(shoal_sweep_create(&spec.sweep, NULL), SHOAL_OK);
     create_runner();
 }
 
@@ -106,18 +107,25 @@ static void teardown(void) {
     destroy_runner();
     event_free(child_event);
     event_base_free(base);
+    shoal_sweep_destroy(spec.sweep);
     free(result);
     free(errors);
 }
 
 static enum shoal_status start(const char *program, struct shoal_error *err) {
-    static struct shoal_parameters none = {.n = 0};
-    const struct shoal_task task = {
-        .job = "0123456789ab", .index = 5, .seed = 6, .parameters = &none};
-    const struct shoal_launch launch = {.spec = &spec, .task = &task, .attempt = 2};
+    const struct shoal_batch batch = {.spec = &spec,
+                                      .digest = "",
+                                      .job = "0123456789ab",
+                                      .seed = 6,
+                                      .attempt = 2,
+                                      .lo = 5,
+                                      .hi = 9};
+    int64_t taken = 0;
     words[0] = program;
     spec.words = words[1] == NULL ? 1 : 3;
-    return runner->kind->start(runner, &launch, err);
+    enum shoal_status status = runner->kind->start(runner, &batch, &taken, err);
+    ck_assert_int_eq(taken, status == SHOAL_OK ? 1 : 0);
+    return status;
 }
 
 static void start_script(const char *script) {
@@ -233,7 +241,7 @@ static const struct {
     {"stat -c %a $SHOAL_TMP; ls -A $SHOAL_TMP; test $TMPDIR = $SHOAL_TMP && echo same",
      "700\nsame"},
     {"echo $SHOAL_JOB $SHOAL_TASK $SHOAL_ATTEMPT $SHOAL_SEED $SHOAL_SLOT $SHOAL_REP",
-     "0123456789ab 5 2 6 3 0"},
+     "0123456789ab 5 2 2337714203534887763 3 0"},
     {"echo $OMP_NUM_THREADS $MINE ${SECRET-none}", "2 job none"},
 };
 

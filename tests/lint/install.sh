@@ -25,7 +25,24 @@ export PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_PATH=$root/opt/shoal/lib/pkgconfi
 ${CC:-cc} -Wall -Wextra -Werror "$root/program.c" -o "$root/program" $(pkg-config --cflags --libs shoal)
 [ "$(LD_LIBRARY_PATH=$root/opt/shoal/lib "$root/program")" = ok ]
 man=$(find "$root/opt/shoal/share/man" -name '*.1' | wc -l)
-[ "$man" -eq 3 ]
+[ "$man" -eq 4 ]
+
+# A plug-in and a Python function, with what was installed for them.
+cat > "$root/plugin.c" << 'END'
+#include <shoal/shoal_task.h>
+static int twice(struct shoal_call *call) {
+    shoal_call_add_int(call, "y", 2 * shoal_call_int(call, "x", 0));
+    return 0;
+}
+static const struct shoal_task_entry tasks[] = {{"twice", twice}, {NULL, NULL}};
+const struct shoal_plugin shoal_plugin = {SHOAL_TASK_VERSION, tasks};
+END
+# shellcheck disable=SC2046
+${CC:-cc} -Wall -Wextra -Werror -shared -fPIC "$root/plugin.c" -o "$root/plugin.so" $(pkg-config --cflags shoal)
+printf 'import shoal\ndef twice(x):\n    shoal.progress(1)\n    return {"y": 2 * x}\n' > "$root/module.py"
+host=$root/opt/shoal/bin/shoal-host
+[ "$("$host" --try "$root/plugin.so" twice x=21)" = '{"y":42}' ]
+[ "$(cd "$root" && PYTHONDONTWRITEBYTECODE=1 "$host" --try --python module:twice x=21 2> /dev/null)" = '{"y":42}' ]
 
 make -s --no-print-directory BUILD="$build" PREFIX=/opt/shoal DESTDIR="$root" uninstall
 left=$(find "$root/opt" ! -type d)

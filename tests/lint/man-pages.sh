@@ -25,7 +25,8 @@ page() {
     done
 }
 
-for program in "$build"/shoal "$build"/shoal-worker "$build"/shoal-broker; do
+for program in "$build"/shoal "$build"/shoal-worker "$build"/shoal-broker \
+    "$build"/shoal-host; do
     [ -e "$program" ] || continue
     manual=$build/man/${program##*/}.1
     page "$manual" "$program"

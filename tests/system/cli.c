@@ -103,7 +103,7 @@ static const struct {
     {"shoal help xyzzy", "'xyzzy' is no command"},
     {"shoal --nothing", "'--nothing'"},
     {"shoal status --nothing", "'--nothing'"},
-    {"shoal submit", "usage: shoal submit"},
+    {"shoal submit", "there is nothing to run"},
     {"shoal submit -p a=1:3:0 -- true", "a"},
     {"shoal submit -p a=1 -p a=2 -- true", "'a'"},
     {"shoal submit -p a=1:2 -p b=1:3 --zip -- true", "zip"},

@@ -131,10 +131,92 @@ START_TEST(only_accepted_outcomes_count) {
 }
 END_TEST
 
+/* Three short tasks in one element, between two with elements of their own. */
+static void make_mixed(const char *ranges) {
+    static const char results[] = "$1\r\na\r\n$0\r\n\r\n$2\r\nbc\r\n";
+    const struct shoal_outcome sums = {
+        .attempt = 2, .wall_us = 30, .cpu_us = 9, .rss_kb = 7};
+    shoal_buffer_init(&entry, 1 << 16);
+    shoal_buffer_add_text(&entry, ranges);
+    shoal_buffer_add_char(&entry, '\n');
+    shoal_pack_begin(&entry, "w-1", FIRST, 3);
+    shoal_outcome_write(&entry, &outcomes[0]);
+    shoal_outcome_write_many(&entry, 3, &sums, results, sizeof(results) - 1);
+    shoal_outcome_write(&entry, &outcomes[1]);
+}
+
+START_TEST(many_short_tasks_are_one_element) {
+    static const struct shoal_outcome expected[] = {
+        {SHOAL_REASON_OK, 2, 10, 3, 7, 0, "a", 1},
+        {SHOAL_REASON_OK, 2, 10, 3, 7, 0, "", 0},
+        {SHOAL_REASON_OK, 2, 10, 3, 7, 0, "bc", 2},
+    };
+    struct shoal_entry_reader reader;
+    struct shoal_outcome outcome;
+    bool more;
+    int64_t index;
+    make_mixed("40-45");
+    ck_assert_int_eq(shoal_entry_begin(&reader, entry.data, entry.len, NULL), SHOAL_OK);
+    for (int i = 0; i < 5; i++) {
+        ck_assert_int_eq(shoal_entry_next(&reader, &more, &index, &outcome, NULL),
+                         SHOAL_OK);
+        ck_assert(more);
+        ck_assert_int_eq(index, FIRST + i);
+        assert_same(&outcome, i == 0   ? &outcomes[0]
+                              : i == 4 ? &outcomes[1]
+                                       : &expected[i - 1]);
+    }
+    ck_assert_int_eq(shoal_entry_next(&reader, &more, &index, &outcome, NULL), SHOAL_OK);
+    ck_assert(!more);
+    drop_entry();
+}
+END_TEST
+
+START_TEST(only_accepted_ones_of_many_count) {
+    int64_t indices[64];
+    size_t n;
+    make_mixed("40-41,42-43,44-45");
+    ck_assert_int_eq(read_all(entry.data, entry.len, indices, &n), SHOAL_OK);
+    ck_assert_uint_eq(n, 3);
+    for (size_t i = 0; i < n; i++)
+        ck_assert_int_eq(indices[i], FIRST + 2 * (int64_t)i);
+    drop_entry();
+}
+END_TEST
+
+static const struct {
+    int64_t n;
+    const char *results;
+} lies[] = {{0, ""}, {2, "$1\r\na\r\n"}, {1, "$1\r\na\r\n$1\r\nb\r\n"},
+            {1, ""}, {1, "nothing"},     {INT64_C(1) << 53, "$1\r\na\r\n"},
+            {-1, ""}};
+
+START_TEST(element_that_lies_about_its_tasks_is_garbage) {
+    const struct shoal_outcome sums = {.attempt = 1};
+    int64_t indices[64];
+    size_t n;
+    shoal_buffer_init(&entry, 1 << 16);
+    shoal_buffer_add_text(&entry, "40-42\n");
+    shoal_pack_begin(&entry, "w-1", FIRST, 1);
+    shoal_outcome_write_many(&entry, lies[_i].n, &sums, lies[_i].results,
+                             strlen(lies[_i].results));
+    ck_assert_int_eq(read_all(entry.data, entry.len, indices, &n), SHOAL_GARBAGE);
+    drop_entry();
+}
+END_TEST
+
+/* Both kinds of elements, by the loop's index. */
+static void make_either(int kind) {
+    if (kind == 0)
+        make_entry("40-44");
+    else
+        make_mixed("40-45");
+}
+
 START_TEST(cut_at_any_byte_is_garbage) {
     int64_t indices[64];
     size_t n;
-    make_entry("40-44");
+    make_either(_i);
     for (size_t len = 0; len < entry.len; len++)
         ck_assert_int_eq(read_all(entry.data, len, indices, &n), SHOAL_GARBAGE);
     drop_entry();
@@ -154,7 +236,7 @@ END_TEST
 START_TEST(changed_bytes_do_no_harm) {
     int64_t indices[64];
     size_t n;
-    make_entry("40-41,42-44");
+    make_either(_i);
     for (size_t i = 0; i < entry.len; i++) {
         char was = entry.data[i];
         for (int c = 0; c < 256; c++) {
@@ -257,9 +339,13 @@ int main(void) {
     tcase_add_test(cases, what_is_written_is_read_again);
     tcase_add_loop_test(cases, only_accepted_outcomes_count, 0,
                         (int)SHOAL_COUNT(accepted));
-    tcase_add_test(cases, cut_at_any_byte_is_garbage);
+    tcase_add_test(cases, many_short_tasks_are_one_element);
+    tcase_add_test(cases, only_accepted_ones_of_many_count);
+    tcase_add_loop_test(cases, element_that_lies_about_its_tasks_is_garbage, 0,
+                        SHOAL_COUNT(lies));
+    tcase_add_loop_test(cases, cut_at_any_byte_is_garbage, 0, 2);
     tcase_add_test(cases, bytes_behind_the_pack_are_garbage);
-    tcase_add_test(cases, changed_bytes_do_no_harm);
+    tcase_add_loop_test(cases, changed_bytes_do_no_harm, 0, 2);
     tcase_add_loop_test(cases, garbage_is_said_to_be_garbage, 0,
                         (int)SHOAL_COUNT(garbage));
     tcase_add_test(cases, reasons_have_names);

@@ -1,0 +1,437 @@
+"""Runs a Python function for a shoal worker: a runner that stays, standard library only.
+
+    runner.py MODULE:FUNCTION                       started by a worker (by shoal-host)
+    runner.py MODULE:FUNCTION --try [NAME=VALUE...]  one task, for a person
+
+The function gets a task's parameters by name: what looks like a number as int or float, the rest as
+text. It also gets seed, rep, index and attempt, as far as it has parameters of these names (or takes
+**anything, which gets the seed). A line of --from without columns is its first argument.
+
+What it returns is the task's result: a dict becomes columns, None nothing, bytes and text stay as they
+are, the rest is written as JSON where it can be. An exception is the task's failure: its traceback is
+shown by `shoal show`.
+
+The protocol is in worker/README.md.
+"""
+import argparse
+import contextlib
+import importlib
+import inspect
+import json
+import mmap
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+import traceback
+
+VERSION = 1
+SOCKET, SLATE = 3, 4  # descriptors that the worker gives
+SLATE_SIZE = 4096
+MARK, LIMIT, STOP, ASKED = 0, 8, 16, 24  # offsets on the slate, 64 bits each
+GO_ON, STOPPED, TIMED_OUT = 0, 1, 2
+REPORT_S = 0.02  # a report is not older than this …
+REPORT_BYTES = 256 << 10  # … and not larger, but for one task
+TELL_S = 0.1
+TEXT_MAX = 2048  # bytes of a traceback that are kept: its end
+OWN = ("seed", "rep", "index", "attempt")
+
+
+class Stopped(BaseException):
+    """Raised in a task that is to end and has never asked should_stop()."""
+
+
+# ---- what a task may ask and tell
+
+class Task:
+    """The task that runs: its index, seed, attempt and repetition."""
+
+    def __init__(self, runner, index, attempt, seed, rep):
+        self.index, self.attempt, self.seed, self.rep = index, attempt, seed, rep
+        self._runner = runner
+        self._told = 0.0
+
+
+_current = None
+
+
+def task():
+    """The task that runs now, or None."""
+    return _current
+
+
+def should_stop():
+    """Whether the task is asked to end: cancelled, or its time is over. It may still return a result."""
+    return _current is not None and _current._runner.asked_to_stop()
+
+
+def progress(fraction, text=""):
+    """How far the task is, 0 to 1, for `shoal status`. Cheap: most calls are not passed on."""
+    now = time.monotonic()
+    if _current is not None and now - _current._told >= TELL_S:
+        _current._told = now
+        _current._runner.tell("progress", _current.index, f"{float(fraction):.6g}", text)
+
+
+def log(text):
+    """A line for the worker's log."""
+    if _current is not None:
+        _current._runner.tell("log", _current.index, text)
+
+
+# ---- records: RESP arrays and strings
+
+def encode(item):
+    if isinstance(item, (list, tuple)):
+        return b"*%d\r\n" % len(item) + b"".join(map(encode, item))
+    if not isinstance(item, bytes):
+        item = str(item).encode("utf-8", "surrogateescape")
+    return b"$%d\r\n%b\r\n" % (len(item), item)
+
+
+def decode(data, at=0):
+    """The item that begins at `at`, and where the next one does."""
+    end = data.index(b"\r\n", at)
+    n, at_next = int(data[at + 1:end]), end + 2
+    if data[at:at + 1] == b"$":
+        return data[at_next:at_next + n], at_next + n + 2
+    if data[at:at + 1] != b"*":
+        raise ValueError("no record")
+    items = []
+    for _ in range(n):
+        item, at_next = decode(data, at_next)
+        items.append(item)
+    return items, at_next
+
+
+def decode_all(data):
+    at = 0
+    while at < len(data):
+        item, at = decode(data, at)
+        yield item
+
+
+# ---- parameters, seeds, results
+
+MASK = (1 << 64) - 1
+GOLDEN = 0x9E3779B97F4A7C15
+
+
+def _mix(z):
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def task_seed(job_seed, index):
+    """The seed of a task, as in common/id.c."""
+    return _mix((_mix((job_seed + GOLDEN) & MASK) + (index + 1) * GOLDEN) & MASK) >> 1
+
+
+def value_of(text):
+    """A number where the text looks like one, else the text."""
+    if text[:1] in "+-0123456789.":
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return kind(text)
+    return text
+
+
+def result_of(value):
+    if value is None:
+        return b""
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value)
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    return json.dumps(plain(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def plain(value):
+    """The same in what JSON has; numpy's numbers and arrays by their own methods."""
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if value - value == 0 else None  # inf and nan are missing values
+    if value is None or isinstance(value, (str, int, bool)):
+        return value
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    return str(value)
+
+
+def load(name):
+    """The function that MODULE:FUNCTION names."""
+    module, _, function = name.partition(":")
+    if not module or not function:
+        sys.exit(f"shoal: '{name}' is no function: write MODULE:FUNCTION")
+    sys.path.insert(0, os.getcwd())
+    try:
+        found = importlib.import_module(module)
+        for part in function.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # whatever an import may raise
+        traceback.print_exc()
+        sys.exit(f"shoal: cannot load '{name}': {type(error).__name__}: {error}")
+    if not callable(found):
+        sys.exit(f"shoal: '{name}' cannot be called")
+    return found
+
+
+class Function:
+    """A function, and which of the task's own values it wants."""
+
+    def __init__(self, name):
+        self.call = load(name)
+        try:
+            parameters = inspect.signature(self.call).parameters.values()
+        except (TypeError, ValueError):
+            parameters = ()
+        self.own = [p.name for p in parameters if p.name in OWN]
+        if any(p.kind == p.VAR_KEYWORD for p in parameters) and "seed" not in self.own:
+            self.own.append("seed")
+
+    def __call__(self, arguments, parameters, current):
+        for name in self.own:
+            parameters.setdefault(name, getattr(current, name))
+        return self.call(*arguments, **parameters)
+
+
+# ---- the runner
+
+class Gathered:
+    """What was done and not reported."""
+
+    def __init__(self):
+        self.tasks, self.elements, self.work_us, self.outcomes, self.failures = 0, 0, 0, [], []
+        self.size = 0
+
+    def add(self, outcome, work_us):
+        self.tasks += 1
+        self.elements += 1
+        self.work_us += work_us
+        self.outcomes.append(outcome)
+        self.size += len(outcome)
+
+
+class Runner:
+    def __init__(self, function):
+        self.function = function
+        self.socket = socket.socket(fileno=SOCKET)
+        self.slate = mmap.mmap(SLATE, SLATE_SIZE)
+        self.input = bytearray()
+        self.spec, self.names, self.repetitions, self.kind = None, [], 1, "none"
+        self.interruptible = False
+        self.sending = threading.Lock()
+        self.gathering = threading.Lock()
+        self.working = threading.Event()
+        self.gathered, self.reported = Gathered(), 0.0
+
+    # -- talking
+
+    def send(self, *items):
+        self.send_message(encode(items))
+
+    def send_message(self, message):
+        with self.sending:
+            self.socket.sendall(b"$%d\r\n%b\r\n" % (len(message), message))
+
+    def tell(self, *items):
+        self.send(*items)
+
+    def receive(self):
+        """The next message, or None when the worker is gone."""
+        while True:
+            end = self.input.find(b"\r\n")
+            size = int(self.input[1:end]) if end > 0 else -1
+            if size >= 0 and len(self.input) >= end + 2 + size + 2:
+                message = bytes(self.input[end + 2:end + 2 + size])
+                del self.input[:end + 2 + size + 2]
+                return decode(message)[0]
+            chunk = self.socket.recv(1 << 18)
+            if not chunk:
+                return None
+            self.input += chunk
+
+    def field(self, offset):
+        return struct.unpack_from("=q", self.slate, offset)[0]
+
+    def write(self, offset, value):
+        struct.pack_into("=q", self.slate, offset, value)
+
+    def asked_to_stop(self):
+        self.write(ASKED, 1)
+        return self.field(STOP) != GO_ON
+
+    def interrupt(self, *_):
+        if self.interruptible and self.field(STOP) != GO_ON and self.field(ASKED) != 1:
+            self.interruptible = False
+            raise Stopped
+
+    # -- running
+
+    def serve(self):
+        signal.signal(signal.SIGTERM, self.interrupt)
+        threading.Thread(target=self.report_while_working, daemon=True).start()
+        self.send("hello", VERSION, 0)
+        while (message := self.receive()) is not None:
+            if message[0] == b"spec":
+                self.take_spec(json.loads(message[1]))
+            elif message[0] == b"run":
+                self.run(*message[1:])
+            else:
+                sys.exit(f"shoal: the worker sent '{message[0]!r}', which this runner does not know")
+
+    def take_spec(self, spec):
+        self.spec, self.kind = spec, spec["arguments"]
+        self.names = [parameter["name"] for parameter in spec["sweep"]["parameters"]]
+        self.repetitions = spec["sweep"].get("repetitions", 1)
+
+    def inputs(self, kind, data):
+        """For each task what the function is called with: arguments and parameters."""
+        for item in decode_all(data):
+            if kind == b"values":
+                yield (), {name: value_of(text.decode()) for name, text in zip(self.names, item)}
+            elif self.kind == "fields":
+                yield (), {name: value_of(value) if isinstance(value, str) else value
+                           for name, value in json.loads(item).items()}
+            else:
+                yield (value_of(item.decode("utf-8", "surrogateescape")),), {}
+
+    def run(self, _job, seed, attempt, first, count, kind, data):
+        seed, attempt, first, count = int(seed), int(attempt), int(first), int(count)
+        self.reported = now = time.monotonic()
+        self.working.set()
+        for index, (arguments, parameters) in zip(range(first, first + count), self.inputs(kind, data)):
+            self.write(MARK, index)
+            if index >= self.field(LIMIT):
+                break
+            current = Task(self, index, attempt, task_seed(seed, index), index % self.repetitions)
+            now = self.run_one(current, arguments, parameters, now)
+            self.report_if_due(now)
+        self.working.clear()
+        self.report(1)
+
+    def report_if_due(self, now):
+        gathered = self.gathered
+        if gathered.tasks and (now - self.reported >= REPORT_S or gathered.size >= REPORT_BYTES):
+            self.report(0)
+
+    def report_while_working(self):
+        """What is done does not wait for a task that takes long. Runs in a thread of its own."""
+        while True:
+            self.working.wait()
+            time.sleep(REPORT_S)
+            self.report_if_due(time.monotonic())
+
+    def run_one(self, current, arguments, parameters, begun):
+        """Calls the function and gathers what came of it. Returns when it ended."""
+        global _current
+        cpu, text, result, reason = time.process_time(), "", b"", "ok"
+        _current = current
+        try:
+            self.interruptible = True
+            result = result_of(self.function(arguments, parameters, current))
+            self.interruptible = False
+        except Stopped:
+            reason, text = "stopped", "it was stopped"
+        except BaseException as error:  # SystemExit too: the runner stays
+            self.interruptible = False
+            reason, text = "exit", describe(error)
+        _current = None
+        if reason != "ok" and self.field(STOP) != GO_ON:
+            reason = "timeout" if self.field(STOP) == TIMED_OUT else "stopped"
+        if reason == "ok" and len(result) > self.spec["result_max"]:
+            reason, result = "too-large", b""
+            text = "its result is over --max-result; write large data to a file and report the file's name"
+        now = time.monotonic()
+        wall, code = int((now - begun) * 1e6), 1 if reason == "exit" else 0
+        outcome = encode([reason, current.attempt, wall, int((time.process_time() - cpu) * 1e6), peak_kb(),
+                          code, result])
+        kept = text.encode("utf-8", "surrogateescape")[-TEXT_MAX:]
+        with self.gathering:
+            self.gathered.add(outcome, wall)
+            if reason != "ok":
+                self.gathered.failures.append(encode([current.index, reason, code, wall, kept]))
+        return now
+
+    def report(self, over):
+        with self.gathering:
+            gathered, self.gathered, self.reported = self.gathered, Gathered(), time.monotonic()
+            self.send_report(gathered, over)
+
+    def send_report(self, gathered, over):
+        failures = b"*%d\r\n" % len(gathered.failures) + b"".join(gathered.failures)
+        message = b"*8\r\n" + b"".join(map(encode, (
+            "done", gathered.tasks, gathered.elements, b"".join(gathered.outcomes), gathered.work_us, peak_kb(),
+            over))) + failures
+        self.send_message(message)
+
+
+def describe(error):
+    """The traceback from the task's own function on."""
+    trace = error.__traceback__
+    while trace.tb_next is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace))
+
+
+def peak_kb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+# ---- trying
+
+class Trial:
+    """Stands for the worker when a person tries a task."""
+
+    def asked_to_stop(self):
+        return False
+
+    def tell(self, kind, _index, *words):
+        print(f"{kind}:", *words, file=sys.stderr)
+
+
+def try_one(function, options):
+    global _current
+    arguments, parameters = (), {}
+    for word in options.parameters:
+        name, equals, value = word.partition("=")
+        if not equals or (name and not name.isidentifier()):
+            sys.exit(f"shoal: '{word}' is no parameter: write NAME=VALUE")
+        if name:
+            parameters[name] = value_of(value)
+        else:
+            arguments = (value_of(value),)
+    _current = Task(Trial(), options.index, options.attempt, options.seed, options.rep)
+    result = result_of(function(arguments, parameters, _current))
+    if result:
+        sys.stdout.buffer.write(result + b"\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Runs a Python function for a shoal worker.")
+    parser.add_argument("function", metavar="MODULE:FUNCTION")
+    parser.add_argument("--try", action="store_true", dest="tries", help="run one task here and now")
+    for name, usual in (("index", 0), ("attempt", 1), ("seed", 0), ("rep", 0)):
+        parser.add_argument(f"--{name}", type=int, default=usual, help="of that task")
+    parser.add_argument("parameters", nargs="*", metavar="NAME=VALUE")
+    options = parser.parse_intermixed_args()
+    # `import shoal` in a task's module is to find this one, with the task that runs in it.
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    sys.modules.setdefault("shoal.runner", sys.modules["__main__"])
+    function = Function(options.function)
+    if options.tries:
+        try_one(function, options)
+    else:
+        Runner(function).serve()
+
+
+if __name__ == "__main__":
+    main()

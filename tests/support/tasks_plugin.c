@@ -1,0 +1,118 @@
+/* Tasks that behave, and tasks that do not. */
+#include "worker/shoal_task.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static void rest_ms(long ms) {
+    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000},
+              NULL);
+}
+
+/* All that it is given. */
+static int echo(struct shoal_call *call) {
+    shoal_call_add_int(call, "index", shoal_call_index(call));
+    shoal_call_add_int(call, "tries", shoal_call_attempt(call));
+    shoal_call_add_int(call, "seed", (int64_t)shoal_call_seed(call));
+    shoal_call_add_int(call, "repetition", shoal_call_repetition(call));
+    shoal_call_add_number(call, "number", shoal_call_number(call, "x", -1));
+    shoal_call_add_int(call, "int", shoal_call_int(call, "x", -1));
+    shoal_call_add_text(call, "text", shoal_call_text(call, "x", "none"));
+    shoal_call_add_int(call, "has", shoal_call_has(call, "x"));
+    shoal_call_add_number(call, "infinite", 1e308 * 10);
+    return 0;
+}
+
+static int line(struct shoal_call *call) {
+    size_t len = 0;
+    const char *bytes = shoal_call_argument(call, &len);
+    shoal_call_return(call, bytes, len);
+    return 0;
+}
+
+static int nothing(struct shoal_call *call) {
+    (void)call;
+    return 0;
+}
+
+static int huge(struct shoal_call *call) {
+    size_t len = 100 << 20;
+    char *bytes = calloc(1, len);
+    shoal_call_return(call, bytes, len);
+    free(bytes);
+    return 0;
+}
+
+/* Misbehaves at x = 3, in the way that it is told. */
+static int odd(struct shoal_call *call) {
+    const char *how = shoal_call_text(call, "how", "");
+    if (shoal_call_int(call, "x", 0) != 3)
+        return 0;
+    if (strcmp(how, "fail") == 0)
+        return shoal_call_fail(call, "three is %s", "too much");
+    if (strcmp(how, "code") == 0)
+        return 42;
+    if (strcmp(how, "crash") == 0) {
+        fprintf(stderr, "about to crash\n");
+        abort();
+    }
+    if (strcmp(how, "exit") == 0)
+        exit(7);
+    if (strcmp(how, "loop") == 0)
+        for (;;)
+            rest_ms(1000);
+    if (strcmp(how, "scribble") == 0) {
+        ssize_t written = write(3, "hello, worker", 13);
+        for (;;)
+            rest_ms((long)written * 100);
+    }
+    if (strcmp(how, "hang up") == 0) {
+        close(3);
+        for (;;)
+            rest_ms(1000);
+    }
+    printf("printed and forgotten\n");
+    return 0;
+}
+
+/* Counts until it is told to stop, and gives what it has. */
+static int until_told(struct shoal_call *call) {
+    int64_t n = 0;
+    for (; !shoal_call_should_stop(call); n++) {
+        shoal_call_progress(call, 0.25, "counting");
+        rest_ms(1);
+    }
+    shoal_call_log(call, "told after %lld", (long long)n);
+    shoal_call_add_int(call, "counted", n);
+    return 0;
+}
+
+/* One that takes x milliseconds. */
+static int rest(struct shoal_call *call) {
+    rest_ms((long)shoal_call_int(call, "x", 0));
+    return 0;
+}
+
+/* Which process runs it, and how often that was asked. */
+static int count(struct shoal_call *call) {
+    static int64_t calls;
+    shoal_call_add_int(call, "process", getpid());
+    shoal_call_add_int(call, "calls", ++calls);
+    return 0;
+}
+
+static const struct shoal_task_entry tasks[] = {
+    {"count", count},
+    {"echo", echo},
+    {"huge", huge},
+    {"line", line},
+    {"nothing", nothing},
+    {"odd", odd},
+    {"rest", rest},
+    {"until_told", until_told},
+    {0},
+};
+SHOAL_TASK_API const struct shoal_plugin shoal_plugin = {SHOAL_TASK_VERSION, tasks};

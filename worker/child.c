@@ -1,0 +1,220 @@
+/* What the child does until it is the program is a list of system calls, and how they
+ * went is left in a variable that both see. */
+#include "worker/child.h"
+
+#include "common/environment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum stage { STAGE_NONE, STAGE_SETUP, STAGE_DIRECTORY, STAGE_PROGRAM };
+
+/* What the child needs, all made before vfork(). */
+struct birth {
+    const struct shoal_child *child;
+    const char *program;
+    pid_t parent;
+    const sigset_t *unusual;
+    volatile enum stage failed_at;
+    volatile int error;
+};
+
+/* The signals that the worker ignores or has handlers for. It begins to at its start, so
+ * they are looked for once. */
+static const sigset_t *unusual_signals(void) {
+    static sigset_t unusual;
+    static bool known;
+    struct sigaction action;
+    if (known)
+        return &unusual;
+    sigemptyset(&unusual);
+    for (int number = 1; number < NSIG; number++) {
+        if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL)
+            sigaddset(&unusual, number);
+    }
+    known = true;
+    return &unusual;
+}
+
+/* Moves those that lie where others go out of the way first. */
+static bool take_descriptors(const struct shoal_child *child) {
+    int n = (int)child->n_fds, fds[SHOAL_CHILD_FDS];
+    for (int i = 0; i < n; i++) {
+        fds[i] =
+            child->fds[i] < n ? fcntl(child->fds[i], F_DUPFD_CLOEXEC, n) : child->fds[i];
+        if (fds[i] < 0)
+            return false;
+    }
+    for (int i = 0; i < n; i++) {
+        if (dup2(fds[i], i) != i)
+            return false;
+    }
+    /* What the worker itself was given. */
+    close_range((unsigned)n, ~0U, CLOSE_RANGE_CLOEXEC);
+    return true;
+}
+
+/* Runs in the parent's memory: system calls only, and no return. */
+static _Noreturn void become_program(struct birth *birth) {
+    struct sigaction usual = {.sa_handler = SIG_DFL};
+    sigset_t none;
+    birth->failed_at = STAGE_SETUP;
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (getppid() != birth->parent)
+        _exit(127);
+    for (int number = 1; number < NSIG; number++) {
+        if (sigismember(birth->unusual, number) == 1)
+            sigaction(number, &usual, NULL);
+    }
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (take_descriptors(birth->child)) {
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        birth->failed_at = STAGE_DIRECTORY;
+        if (chdir(birth->child->directory) == 0) {
+            birth->failed_at = STAGE_PROGRAM;
+            execve(birth->program, birth->child->argv, birth->child->environment);
+        }
+    }
+    birth->error = errno;
+    _exit(127);
+}
+
+/* Returns the process, or -1 with errno when none could be made. */
+static pid_t give_birth(struct birth *birth) {
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before); /* no handler of ours may run in the child */
+    birth->parent = getpid();
+    birth->unusual = unusual_signals();
+    /* It warns of vfork() and of calls behind it; the top of this file says
+     * why they are. */
+    /* NOLINTBEGIN(clang-analyzer-security.insecureAPI.vfork,clang-analyzer-unix.Vfork) */
+    pid_t pid = vfork();
+    if (pid == 0)
+        become_program(birth);
+    /* NOLINTEND(clang-analyzer-security.insecureAPI.vfork,clang-analyzer-unix.Vfork) */
+    int error = errno;
+    if (pid > 0 && birth->error == 0)
+        birth->failed_at = STAGE_NONE;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return pid;
+}
+
+static bool is_scarcity(int error) {
+    return error == EAGAIN || error == ENOMEM || error == EMFILE || error == ENFILE ||
+           error == ETXTBSY || error == ENOSPC;
+}
+
+/* Why a program or its directory cannot be used. */
+static const char *explain(int error) {
+    switch (error) {
+    case ENOENT:
+        return "it is not there (or it is a script whose interpreter is not there)";
+    case ENOEXEC:
+        return "it is no program for this machine (a script begins with a line such as "
+               "#!/bin/sh)";
+    default:
+        return strerror(error);
+    }
+}
+
+static enum shoal_status say_failure(const struct birth *birth, struct shoal_error *err) {
+    const char *reason = explain(birth->error);
+    if (birth->failed_at == STAGE_SETUP || is_scarcity(birth->error))
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot start '%s' now: %s",
+                               birth->child->argv[0], reason);
+    if (birth->error == E2BIG)
+        return shoal_error_set(
+            err, SHOAL_INVALID,
+            "'%s' cannot be started: its arguments and environment are too long "
+            "for this system",
+            birth->child->argv[0]);
+    if (birth->failed_at == STAGE_DIRECTORY)
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "cannot enter the working directory '%s': %s",
+                               birth->child->directory, strerror(birth->error));
+    return shoal_error_set(err, SHOAL_REFUSED, "cannot start '%s': %s", birth->program,
+                           reason);
+}
+
+/* Whether the file can be started; it may turn out later that it is no program. */
+static bool is_executable(const char *path) {
+    struct stat status;
+    return access(path, X_OK) == 0 && stat(path, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+/* Writes "<directory>/<folder>/<word>", of which the first is left out when the folder is
+ * absolute. Whether it can be started. */
+static bool is_in(const char *folder, size_t len, const char *directory, const char *word,
+                  char *path, size_t room) {
+    bool absolute = *folder == '/';
+    return len > 0 &&
+           (size_t)snprintf(path, room, "%s%s%.*s/%s", absolute ? "" : directory,
+                            absolute ? "" : "/", (int)len, folder, word) < room &&
+           is_executable(path);
+}
+
+/* Where the program is. What has a '/' is relative to the child's directory, where it
+ * will be. */
+static enum shoal_status find_program(const struct shoal_child *child, char *path,
+                                      size_t room, struct shoal_error *err) {
+    const char *word = child->argv[0];
+    if (strchr(word, '/') != NULL) {
+        if ((size_t)snprintf(path, room, "%s", word) < room)
+            return SHOAL_OK;
+        return shoal_error_set(err, SHOAL_REFUSED, "the program's path is too long");
+    }
+    const char *folders = shoal_environment_get(child->environment, "PATH");
+    for (const char *at = folders == NULL ? "/usr/local/bin:/usr/bin:/bin" : folders;;) {
+        size_t len = strcspn(at, ":");
+        if (is_in(at, len, child->directory, word, path, room))
+            return SHOAL_OK;
+        if (at[len] == '\0')
+            break;
+        at += len + 1;
+    }
+    if (child->beside != NULL &&
+        is_in(child->beside, strlen(child->beside), "", word, path, room))
+        return SHOAL_OK;
+    return shoal_error_set(err, SHOAL_REFUSED,
+                           "there is no program '%s' in the PATH that tasks have here",
+                           word);
+}
+
+void shoal_child_wait(pid_t pid) {
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+enum shoal_status shoal_child_start(const struct shoal_child *child, pid_t *ret_pid,
+                                    struct shoal_error *err) {
+    char path[PATH_MAX];
+    struct birth birth = {.child = child, .program = path};
+    enum shoal_status status = find_program(child, path, sizeof(path), err);
+    if (status != SHOAL_OK)
+        return status;
+    pid_t pid = give_birth(&birth);
+    if (pid < 0) {
+        birth.failed_at = STAGE_SETUP;
+        birth.error = errno;
+    }
+    if (birth.failed_at != STAGE_NONE)
+        status = say_failure(&birth, err);
+    if (status == SHOAL_OK)
+        *ret_pid = pid;
+    else if (pid > 0)
+        shoal_child_wait(pid);
+    return status;
+}

@@ -1,0 +1,39 @@
+/* Starts a program as a child of the worker.
+ *
+ * It is started with vfork(), which costs the same however large the worker is: until the
+ * child has called execve(), it runs in the worker's memory while the worker waits. */
+#ifndef SHOAL_CHILD_H
+#define SHOAL_CHILD_H
+
+#include "common/error.h"
+
+#include <stddef.h>
+#include <sys/types.h>
+
+enum { SHOAL_CHILD_FDS = 5 };
+
+struct shoal_child {
+    char *const *argv;        /* NULL behind the last */
+    char *const *environment; /* the same; its PATH says where argv[0] is looked for … */
+    const char *beside;       /* … and then this directory, unless it is NULL */
+    const char *directory;    /* to run in, absolute */
+    int fds[SHOAL_CHILD_FDS]; /* what it gets as 0, 1, 2, …; the caller's */
+    size_t n_fds;
+};
+
+/* The child leads a process group of its own, has its signals at their defaults, no other
+ * descriptors, no_new_privs, and SIGKILL as its parent-death signal.
+ *
+ * SHOAL_OK       it is that program now.
+ * SHOAL_REFUSED  the program or the directory is not there or cannot be used on this
+ *                host; the sentence names the path.
+ * SHOAL_INVALID  its arguments and environment are too long for this system.
+ * SHOAL_SYSTEM   this host has no processes, memory or descriptors left now. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_child_start(const struct shoal_child *child, pid_t *ret_pid,
+                                    struct shoal_error *err);
+
+/* For one that was killed, or has ended already. */
+void shoal_child_wait(pid_t pid);
+
+#endif

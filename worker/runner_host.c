@@ -1,0 +1,811 @@
+/* Keeps a child that stays and runs many tasks: a runner in a language's own words.
+ *
+ *     none --start--> starting --hello--> idle --run--> busy --done, over--> idle
+ *      ^                 |                  |             |
+ *      +-----------------+------------------+-------------+   it died, or is replaced
+ *
+ * Batches go to it and outcomes come back as frames (frame.h) through a socket; what must
+ * be seen while a task runs stands on a slate (slate.h). Its outcomes are packed already:
+ * only counts and failures are looked at here. README.md has the protocol. */
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/environment.h"
+#include "common/id.h"
+#include "common/scratch.h"
+#include "worker/capture.h"
+#include "worker/child.h"
+#include "worker/frame.h"
+#include "worker/runner.h"
+#include "worker/slate.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    GREETING_MS = 60000,  /* to load what it runs */
+    GAP_MS = 25,          /* between two reports, if no task takes longer */
+    PATIENCE_MS = 100,    /* before a task that never asks is told to stop by a signal */
+    TAKE_UNKNOWN = 1000,  /* tasks of a batch for a runner whose needs are not known */
+    VALUES_MAX = 1 << 20, /* about so many bytes of values in a batch */
+    READ_MAX = 1 << 20,
+};
+
+struct host {
+    struct shoal_runner runner; /* first: the interface's part */
+    struct shoal_runner_settings settings;
+    char folder[PATH_MAX - 16]; /* SHOAL_TMP */
+    char beside[PATH_MAX];      /* where this program lies */
+    char **passed;              /* what tasks get of the worker's own environment */
+    int null;                   /* /dev/null */
+    int page;                   /* the slate's */
+    struct shoal_slate *slate;
+    struct shoal_capture printed; /* stdout and stderr */
+    struct event *timer; /* the greeting, a timeout, or the next step of a stop */
+
+    /* The process, and how far it is. */
+    pid_t pid; /* 0: none */
+    int socket;
+    struct event *readable;
+    struct event *writable;
+    struct evbuffer *in;
+    struct evbuffer *out;
+    bool greeted;
+    bool computes; /* it finds the parameters of a sweep by itself */
+    char digest[41];
+    int64_t tasks;  /* that it has run */
+    int64_t memory; /* bytes, as it last said */
+
+    /* The batch. */
+    bool busy;
+    bool sent;
+    bool dying;               /* its last messages are read … */
+    bool over;                /* … and one of them ended the batch */
+    struct shoal_batch batch; /* lo: the first that is not reported */
+    struct shoal_record_reader arguments;
+    int64_t reported_us; /* when there was a report, or the batch began */
+    enum shoal_slate_stop stop;
+    bool terminated;    /* SIGTERM was sent, or not needed */
+    char nonsense[128]; /* what was wrong with what it said; "": nothing */
+    char sentence[SHOAL_STDERR_MAX];
+};
+
+static struct host *of(const struct shoal_runner *runner) {
+    return (struct host *)runner;
+}
+
+static void set_timer(struct host *host, int64_t ms) {
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    evtimer_add(host->timer, &tv);
+}
+
+static bool computes(const struct host *host) {
+    return host->computes || host->batch.arguments != NULL;
+}
+
+/* ---- the process */
+
+/* What belongs to it here. */
+static void close_process(struct host *host) {
+    struct event **events[] = {&host->readable, &host->writable};
+    for (size_t i = 0; i < SHOAL_COUNT(events); i++) {
+        if (*events[i] != NULL)
+            event_free(*events[i]);
+        *events[i] = NULL;
+    }
+    if (host->socket >= 0)
+        close(host->socket);
+    host->socket = -1;
+    evtimer_del(host->timer);
+    evbuffer_drain(host->in, evbuffer_get_length(host->in));
+    evbuffer_drain(host->out, evbuffer_get_length(host->out));
+    shoal_capture_close(&host->printed);
+    host->pid = 0;
+    host->greeted = false;
+}
+
+static void end_process(struct host *host) {
+    if (host->pid == 0)
+        return;
+    kill(-host->pid, SIGKILL);
+    shoal_child_wait(host->pid);
+    close_process(host);
+}
+
+/* It talks nonsense: its death, which comes next, is laid to the task that ran. */
+static void give_up(struct host *host, const char *why) {
+    if (host->nonsense[0] == '\0')
+        snprintf(host->nonsense, sizeof(host->nonsense), "%s", why);
+    if (host->readable != NULL)
+        event_del(host->readable);
+    kill(-host->pid, SIGKILL);
+}
+
+static void readable(evutil_socket_t fd, short what, void *owner);
+static void writable(evutil_socket_t fd, short what, void *owner);
+
+static enum shoal_status open_socket(struct host *host, int *ret_theirs,
+                                     struct shoal_error *err) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot make a socket: %s",
+                               strerror(errno));
+    *ret_theirs = ends[1];
+    host->socket = ends[0];
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    struct event_base *base = host->settings.base;
+    host->readable = event_new(base, ends[0], EV_READ | EV_PERSIST, readable, host);
+    host->writable = event_new(base, ends[0], EV_WRITE, writable, host);
+    if (host->readable == NULL || host->writable == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for a runner");
+    event_add(host->readable, NULL);
+    return SHOAL_OK;
+}
+
+static enum shoal_status make_environment(struct host *host,
+                                          const struct shoal_spec *spec,
+                                          char ***ret_environment,
+                                          struct shoal_error *err) {
+    const struct shoal_surroundings surroundings = {
+        .slot = host->settings.slot,
+        .threads = host->settings.threads,
+        .directory = host->folder,
+        .passed = host->passed,
+    };
+    return shoal_environment_make(spec, NULL, &surroundings, ret_environment, err);
+}
+
+static enum shoal_status start_process(struct host *host, const struct shoal_spec *spec,
+                                       struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char **environment = NULL;
+    SHOAL_CLEANUP(shoal_cleanup_fd) int printed = -1;
+    SHOAL_CLEANUP(shoal_cleanup_fd) int theirs = -1;
+    enum shoal_status status = make_environment(host, spec, &environment, err);
+    if (status == SHOAL_OK && !shoal_scratch_make_empty(host->folder))
+        status = shoal_error_set(err, SHOAL_SYSTEM,
+                                 "cannot make the temporary directory '%s': %s",
+                                 host->folder, strerror(errno));
+    if (status == SHOAL_OK)
+        status = shoal_capture_open(&host->printed, SHOAL_STDERR_MAX, &printed, err);
+    if (status == SHOAL_OK)
+        status = open_socket(host, &theirs, err);
+    if (status == SHOAL_OK) {
+        const struct shoal_child child = {
+            .argv = spec->command,
+            .environment = environment,
+            .beside = host->beside,
+            .directory = spec->directory,
+            .fds = {host->null, printed, printed, theirs, host->page},
+            .n_fds = 5,
+        };
+        status = shoal_child_start(&child, &host->pid, err);
+    }
+    if (status != SHOAL_OK)
+        close_process(host);
+    return status;
+}
+
+/* ---- sending */
+
+static void writable(evutil_socket_t fd, short what, void *owner) {
+    struct host *host = owner;
+    (void)what;
+    if (evbuffer_write(host->out, fd) < 0 && errno != EAGAIN && errno != EINTR)
+        return; /* it died, or closed its end; reading tells */
+    if (evbuffer_get_length(host->out) > 0)
+        event_add(host->writable, NULL);
+}
+
+/* Sends a message; an empty one has failed for want of memory. */
+static void send_message(struct host *host, const struct shoal_buffer *message) {
+    char head[32];
+    if (message->failed ||
+        evbuffer_add(host->out, head, shoal_frame_head(head, message->len)) != 0 ||
+        evbuffer_add(host->out, message->data, message->len) != 0 ||
+        evbuffer_add(host->out, "\r\n", 2) != 0) {
+        give_up(host, "there is no memory for what it is to be told");
+        return;
+    }
+    writable(host->socket, 0, host);
+}
+
+static void send_spec(struct host *host) {
+    struct shoal_buffer message;
+    char *text = NULL;
+    shoal_buffer_init(&message, SHOAL_FRAME_MAX);
+    if (shoal_spec_write(host->batch.spec, &text, NULL) != SHOAL_OK)
+        message.failed = true;
+    shoal_record_array(&message, 2);
+    shoal_record_text(&message, "spec");
+    shoal_record_text(&message, text == NULL ? "" : text);
+    send_message(host, &message);
+    shoal_buffer_finish(&message);
+    free(text);
+}
+
+/* The values of each task's parameters, of as many tasks as a batch may have. */
+static void add_values(struct host *host, struct shoal_buffer *bytes, int64_t *count) {
+    const struct shoal_sweep *sweep = host->batch.spec->sweep;
+    size_t n = shoal_sweep_parameters(sweep);
+    struct shoal_buffer value;
+    shoal_buffer_init(&value, SHOAL_VALUE_MAX + 1);
+    for (*count = 0; *count < host->batch.hi - host->batch.lo && bytes->len < VALUES_MAX;
+         ++*count) {
+        shoal_record_array(bytes, n);
+        for (size_t i = 0; i < n; i++) {
+            shoal_buffer_clear(&value);
+            shoal_sweep_value(sweep, i, host->batch.lo + *count, &value);
+            shoal_record_bytes(bytes, shoal_buffer_text(&value), value.len);
+        }
+    }
+    shoal_buffer_finish(&value);
+}
+
+/* The explicit arguments of the batch's tasks, as they stand in the pack. */
+static void add_arguments(struct host *host, struct shoal_buffer *bytes, int64_t *count) {
+    const char *begin = host->arguments.at, *argument = NULL;
+    size_t len = 0;
+    for (*count = 0; *count < host->batch.hi - host->batch.lo; ++*count) {
+        if (!shoal_record_read_bytes(&host->arguments, &argument, &len))
+            break;
+    }
+    if (!host->arguments.failed)
+        shoal_buffer_add(bytes, begin, (size_t)(host->arguments.at - begin));
+}
+
+/* What stands between "run" and the first byte of a task. */
+static const char *add_tasks(struct host *host, struct shoal_buffer *bytes,
+                             int64_t *count) {
+    *count = host->batch.hi - host->batch.lo;
+    if (host->batch.arguments != NULL) {
+        add_arguments(host, bytes, count);
+        return "arguments";
+    }
+    if (computes(host))
+        return "computed";
+    add_values(host, bytes, count);
+    return "values";
+}
+
+static void arm_timeout(struct host *host) {
+    if (host->batch.spec->timeout_ms > 0 && host->stop == SHOAL_SLATE_GO_ON)
+        set_timer(host, host->batch.spec->timeout_ms + GAP_MS);
+}
+
+static void send_batch(struct host *host) {
+    struct shoal_buffer bytes, message;
+    const struct shoal_batch *batch = &host->batch;
+    int64_t count = 0;
+    shoal_buffer_init(&bytes, SHOAL_FRAME_MAX - 4096);
+    shoal_buffer_init(&message, SHOAL_FRAME_MAX);
+    const char *kind = add_tasks(host, &bytes, &count);
+    shoal_record_array(&message, 1 + SHOAL_RUN_FIELDS);
+    shoal_record_text(&message, "run");
+    shoal_record_text(&message, batch->job);
+    shoal_record_int(&message, (int64_t)batch->seed);
+    shoal_record_int(&message, batch->attempt);
+    shoal_record_int(&message, batch->lo);
+    shoal_record_int(&message, count);
+    shoal_record_text(&message, kind);
+    shoal_record_bytes(&message, shoal_buffer_text(&bytes), bytes.len);
+    message.failed = message.failed || bytes.failed;
+    host->batch.hi = batch->lo + count;
+    atomic_store(&host->slate->mark, batch->lo);
+    atomic_store(&host->slate->limit, batch->hi);
+    atomic_store(&host->slate->stop, SHOAL_SLATE_GO_ON);
+    host->sent = true;
+    host->reported_us = shoal_now_us();
+    send_message(host, &message);
+    arm_timeout(host);
+    shoal_buffer_finish(&bytes);
+    shoal_buffer_finish(&message);
+}
+
+/* ---- how a batch ends */
+
+/* `ending` is told when nothing is in its hands any more. */
+static void end_batch(struct host *host, const struct shoal_ending *ending) {
+    host->busy = false;
+    evtimer_del(host->timer);
+    host->settings.ended(host->settings.owner, ending);
+}
+
+static void end_in_good_order(struct host *host) {
+    const struct shoal_ending ending = {
+        .index = -1, .outcome = {.result = ""}, .stderr_end = ""};
+    bool worn =
+        (host->settings.max_tasks > 0 && host->tasks >= host->settings.max_tasks) ||
+        (host->settings.max_memory > 0 && host->memory > host->settings.max_memory);
+    if (worn)
+        end_process(host);
+    end_batch(host, &ending);
+}
+
+/* The task that runs, or would be next. */
+static int64_t index_of(const struct shoal_runner *runner) {
+    const struct host *host = of(runner);
+    int64_t mark = host->sent ? atomic_load(&host->slate->mark) : host->batch.lo;
+    return mark >= host->batch.lo && mark < host->batch.hi ? mark : host->batch.lo;
+}
+
+static enum shoal_reason reason_of_death(const struct host *host, int status,
+                                         int64_t *ret_code) {
+    *ret_code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+    if (!host->greeted)
+        return SHOAL_REASON_SPAWN;
+    if (host->stop != SHOAL_SLATE_GO_ON)
+        return host->stop == SHOAL_SLATE_TIMEOUT ? SHOAL_REASON_TIMEOUT
+                                                 : SHOAL_REASON_STOPPED;
+    if (host->nonsense[0] != '\0')
+        return SHOAL_REASON_REJECTED;
+    return WIFSIGNALED(status) ? SHOAL_REASON_SIGNAL : SHOAL_REASON_EXIT;
+}
+
+/* The end of what it printed, or a sentence in place of nothing. */
+static void say_death(struct host *host, struct shoal_ending *ending) {
+    const char *end = shoal_capture_end(&host->printed, &ending->stderr_len);
+    enum shoal_reason reason = ending->outcome.reason;
+    if (host->nonsense[0] != '\0')
+        snprintf(host->sentence, sizeof(host->sentence), "its runner was ended: %s",
+                 host->nonsense);
+    else if (reason == SHOAL_REASON_SPAWN)
+        snprintf(host->sentence, sizeof(host->sentence), "its runner did not start: %.*s",
+                 (int)ending->stderr_len, end);
+    else if (ending->stderr_len == 0 && reason == SHOAL_REASON_EXIT)
+        snprintf(host->sentence, sizeof(host->sentence),
+                 "the task ended its runner with exit code %" PRId64 "; it should return",
+                 ending->outcome.code);
+    else {
+        ending->stderr_end = end;
+        return;
+    }
+    ending->stderr_end = host->sentence;
+    ending->stderr_len = strlen(host->sentence);
+}
+
+static void take_messages(struct host *host);
+
+static void die(struct host *host, int status, const struct rusage *usage) {
+    struct shoal_ending ending = {.index = -1, .outcome = {.result = ""}};
+    kill(-host->pid, SIGKILL); /* what is left of its group */
+    host->dying = true;
+    if (host->nonsense[0] == '\0')
+        take_messages(host); /* that it sent before */
+    host->dying = false;
+    ending.outcome.reason = reason_of_death(host, status, &ending.outcome.code);
+    ending.index = index_of(&host->runner);
+    ending.outcome.attempt = host->batch.attempt;
+    ending.outcome.wall_us = shoal_now_us() - host->reported_us;
+    ending.outcome.rss_kb = usage->ru_maxrss;
+    close_process(host);
+    if (host->busy && host->over)
+        end_in_good_order(host);
+    if (!host->busy || host->over)
+        return;
+    say_death(host, &ending);
+    if (ending.outcome.reason == SHOAL_REASON_STOPPED && !host->sent)
+        ending.index = -1; /* nothing was begun */
+    end_batch(host, &ending);
+}
+
+/* ---- messages */
+
+static bool take_hello(struct host *host, struct shoal_record_reader *reader) {
+    int64_t version = 0, can_compute = 0;
+    if (host->greeted || !shoal_record_read_int(reader, &version))
+        return false;
+    if (version != SHOAL_PROTOCOL_VERSION) {
+        char why[96];
+        snprintf(why, sizeof(why),
+                 "it speaks version %" PRId64 " of the protocol, this worker version %d",
+                 version, SHOAL_PROTOCOL_VERSION);
+        give_up(host, why);
+        return true;
+    }
+    if (!shoal_record_read_int(reader, &can_compute))
+        return false;
+    host->greeted = true;
+    host->computes = can_compute == 1;
+    evtimer_del(host->timer);
+    send_spec(host);
+    if (host->busy)
+        send_batch(host);
+    return true;
+}
+
+static bool read_failure(struct shoal_record_reader *reader,
+                         struct shoal_failure *failure) {
+    const char *reason;
+    size_t n, len;
+    return shoal_record_read_array(reader, &n) && n == SHOAL_FAILURE_FIELDS &&
+           shoal_record_read_int(reader, &failure->index) &&
+           shoal_record_read_bytes(reader, &reason, &len) &&
+           shoal_reason_parse(reason, len, &failure->reason) &&
+           failure->reason != SHOAL_REASON_OK &&
+           shoal_record_read_int(reader, &failure->code) &&
+           shoal_record_read_int(reader, &failure->wall_us) &&
+           shoal_record_read_bytes(reader, &failure->text, &failure->len);
+}
+
+/* In order, and of tasks that the report is about. */
+static bool read_failures(const struct host *host, struct shoal_record_reader *reader,
+                          struct shoal_report *report,
+                          struct shoal_failure **ret_failures) {
+    size_t n;
+    if (!shoal_record_read_array(reader, &n) || n > (size_t)report->tasks)
+        return false;
+    struct shoal_failure *failures = calloc(n + 1, sizeof(*failures));
+    *ret_failures = failures;
+    int64_t behind = host->batch.lo;
+    for (size_t i = 0; i < n && failures != NULL; i++) {
+        if (!read_failure(reader, &failures[i]) || failures[i].index < behind ||
+            failures[i].index >= host->batch.lo + report->tasks)
+            return false;
+        behind = failures[i].index + 1;
+        if (failures[i].len > SHOAL_STDERR_MAX) { /* the end says most */
+            failures[i].text += failures[i].len - SHOAL_STDERR_MAX;
+            failures[i].len = SHOAL_STDERR_MAX;
+        }
+    }
+    report->failures = failures;
+    report->n_failures = n;
+    return failures != NULL;
+}
+
+/* Whether the outcomes are what the report says: the client trusts their number. */
+static bool fits(const struct shoal_report *report) {
+    struct shoal_record_reader reader;
+    int64_t tasks = 0;
+    shoal_record_reader_init(&reader, report->outcomes, report->len);
+    for (size_t i = 0; i < report->elements; i++) {
+        struct shoal_record_reader inside = reader;
+        size_t n;
+        int64_t many = 1;
+        if (!shoal_record_skip(&reader) || !shoal_record_read_array(&inside, &n) ||
+            (n != 7 && n != 6) ||
+            (n == 6 && (!shoal_record_read_int(&inside, &many) || many < 1)) ||
+            many > report->tasks - tasks)
+            return false;
+        tasks += many;
+    }
+    return tasks == report->tasks && reader.at == reader.end;
+}
+
+static bool take_done(struct host *host, struct shoal_record_reader *reader) {
+    SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_failure *failures = NULL;
+    struct shoal_report report = {.tasks = 0};
+    int64_t elements = 0, memory = 0, over = 0;
+    if (!host->sent || !shoal_record_read_int(reader, &report.tasks) ||
+        report.tasks < 0 || report.tasks > host->batch.hi - host->batch.lo ||
+        !shoal_record_read_int(reader, &elements) || elements < 0 ||
+        elements > report.tasks ||
+        !shoal_record_read_bytes(reader, &report.outcomes, &report.len) ||
+        !shoal_record_read_int(reader, &report.work_us) || report.work_us < 0 ||
+        !shoal_record_read_int(reader, &memory) ||
+        !shoal_record_read_int(reader, &over) ||
+        !read_failures(host, reader, &report, &failures))
+        return false;
+    report.elements = (size_t)elements;
+    if (!fits(&report))
+        return false;
+    host->batch.lo += report.tasks;
+    host->tasks += report.tasks;
+    host->memory = memory * 1024;
+    host->reported_us = shoal_now_us();
+    if (report.tasks > 0)
+        host->settings.reported(host->settings.owner, &report);
+    if (over == 1) {
+        host->sent = false;
+        host->over = true;
+        if (!host->dying)
+            end_in_good_order(host);
+    } else {
+        arm_timeout(host);
+    }
+    return true;
+}
+
+/* Progress (a fraction and a text), and a line of log. */
+static bool take_words(struct host *host, struct shoal_record_reader *reader,
+                       bool is_progress) {
+    const char *text, *number = "-1";
+    size_t len, number_len = 2;
+    int64_t index = 0;
+    double fraction = -1;
+    if (!shoal_record_read_int(reader, &index) ||
+        (is_progress && !shoal_record_read_bytes(reader, &number, &number_len)) ||
+        (is_progress && !shoal_double_read(number, number_len, &fraction)) ||
+        !shoal_record_read_bytes(reader, &text, &len))
+        return false;
+    fraction = !is_progress ? -1 : fraction < 0 ? 0 : fraction > 1 ? 1 : fraction;
+    if (host->sent && host->settings.told != NULL)
+        host->settings.told(host->settings.owner, index, fraction, text, len);
+    return true;
+}
+
+static bool take_message(struct host *host, const char *message, size_t len) {
+    struct shoal_record_reader reader;
+    const char *name;
+    size_t n, name_len;
+    shoal_record_reader_init(&reader, message, len);
+    if (!shoal_record_read_array(&reader, &n) || n < 1 ||
+        !shoal_record_read_bytes(&reader, &name, &name_len))
+        return false;
+    if (name_len == 5 && memcmp(name, "hello", 5) == 0)
+        return take_hello(host, &reader);
+    if (!host->greeted)
+        return false;
+    if (name_len == 4 && memcmp(name, "done", 4) == 0)
+        return n == 1 + SHOAL_DONE_FIELDS && take_done(host, &reader);
+    if (name_len == 8 && memcmp(name, "progress", 8) == 0)
+        return take_words(host, &reader, true);
+    return name_len == 3 && memcmp(name, "log", 3) == 0 &&
+           take_words(host, &reader, false);
+}
+
+/* Takes one frame out of what came. False: there is none, or no more is wanted. */
+static bool take_frame(struct host *host) {
+    size_t there = evbuffer_get_length(host->in), size = 0, len = 0;
+    const char *message = NULL;
+    char head[32];
+    ssize_t got = evbuffer_copyout(host->in, head, sizeof(head));
+    enum shoal_frame_state state =
+        shoal_frame_look(head, got < 0 ? 0 : (size_t)got, &message, &len, &size);
+    if (state == SHOAL_FRAME_PARTIAL && size > 0 && there >= size)
+        state = shoal_frame_look((char *)evbuffer_pullup(host->in, (ev_ssize_t)size),
+                                 size, &message, &len, &size);
+    if (state == SHOAL_FRAME_PARTIAL)
+        return false;
+    pid_t pid = host->pid;
+    if (state == SHOAL_FRAME_GARBAGE || !take_message(host, message, len)) {
+        give_up(host, "it sent something that the protocol does not have");
+        return false;
+    }
+    if (host->pid != pid)
+        return false; /* it was replaced, and what it sent is gone */
+    evbuffer_drain(host->in, size);
+    return host->nonsense[0] == '\0';
+}
+
+static void take_messages(struct host *host) {
+    int got;
+    do {
+        got = evbuffer_read(host->in, host->socket, READ_MAX);
+        while (host->pid != 0 && take_frame(host))
+            ;
+    } while (got > 0 && host->pid != 0 && host->nonsense[0] == '\0');
+}
+
+static void readable(evutil_socket_t fd, short what, void *owner) {
+    struct host *host = owner;
+    (void)what;
+    int got = evbuffer_read(host->in, fd, READ_MAX);
+    pid_t pid = host->pid;
+    while (host->pid == pid && pid != 0 && take_frame(host))
+        ;
+    if (host->pid != pid || host->nonsense[0] != '\0')
+        return;
+    if (got == 0) /* most often it has ended, and its status comes next */
+        event_del(host->readable);
+    if (got == 0 && host->busy && kill(pid, 0) == 0)
+        set_timer(host, PATIENCE_MS);
+}
+
+/* ---- stopping */
+
+static void begin_stop(struct host *host, enum shoal_slate_stop why) {
+    if (!host->busy || host->stop != SHOAL_SLATE_GO_ON)
+        return;
+    host->stop = why;
+    atomic_store(&host->slate->limit, 0);
+    atomic_store(&host->slate->stop, why);
+    if (!host->greeted)
+        kill(-host->pid, SIGKILL);
+    else
+        set_timer(host, PATIENCE_MS);
+}
+
+static void stop(struct shoal_runner *runner) {
+    begin_stop(of(runner), SHOAL_SLATE_STOP);
+}
+
+static void kill_now(struct shoal_runner *runner) {
+    struct host *host = of(runner);
+    if (host->pid == 0 || !host->busy)
+        return;
+    host->stop = host->stop == SHOAL_SLATE_GO_ON ? SHOAL_SLATE_STOP : host->stop;
+    kill(-host->pid, SIGKILL);
+}
+
+/* One that has asked knows; another hears a signal, as a program does. Then its grace. */
+static void terminate(struct host *host) {
+    host->terminated = true;
+    if (atomic_load(&host->slate->asked) != 1)
+        kill(-host->pid, SIGTERM);
+    kill(-host->pid, SIGCONT); /* one that stands still cannot hear */
+    set_timer(host, host->batch.spec->grace_ms);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *owner) {
+    struct host *host = owner;
+    (void)fd;
+    (void)what;
+    if (host->pid == 0)
+        return;
+    if (!event_pending(host->readable, EV_READ, NULL))
+        give_up(host, "it closed its connection to the worker");
+    else if (!host->greeted)
+        give_up(host, "it did not greet in a minute");
+    else if (host->stop == SHOAL_SLATE_GO_ON)
+        begin_stop(host, SHOAL_SLATE_TIMEOUT);
+    else if (!host->terminated)
+        terminate(host);
+    else
+        kill_now(&host->runner);
+}
+
+static int64_t cut(struct shoal_runner *runner) {
+    struct host *host = of(runner);
+    int64_t rest = index_of(runner) + 1;
+    if (host->sent) {
+        if (rest < atomic_load(&host->slate->limit))
+            atomic_store(&host->slate->limit, rest);
+        int64_t now = index_of(runner) + 1; /* it may have gone on meanwhile */
+        rest = now > rest ? now : rest;
+    }
+    if (rest < host->batch.hi)
+        host->batch.hi = rest;
+    return host->batch.hi;
+}
+
+/* ---- the interface */
+
+static enum shoal_status start(struct shoal_runner *runner,
+                               const struct shoal_batch *batch, int64_t *ret_taken,
+                               struct shoal_error *err) {
+    struct host *host = of(runner);
+    if (host->pid != 0 && strcmp(host->digest, batch->digest) != 0)
+        end_process(host);
+    host->batch = *batch;
+    host->nonsense[0] = '\0';
+    if (batch->arguments != NULL) {
+        host->arguments = *batch->arguments;
+        host->batch.arguments = &host->arguments;
+    }
+    if (host->pid == 0) {
+        host->tasks = host->memory = 0;
+        host->computes = false;
+        atomic_store(&host->slate->asked, 0);
+        snprintf(host->digest, sizeof(host->digest), "%s", batch->digest);
+        enum shoal_status status = start_process(host, batch->spec, err);
+        if (status != SHOAL_OK)
+            return status;
+        set_timer(host, GREETING_MS);
+    }
+    int64_t n = batch->hi - batch->lo;
+    *ret_taken = !computes(host) && n > TAKE_UNKNOWN ? TAKE_UNKNOWN : n;
+    host->batch.hi = batch->lo + *ret_taken;
+    host->busy = true;
+    host->sent = host->over = false;
+    host->terminated = false;
+    host->stop = SHOAL_SLATE_GO_ON;
+    host->reported_us = shoal_now_us();
+    if (host->greeted)
+        send_batch(host);
+    return SHOAL_OK;
+}
+
+static bool reap(struct shoal_runner *runner, pid_t pid, int status,
+                 const struct rusage *usage) {
+    struct host *host = of(runner);
+    if (pid != host->pid || pid == 0)
+        return false;
+    die(host, status, usage);
+    return true;
+}
+
+static pid_t pid_of(const struct shoal_runner *runner) {
+    return of(runner)->pid;
+}
+
+static void destroy(struct shoal_runner *runner) {
+    struct host *host = of(runner);
+    end_process(host);
+    if (host->timer != NULL)
+        event_free(host->timer);
+    if (host->in != NULL)
+        evbuffer_free(host->in);
+    if (host->out != NULL)
+        evbuffer_free(host->out);
+    if (host->slate != NULL)
+        munmap(host->slate, SHOAL_SLATE_SIZE);
+    shoal_capture_finish(&host->printed);
+    if (host->folder[0] != '\0')
+        shoal_scratch_remove_tree(host->folder);
+    if (host->null >= 0)
+        close(host->null);
+    if (host->page >= 0)
+        close(host->page);
+    free(host->passed);
+    free(host);
+}
+
+static const struct shoal_runner_kind host_kind = {
+    .start = start,
+    .cut = cut,
+    .index = index_of,
+    .stop = stop,
+    .kill = kill_now,
+    .reap = reap,
+    .pid = pid_of,
+    .destroy = destroy,
+};
+
+static bool make_slate(struct host *host) {
+    host->page = memfd_create("slate", MFD_CLOEXEC);
+    if (host->page < 0 || ftruncate(host->page, SHOAL_SLATE_SIZE) != 0)
+        return false;
+    void *page =
+        mmap(NULL, SHOAL_SLATE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, host->page, 0);
+    host->slate = page == MAP_FAILED ? NULL : page;
+    return host->slate != NULL;
+}
+
+/* Where this program lies: a runner of the same build lies there too. */
+static void find_beside(struct host *host) {
+    ssize_t len = readlink("/proc/self/exe", host->beside, sizeof(host->beside) - 1);
+    host->beside[len < 0 ? 0 : len] = '\0';
+    char *slash = strrchr(host->beside, '/');
+    if (slash != NULL)
+        *slash = '\0';
+}
+
+static enum shoal_status prepare(struct host *host, struct shoal_error *err) {
+    int len = snprintf(host->folder, sizeof(host->folder), "%s/h%d",
+                       host->settings.directory, host->settings.slot);
+    if (len < 0 || (size_t)len >= sizeof(host->folder)) {
+        host->folder[0] = '\0'; /* what was cut names something else */
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "the directory '%s' has too long a name",
+                               host->settings.directory);
+    }
+    find_beside(host);
+    host->passed = shoal_environment_passed();
+    host->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    host->timer = evtimer_new(host->settings.base, on_timer, host);
+    host->in = evbuffer_new();
+    host->out = evbuffer_new();
+    if (host->null < 0 || host->timer == NULL || host->in == NULL || host->out == NULL ||
+        host->passed == NULL || !make_slate(host))
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot prepare a slot: %s",
+                               strerror(errno));
+    return shoal_capture_init(&host->printed, host->settings.base, err);
+}
+
+enum shoal_status shoal_runner_host_create(const struct shoal_runner_settings *settings,
+                                           struct shoal_runner **ret_runner,
+                                           struct shoal_error *err) {
+    struct host *host = calloc(1, sizeof(*host));
+    if (host == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for a runner");
+    host->runner.kind = &host_kind;
+    host->settings = *settings;
+    host->null = host->page = host->socket = host->printed.fd = -1;
+    enum shoal_status status = prepare(host, err);
+    if (status != SHOAL_OK) {
+        destroy(&host->runner);
+        return status;
+    }
+    *ret_runner = &host->runner;
+    return SHOAL_OK;
+}
