@@ -154,6 +154,8 @@ static bool read_job(const char *id, const redisReply *hash, struct shoal_job *j
     read_fields(job_fields, SHOAL_COUNT(job_fields), hash, job);
     job->queued =
         job->total - job->delayed - job->leased - job->ok - job->failed - job->cancelled;
+    job->held = job->state == SHOAL_JOB_ACTIVE && job->queued > 0 &&
+                job->policy.budget > 0 && job->stored >= job->policy.budget;
     return true;
 }
 

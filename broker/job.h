@@ -64,6 +64,7 @@ struct shoal_job {
     int64_t ran;     /* how many tasks that counts */
     int64_t stored;  /* bytes of results that are in Redis */
     int64_t trimmed; /* entries of the results list that were taken out */
+    bool held;       /* unread results have reached its budget: nothing is handed out */
     bool open;       /* takes more tasks */
     bool retried;    /* an index may have two rows; the later counts */
     bool has_arguments;

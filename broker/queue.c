@@ -203,14 +203,15 @@ enum shoal_status shoal_queue_housekeep(struct shoal_queue *queue, int64_t *ret_
                      err);
 }
 
-enum shoal_status shoal_queue_acknowledge(struct shoal_queue *queue, const char *job,
-                                          int64_t upto, bool take, int64_t *ret_trimmed,
-                                          struct shoal_error *err) {
+/* `how`: as acknowledge.lua says. */
+static enum shoal_status acknowledge(struct shoal_queue *queue, const char *job,
+                                     int64_t upto, int how, int64_t *ret_trimmed,
+                                     struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request args;
     shoal_request_init(&args);
     shoal_request_text(&args, job);
     shoal_request_int(&args, upto);
-    shoal_request_int(&args, take);
+    shoal_request_int(&args, how);
     for (int64_t more = 1; more != 0;) {
         SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
         enum shoal_status status =
@@ -222,6 +223,18 @@ enum shoal_status shoal_queue_acknowledge(struct shoal_queue *queue, const char 
             return nonsense(&shoal_script_acknowledge, err);
     }
     return SHOAL_OK;
+}
+
+enum shoal_status shoal_queue_acknowledge(struct shoal_queue *queue, const char *job,
+                                          int64_t upto, bool take, int64_t *ret_trimmed,
+                                          struct shoal_error *err) {
+    return acknowledge(queue, job, upto, take, ret_trimmed, err);
+}
+
+enum shoal_status shoal_queue_lift_budget(struct shoal_queue *queue, const char *job,
+                                          struct shoal_error *err) {
+    int64_t trimmed = 0;
+    return acknowledge(queue, job, 0, 2, &trimmed, err);
 }
 
 /* ---- proof */

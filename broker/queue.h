@@ -158,6 +158,12 @@ enum shoal_status shoal_queue_acknowledge(struct shoal_queue *queue, const char 
                                           int64_t upto, bool take, int64_t *ret_trimmed,
                                           struct shoal_error *err);
 
+/* Nobody reads the job's results as they come any more: it keeps everything and is not
+ * held. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_queue_lift_budget(struct shoal_queue *queue, const char *job,
+                                          struct shoal_error *err);
+
 struct shoal_worker_info {
     char session[13];
     char name[64];

@@ -171,7 +171,7 @@ enum shoal_status shoal_session_register(struct shoal_queue *queue,
 
 /* ---- commits */
 
-enum { COMMIT_BYTES_MAX = 64 << 20 };
+enum { COMMIT_BYTES_MAX = 160 << 20 };
 
 void shoal_commit_init(struct shoal_commit *commit, const char *job, const char *lease,
                        int64_t lo) {
@@ -234,8 +234,22 @@ void shoal_commit_add_failure(struct shoal_commit *commit, int64_t index,
     shoal_buffer_finish(&record);
 }
 
+/* Without memory for all of its outcomes none is told: the tasks go back and run again. */
+static void add_empty(struct shoal_request *args, const struct shoal_commit *commit) {
+    const int64_t numbers[] = {commit->lo, commit->lo, commit->lo, commit->over, 0, 0};
+    shoal_request_text(args, commit->job);
+    shoal_request_text(args, commit->lease);
+    for (size_t i = 0; i < SHOAL_COUNT(numbers); i++)
+        shoal_request_int(args, numbers[i]);
+    shoal_request_text(args, "");
+}
+
 static void add_commit(struct shoal_request *args, const struct shoal_commit *commit,
                        const char *worker) {
+    if (commit->outcomes.failed || commit->failed.words.failed) {
+        add_empty(args, commit);
+        return;
+    }
     shoal_request_text(args, commit->job);
     shoal_request_text(args, commit->lease);
     shoal_request_int(args, commit->lo);
@@ -248,7 +262,7 @@ static void add_commit(struct shoal_request *args, const struct shoal_commit *co
     args->n += commit->failed.n;
 
     struct shoal_buffer pack;
-    shoal_buffer_init(&pack, COMMIT_BYTES_MAX + 1024);
+    shoal_buffer_init(&pack, (size_t)COMMIT_BYTES_MAX + 1024);
     shoal_pack_begin(&pack, worker, commit->lo, commit->elements);
     shoal_buffer_add(&pack, commit->outcomes.data, commit->outcomes.len);
     shoal_request_bytes(args, shoal_buffer_text(&pack), pack.len);

@@ -79,6 +79,9 @@ struct shoal_commit {
     struct shoal_buffer outcomes; /* the pack without its head: so many elements */
 };
 
+/* A commit with so many bytes of outcomes is to be sent before more is added. */
+enum { SHOAL_COMMIT_BYTES = 4 << 20 };
+
 void shoal_commit_init(struct shoal_commit *commit, const char *job, const char *lease,
                        int64_t lo);
 void shoal_commit_finish(struct shoal_commit *commit);

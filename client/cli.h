@@ -97,6 +97,9 @@ int shoal_cli_each_job(int n, char **words,
 /* A row of a list that is no task's, cleared. */
 void shoal_list_row(struct shoal_row *row);
 
+/* Says why a held job stands still, and what to do. */
+void shoal_say_held(const struct shoal_job *job);
+
 /* A table on stdout, or JSON lines with --json. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_list_table(struct shoal_table **ret_table,

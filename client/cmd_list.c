@@ -92,6 +92,10 @@ static enum shoal_status print_jobs(const struct shoal_job *jobs, size_t n,
         status = shoal_table_end(table, err);
     if (status == SHOAL_OK && told != NULL && !shoal_cli.json)
         print_running(told, jobs, n);
+    for (size_t i = 0; i < n && told != NULL; i++) {
+        if (jobs[i].held)
+            shoal_say_held(&jobs[i]);
+    }
     return status;
 }
 

@@ -4,13 +4,14 @@
 #include "client/sorter.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/id.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { TAKE_ROWS = 10000 };
+enum { TAKE_MS = 500 };
 
 static struct {
     int format;
@@ -70,7 +71,8 @@ struct results {
     struct shoal_columns columns;
     struct shoal_row row;
     FILE *out;
-    int untaken;
+    int64_t taken_ms; /* when what was printed was taken last */
+    bool held_said;
     int64_t end; /* entries that were there at the first pass */
 };
 
@@ -79,15 +81,28 @@ typedef enum shoal_status (*row_fn)(struct results *results, void *owner,
                                     struct shoal_error *err);
 
 /* With --take, what was printed goes as the rows come, so that a long stream fills
- * nothing. */
+ * nothing and a job that was held goes on. */
 static enum shoal_status take_some(struct results *results, struct shoal_error *err) {
-    int64_t wait = 0;
-    if (!config.take || results->table == NULL || ++results->untaken < TAKE_ROWS)
+    int64_t wait = 0, now = shoal_now_ms();
+    if (!config.take || results->table == NULL || now - results->taken_ms < TAKE_MS)
         return SHOAL_OK;
-    results->untaken = 0;
+    results->taken_ms = now;
     enum shoal_status status = shoal_table_tick(results->table, &wait, err);
     return status == SHOAL_OK ? shoal_report_acknowledge(results->report, true, err)
                               : status;
+}
+
+/* None for a while: what was printed gets out, and a job that is held says so, once. */
+static enum shoal_status pass_time(struct results *results, struct shoal_error *err) {
+    const struct shoal_job *job = shoal_report_job(results->report);
+    int64_t left = 0;
+    if (job->held && !config.take && !results->held_said) {
+        shoal_say_held(job);
+        results->held_said = true;
+    }
+    enum shoal_status status =
+        results->table == NULL ? SHOAL_OK : shoal_table_tick(results->table, &left, err);
+    return status == SHOAL_OK ? take_some(results, err) : status;
 }
 
 /* Calls `each` with every row that is there. With `wait`, until the job has ended. */
@@ -96,16 +111,13 @@ static enum shoal_status each_row(struct results *results, bool wait, row_fn eac
     for (;;) {
         struct shoal_error why = {.status = SHOAL_OK};
         bool more = false;
-        int64_t left = 0;
         if (results->end >= 0 && shoal_report_position(results->report) >= results->end)
             return SHOAL_OK;
         enum shoal_status status = shoal_report_next(results->report, wait ? 200 : 0,
                                                      &more, &results->row, &why);
         if (status == SHOAL_TIMEOUT && wait) {
             shoal_error_clear(&why);
-            status = results->table == NULL
-                         ? SHOAL_OK
-                         : shoal_table_tick(results->table, &left, &why);
+            status = pass_time(results, &why);
             if (status == SHOAL_OK)
                 continue;
         }
@@ -326,6 +338,10 @@ static enum shoal_status open_all(struct results *results, const char *word,
 static enum shoal_status print_all(struct results *results, struct shoal_error *err) {
     const struct shoal_job *job = shoal_report_job(results->report);
     bool ended = shoal_job_state_is_final(job->state);
+    if (job->trimmed > 0)
+        shoal_cli_say("shoal: results of job %s that were read before are taken out of "
+                      "Redis and not shown",
+                      job->id);
     if (config.by != NULL)
         return print_groups(results, err);
     if (config.sort || job->retried)

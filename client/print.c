@@ -155,6 +155,7 @@ static enum shoal_status add_details(struct shoal_row *row, const struct shoal_j
         {"max_fails", job->policy.max_fails},
         {"max_running", job->policy.max_running},
         {"keep_ms", job->policy.keep_ms},
+        {"held", job->held},
     };
     char seed[24];
     snprintf(seed, sizeof(seed), "%" PRIu64, job->seed);
@@ -201,4 +202,11 @@ enum shoal_status shoal_job_row(const struct shoal_job *job, struct shoal_row *r
     if (status == SHOAL_OK)
         status = add_pace(row, job, err);
     return status == SHOAL_OK && shoal_cli.json ? add_details(row, job, err) : status;
+}
+
+void shoal_say_held(const struct shoal_job *job) {
+    shoal_cli_say("shoal: job %s is held: its unread results have %" PRId64
+                  " MiB, nobody "
+                  "reads them; 'shoal results %s --take --follow' does, and it goes on",
+                  job->id, job->stored >> 20, job->id);
 }

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ENTRIES_AT_ONCE = 64 };
+/* Entries are asked for by the bytes that the last ones had. */
+enum { ENTRIES_MOST = 64, BATCH_BYTES = 8 << 20 };
 
 /* Between two looks at Redis. While results come in, a look costs it the same for many;
  * while none do, looks become rare. */
@@ -18,7 +19,8 @@ struct shoal_results {
     struct shoal_client *client;
     char job[13];
     struct shoal_job now; /* as of the last look */
-    redisReply *entries;  /* the batch at hand, or NULL */
+    redisReply *entries;  /* the batch at hand, or NULL … */
+    int64_t asked;        /* … and how many it could have had */
     size_t at;            /* the next entry of it */
     int64_t position;     /* entries done with, the trimmed ones included */
     struct shoal_entry_reader reader;
@@ -60,8 +62,24 @@ const struct shoal_job *shoal_results_job(const struct shoal_results *results) {
     return &results->now;
 }
 
+/* Whether there may be more behind the batch at hand. */
+static bool is_full(const struct shoal_results *results) {
+    return results->entries->elements == (size_t)results->asked;
+}
+
+/* Twice as many as the last time, as far as they have a few MiB together. */
+static int64_t next_size(const struct shoal_results *results) {
+    size_t bytes = 1, n = results->entries == NULL ? 0 : results->entries->elements;
+    for (size_t i = 0; i < n; i++)
+        bytes += results->entries->element[i]->len;
+    int64_t most = n == 0 ? ENTRIES_MOST : (int64_t)(BATCH_BYTES / (bytes / n + 1));
+    int64_t wanted = results->asked * 2;
+    wanted = wanted < most ? wanted : most;
+    return wanted < 1 ? 1 : wanted > ENTRIES_MOST ? ENTRIES_MOST : wanted;
+}
+
 static int64_t next_pause(const struct shoal_results *results) {
-    if (results->entries->elements == ENTRIES_AT_ONCE)
+    if (is_full(results))
         return 0; /* there may be more already */
     if (results->entries->elements > 0)
         return PAUSE_FLOW_MS;
@@ -73,6 +91,7 @@ static int64_t next_pause(const struct shoal_results *results) {
 /* The next batch of entries; none is fine. Whether the job had ended is asked before, so
  * that nothing can come behind a batch that is not full of an ended job. */
 static enum shoal_status fetch(struct shoal_results *results, struct shoal_error *err) {
+    results->asked = next_size(results);
     freeReplyObject(results->entries);
     results->entries = NULL;
     results->at = 0;
@@ -82,9 +101,9 @@ static enum shoal_status fetch(struct shoal_results *results, struct shoal_error
         return status;
     if (results->position < results->now.trimmed)
         results->position = results->now.trimmed; /* others took them */
-    status = shoal_queue_results(&results->client->queue, results->job, results->position,
-                                 results->now.trimmed, ENTRIES_AT_ONCE, &results->entries,
-                                 err);
+    status =
+        shoal_queue_results(&results->client->queue, results->job, results->position,
+                            results->now.trimmed, results->asked, &results->entries, err);
     if (status != SHOAL_OK)
         return status;
     results->pause_ms = next_pause(results);
@@ -94,7 +113,7 @@ static enum shoal_status fetch(struct shoal_results *results, struct shoal_error
 
 /* Whether the batch at hand was the last. */
 static bool has_ended(const struct shoal_results *results) {
-    return results->entries != NULL && results->entries->elements < ENTRIES_AT_ONCE &&
+    return results->entries != NULL && !is_full(results) &&
            shoal_job_state_is_final(results->now.state);
 }
 

@@ -352,7 +352,8 @@ static void run_tasks(struct server *server, int64_t first, int64_t count,
         shoal_call_begin(call, i, shoal_task_seed(server->job_seed, (uint64_t)i),
                          argument, len);
         take_outcome(server, run_one(server));
-        if (server->since_look >= server->stride)
+        if (server->since_look >= server->stride ||
+            server->gathered.many.len >= REPORT_BYTES)
             look(server);
     }
     report(server, shoal_now_us(), true);

@@ -118,11 +118,18 @@ static void end_stored(struct shoal_slot *slot) {
     slot->host->changed(slot->host->owner);
 }
 
+/* What is gathered must not outgrow what a commit can hold. */
+static void send_if_large(struct shoal_slot *slot) {
+    if (slot->held->commit->outcomes.len >= SHOAL_COMMIT_BYTES)
+        shoal_outbox_add(slot->host->outbox, shoal_held_take_commit(slot->held));
+}
+
 /* Notes how the task at `commit->hi` ended. */
 static void note(struct shoal_slot *slot, struct shoal_outcome *outcome, const char *text,
                  size_t len) {
     outcome->attempt = slot->held->lease.attempt;
     shoal_commit_add(slot->held->commit, outcome, slot->host->worker, text, len);
+    send_if_large(slot);
     slot->host->changed(slot->host->owner);
 }
 
@@ -252,6 +259,7 @@ static void reported(void *owner, const struct shoal_report *report) {
         note_failure(slot, &report->failures[i]);
     shoal_commit_add_packed(slot->held->commit, report->tasks, report->work_us,
                             report->elements, report->outcomes, report->len);
+    send_if_large(slot);
     slot->started_ms = shoal_now_ms();
     slot->last_wall_us = report->work_us / report->tasks;
     if (slot->said.index < slot->held->commit->hi)

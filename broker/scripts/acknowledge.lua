@@ -2,22 +2,30 @@
 -- Notes how far a job's results were read, and trims what was read: all of it when they are taken,
 -- else only as much as keeps a job with a budget below half of it.
 --
--- ARGV     job, entries read, counted from the job's first, 1 when they are taken
+-- ARGV     job, entries read, counted from the job's first, 1 when they are taken, 2 when nobody
+--          reads any more: the job's budget is lifted, so that it goes on
 -- Returns  {entries trimmed so far, 1 if there is more to trim}
-local id, upto, take = word(), number(), word() == '1'
+local id, upto, how = word(), number(), word()
+local take = how == '1'
 local j = load_job(id)
 if not j then return redis.error_reply('UNKNOWN there is no job ' .. id) end
 local there = j.trimmed + call('LLEN', results_key(id))
 j.read = math.max(j.read, math.min(upto, there))
 
+if how == '2' then
+  j.policy, j.budget = j.policy:gsub('%d+$', '0'), 0
+end
+
+-- What others have read is not taken by who has not.
+local last = take and math.min(upto, there) or j.read
 local function wants_trim()
-  return j.trimmed < j.read and (take or (j.budget > 0 and j.stored > j.budget / 2))
+  return j.trimmed < last and (take or (j.budget > 0 and j.stored > j.budget / 2))
 end
 
 local rounds = 0
 while wants_trim() and rounds < 10 do
   rounds = rounds + 1
-  local n = math.min(j.read - j.trimmed, 100)
+  local n = math.min(last - j.trimmed, 100)
   for _, entry in ipairs(call('LRANGE', results_key(id), 0, n - 1)) do
     j.stored = j.stored - #entry
   end

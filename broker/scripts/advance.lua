@@ -276,17 +276,21 @@ local function barred(j, now)
   return till and tonumber(till) > now
 end
 
--- The first job of a list that this worker may take; those that it may not stay in front.
+-- The first job of a list that this worker may take; those that it may not stay in front, but those
+-- that it could not start go behind the others unless the queue is fifo.
 local function cut_from(list, fifo, lease, most, prefetch)
-  local aside, out = {}, nil
-  for _ = 1, 100 do
+  local aside, behind, out = {}, {}, nil
+  for _ = 1, 200 do
     local id = call('LPOP', list)
     if not id then break end
     local j = load_job(id)
     if j then
       j.ready = 0
       if can_hand_out(j) then
-        if barred(j, fleet_ms()) or (prefetch and j.max_running > 0) then
+        local is_barred = barred(j, fleet_ms())
+        if is_barred and not fifo then
+          behind[#behind + 1] = j
+        elseif is_barred or (prefetch and j.max_running > 0) then
           aside[#aside + 1] = j
         else
           out = cut(j, lease, most)
@@ -300,12 +304,16 @@ local function cut_from(list, fifo, lease, most, prefetch)
           end
         end
       end
-      if out or #aside > 16 then break end
+      if out or empties or #aside > 100 then break end
     end
   end
   for i = #aside, 1, -1 do
     call('LPUSH', list, aside[i].id)
     aside[i].ready = 1
+  end
+  for _, j in ipairs(behind) do
+    call('RPUSH', list, j.id)
+    j.ready = 1
   end
   return out
 end

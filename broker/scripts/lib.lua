@@ -585,7 +585,8 @@ end
 
 -- Above 90 % of maxmemory nothing new is handed out.
 local function look_at_memory()
-  local info = call('INFO', 'memory')
+  local info = redis.pcall('INFO', 'memory')
+  if type(info) ~= 'string' then return end -- an ACL without INFO
   local used = tonumber(info:match('used_memory:(%d+)') or '0')
   local most = tonumber(info:match('maxmemory:(%d+)') or '0')
   local full = (most > 0 and used > most * 0.9) and '1' or '0'

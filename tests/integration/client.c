@@ -448,6 +448,27 @@ START_TEST(every_result_comes_once_while_the_job_runs) {
 }
 END_TEST
 
+/* "None yet" would end a table too early. */
+START_TEST(silent_redis_is_lost_and_not_the_end_of_the_results) {
+    const struct shoal_client_options hurried = {
+        .url = fleet.server.url, .name_space = "test", .timeout_ms = 200};
+    struct shoal_client *hasty = NULL;
+    struct shoal_results *results = NULL;
+    struct shoal_result result;
+    bool more = false;
+    submit();
+    work("...");
+    expect(shoal_client_connect(&hurried, &hasty, &err), SHOAL_OK);
+    expect(shoal_results_create(hasty, job, &results, &err), SHOAL_OK);
+    kill(fleet.server.pid, SIGSTOP);
+    expect(shoal_results_next(results, 0, &more, &result, &err), SHOAL_LOST);
+    kill(fleet.server.pid, SIGCONT);
+    shoal_error_clear(&err);
+    shoal_results_destroy(results);
+    shoal_client_destroy(hasty);
+}
+END_TEST
+
 START_TEST(job_without_outcomes_has_no_results) {
     char seen[4];
     submit();
@@ -550,6 +571,7 @@ int main(void) {
         cancelled_job_ends_and_can_be_forgotten,
         retry_runs_what_failed_and_the_later_result_counts,
         every_result_comes_once_while_the_job_runs,
+        silent_redis_is_lost_and_not_the_end_of_the_results,
         job_without_outcomes_has_no_results,
         results_that_are_taken_are_gone,
         held_job_goes_on_when_its_results_are_acknowledged,

@@ -327,6 +327,27 @@ START_TEST(who_cannot_start_it_leaves_it_to_others) {
 }
 END_TEST
 
+/* However many there are, what lies behind them is found, call by call. */
+START_TEST(jobs_that_a_worker_cannot_start_do_not_hold_up_others) {
+    enum { BARRED = 150 };
+    struct shoal_lease lease;
+    int tries = 0;
+    play_start(_i);
+    fleet.no_audit = true;
+    play_join(two);
+    for (int i = 0; i < BARRED; i++) {
+        test_submit(&fleet, 1, NULL, job);
+        lease = play_lease(one, "a", 1);
+        test_commit(&fleet, one, &lease, 0, "p", true);
+    }
+    test_submit(&fleet, 1, NULL, job);
+    while (!test_lease(&fleet, one, "b", 1, &lease))
+        ck_assert_int_lt(++tries, 3);
+    ck_assert_str_eq(lease.job, job);
+    test_fleet_audit(&fleet);
+}
+END_TEST
+
 START_TEST(what_no_worker_can_start_fails) {
     play_start(_i);
     play_join(two);
@@ -409,6 +430,7 @@ int main(void) {
         outcomes_that_cannot_be_are_dropped,
         commits_that_change_something_are_counted,
         who_cannot_start_it_leaves_it_to_others,
+        jobs_that_a_worker_cannot_start_do_not_hold_up_others,
         what_no_worker_can_start_fails,
         task_that_three_workers_cannot_start_fails,
         workers_that_drain_or_serve_others_are_not_waited_for,

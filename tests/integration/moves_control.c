@@ -439,6 +439,23 @@ START_TEST(read_results_of_a_job_without_budget_stay) {
 }
 END_TEST
 
+START_TEST(results_that_others_have_read_are_not_taken) {
+    int64_t trimmed = 0;
+    play_start(_i);
+    test_submit(&fleet, 2, NULL, job);
+    for (int i = 0; i < 2; i++) {
+        struct shoal_lease lease = play_lease(one, "a", 1);
+        test_commit(&fleet, one, &lease, lease.lo, ".", true);
+    }
+    play_move(SHOAL_OK,
+              shoal_queue_acknowledge(&fleet.queue, job, 2, false, &trimmed, &play_err));
+    ck_assert_int_eq(trimmed, 0);
+    play_move(SHOAL_OK,
+              shoal_queue_acknowledge(&fleet.queue, job, 1, true, &trimmed, &play_err));
+    ck_assert_int_eq(trimmed, 1);
+}
+END_TEST
+
 START_TEST(taken_results_are_gone) {
     SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *entries = NULL;
     play_start(_i);
@@ -530,6 +547,7 @@ int main(void) {
         finished_job_expires,
         retried_job_does_not_expire,
         read_results_of_a_job_without_budget_stay,
+        results_that_others_have_read_are_not_taken,
         taken_results_are_gone,
         read_results_beyond_half_the_budget_are_trimmed,
         arguments_stay_with_results_that_are_not_taken,

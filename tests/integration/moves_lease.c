@@ -367,11 +367,28 @@ START_TEST(job_over_its_budget_is_held_until_it_is_read) {
     }
     ck_assert_int_ge(test_describe(&fleet, job).stored, 150);
     ck_assert(!test_token(&fleet, "q"));
+    ck_assert(test_describe(&fleet, job).held);
     play_no_lease(one, "b");
     play_move(SHOAL_OK,
               shoal_queue_acknowledge(&fleet.queue, job, 2, false, &trimmed, &play_err));
     ck_assert_int_ge(trimmed, 1);
     ck_assert(test_token(&fleet, "q"));
+    play_lease(one, "b", 1);
+}
+END_TEST
+
+START_TEST(job_whose_budget_is_lifted_goes_on) {
+    play_start(_i);
+    struct shoal_submission submission = play_usual(9);
+    submission.policy.budget = 50;
+    play_submit(&submission);
+    struct shoal_lease lease = play_lease(one, "a", 1);
+    test_commit(&fleet, one, &lease, lease.lo, ".", true);
+    play_no_lease(one, "b");
+    play_move(SHOAL_OK, shoal_queue_lift_budget(&fleet.queue, job, &play_err));
+    ck_assert(test_token(&fleet, "q"));
+    ck_assert(!test_describe(&fleet, job).held);
+    ck_assert_int_eq(test_describe(&fleet, job).trimmed, 0);
     play_lease(one, "b", 1);
 }
 END_TEST
@@ -504,6 +521,7 @@ int main(void) {
         who_ends_a_lease_of_a_limited_job_gets_the_next_at_once,
         limited_job_is_not_prefetched,
         job_over_its_budget_is_held_until_it_is_read,
+        job_whose_budget_is_lifted_goes_on,
         full_memory_hands_out_nothing_and_takes_what_is_done,
         dead_session_gets_no_lease_and_its_success_counts,
         what_has_finished_meanwhile_is_skipped,

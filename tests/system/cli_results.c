@@ -202,6 +202,19 @@ START_TEST(show_tells_all_of_a_task) {
 }
 END_TEST
 
+/* More than a commit or an answer of Redis may hold at once. */
+START_TEST(large_results_are_all_there) {
+    ok("shoal submit --name large --max-result 16M -p i=1:14 -- "
+       "sh -c 'head -c 12000000 /dev/zero | tr \"\\\\0\" a'");
+    sh_exit(0, "shoal wait large");
+    ck_assert_str_eq(
+        ok("shoal results large --format csv | awk 'length($0) > 12000000' | "
+           "wc -l"),
+        "14");
+    expect_audit();
+}
+END_TEST
+
 START_TEST(every_attempt_is_remembered) {
     sh_exit(1, "shoal run --name again --retries 2 -- "
                "sh -c 'echo try $SHOAL_ATTEMPT >&2; kill -9 $$'");
@@ -387,6 +400,7 @@ int main(void) {
     tcase_add_loop_test(tests, senseless_questions_are_refused, 0,
                         (int)SHOAL_COUNT(senseless));
     tcase_add_test(tests, show_tells_all_of_a_task);
+    tcase_add_test(tests, large_results_are_all_there);
     tcase_add_test(tests, every_attempt_is_remembered);
     tcase_add_test(tests, task_without_an_outcome_is_shown_too);
     tcase_add_test(tests, replay_is_the_same_run);
