@@ -8,7 +8,7 @@ CC      ?= cc
 
 packages := libhiredis-dev libevent-dev libjansson-dev pkg-config gcc redis-server
 test_packages := check ngspice python3
-bench_packages := python3
+bench_packages := python3 redis-tools
 lint_packages := clang clang-format clang-tidy cppcheck groff-base lua-check pyflakes3 shellcheck
 libraries := hiredis libevent jansson
 

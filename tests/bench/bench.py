@@ -10,6 +10,7 @@ Everything runs on a local cluster of its own with two slots, in a folder that i
 import argparse
 import contextlib
 import json
+import multiprocessing
 import os
 import pathlib
 import statistics
@@ -39,14 +40,34 @@ class Bench:
         return done.stdout.strip()
 
     def floor(self, *words):
-        subprocess.run(words, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        """Runs one of the floors, or of the clients beside them; what it prints as numbers."""
+        words = [self.build / "tests/bench" / words[0] if "/" not in words[0] else words[0], *map(str, words[1:])]
+        done = subprocess.run(words, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        return [float(number) for number in done.stdout.split()] if done.stdout[:1].isdigit() else []
+
+    def client(self, kind, n):
+        """Seconds, or microseconds of each, of N no-op tasks through libshoal."""
+        os.environ["SHOAL_REDIS"] = self.url
+        numbers = self.floor("bench_client", kind, self.build / "tests/bench/tasks.so", n)
+        del os.environ["SHOAL_REDIS"]
+        return numbers
+
+    def redis(self, *words):
+        """An answer of the cluster's own Redis."""
+        done = subprocess.run(["redis-cli", "-s", self.url.removeprefix("unix:"), *words], check=True,
+                              stdout=subprocess.PIPE, text=True)
+        return done.stdout
+
+    def redis_memory(self):
+        return int(next(line for line in self.redis("info", "memory").splitlines()
+                        if line.startswith("used_memory:")).split(":")[1])
 
     @contextlib.contextmanager
     def cluster(self):
         with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
             os.environ.update(HOME=folder, XDG_STATE_HOME=folder)
             os.environ.pop("SHOAL_REDIS", None)
-            self.url = self.shoal("up", "--slots", "2")
+            self.url = self.shoal("up", "--slots", "2").split()[-1]
             try:
                 yield
             finally:
@@ -68,14 +89,101 @@ def seconds(work):
 
 def exec_true(bench):
     n = bench.times(2000, 10000)
-    floor = seconds(lambda: bench.floor(bench.build / "tests/bench/spawn_floor", str(n), "2", "/bin/true"))
+    floor = seconds(lambda: bench.floor("spawn_floor", n, 2, "/bin/true"))
     shoal = seconds(lambda: bench.shoal("run", "-p", f"i=1:{n}", "-o", "/dev/null", "--", "/bin/true"))
     return n / shoal, n / floor
 
 
+def nothing(_):
+    return None
+
+
+def is_prime(n):
+    return n > 1 and all(n % d for d in range(2, int(n ** 0.5) + 1))
+
+
+def count_primes(begin):
+    return sum(map(is_prime, range(begin, begin + PRIMES_EACH)))
+
+
+PRIMES_BELOW, PRIMES_EACH, PRIMES = 2_000_000, 2000, 148_933
+
+
+def native_computed(bench):
+    n = bench.times(5_000_000, 20_000_000)
+    floor = seconds(lambda: bench.floor("pipe_floor", n))
+    return n / bench.client("computed", n)[0], n / floor
+
+
+def native_args(bench):
+    n = bench.times(1_000_000, 10_000_000)
+    floor = seconds(lambda: bench.floor("pipe_floor", n))
+    return n / bench.client("args", n)[0], n / floor
+
+
+def one_task(bench):
+    n = bench.times(1000, 10_000)
+    floor = sum(bench.floor("lmove_floor", bench.url.removeprefix("unix:"), n)) / 1e6
+    return n / bench.client("one-task", n)[0], n / floor
+
+
+def latency_native(bench):
+    n = bench.times(100, 1000)
+    floor = bench.floor("lmove_floor", bench.url.removeprefix("unix:"), n)
+    return statistics.median(bench.client("latency", n)), statistics.median(floor)
+
+
+def pool_map(bench):
+    """The same no-op tasks in Python's own pool, in memory, with its default chunks."""
+    n = bench.times(1_000_000, 10_000_000)
+    with multiprocessing.Pool(2) as pool:
+        pool.map(nothing, range(100))
+        return n / seconds(lambda: pool.map(nothing, range(n))), None
+
+
+def primes(bench):
+    """Seconds to count the primes below two million, natively; the floor is a Python pool."""
+    with multiprocessing.Pool(2) as pool:
+        begin = time.perf_counter()
+        found = sum(pool.map(count_primes, range(0, PRIMES_BELOW, PRIMES_EACH)))
+        floor = time.perf_counter() - begin
+    begin = time.perf_counter()
+    rows = bench.shoal("run", "--plugin", str(bench.build / "tests/bench/tasks.so"), "--task", "primes",
+                       "-p", f"from=0:{PRIMES_BELOW - PRIMES_EACH}:{PRIMES_EACH}", "-p", f"width={PRIMES_EACH}",
+                       "--format", "jsonl")
+    took = time.perf_counter() - begin
+    if not found == sum(json.loads(row)["primes"] for row in rows.splitlines()) == PRIMES:
+        sys.exit("bench: the primes are wrong")
+    return took, floor
+
+
+def bytes_queued(bench):
+    """Redis memory of a queued job of one task."""
+    n = bench.times(500, 5000)
+    bench.shoal("pause", "measured")
+    bench.forget(bench.shoal("submit", "--queue", "measured", "--", "true"))
+    before = bench.redis_memory()
+    jobs = [bench.shoal("submit", "--queue", "measured", "--", "true") for _ in range(n)]
+    used = bench.redis_memory() - before
+    bench.shoal("cancel", *jobs)
+    bench.shoal("forget", *jobs)
+    return used / n, None
+
+
+def bytes_finished(bench):
+    """Redis memory of a finished task of a sweep, its result of a few bytes included."""
+    n = bench.times(2000, 20_000)
+    before = bench.redis_memory()
+    job = bench.shoal("submit", "-p", f"i=1:{n}", "--", "echo", "{i}")
+    bench.shoal("wait", job)
+    used = bench.redis_memory() - before
+    bench.forget(job)
+    return used / n, None
+
+
 def latency_exec(bench):
     n = bench.times(20, 100)
-    floor = seconds(lambda: bench.floor(bench.build / "tests/bench/spawn_floor", str(n), "1", "/bin/true"))
+    floor = seconds(lambda: bench.floor("spawn_floor", n, 1, "/bin/true"))
     shoal = seconds(lambda: [bench.shoal("run", "-o", "/dev/null", "--", "/bin/true") for _ in range(n)])
     return shoal / n * 1000, floor / n * 1000
 
@@ -84,7 +192,7 @@ BILLION = ["-p", "a=1:1000", "-p", "b=1:1000", "-p", "c=1:1000"]
 
 
 def submit_1e9(bench):
-    floor = seconds(lambda: bench.floor(bench.build / "shoal", "--version"))
+    floor = seconds(lambda: bench.floor(str(bench.build / "shoal"), "--version"))
     begin = time.perf_counter()
     job = bench.shoal("submit", *BILLION, "--", "sleep", "1")
     took = time.perf_counter() - begin
@@ -108,24 +216,51 @@ def first_start(bench):
     return max(int(first["result"]) - submitted, 0) / 1e6, floor / 1e6
 
 
-def idle_pss(bench):
-    """Keeper and worker together."""
-    total = 0
+def worker_processes():
+    """The folders in /proc of the cluster's worker and its keeper."""
     for entry in pathlib.Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes().split(b"\0")
             if words[0].endswith(b"shoal-worker") and any(os.environ["HOME"].encode() in w for w in words):
-                rollup = (entry / "smaps_rollup").read_text()
-                total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+                yield entry
+
+
+def idle_pss(_):
+    """Keeper and worker together."""
+    total = 0
+    for entry in worker_processes():
+        rollup = (entry / "smaps_rollup").read_text()
+        total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
     return (total / 1024, None) if total else sys.exit("bench: there is no worker to look at")
 
 
+def idle_cpu(bench):
+    """Share of a core that keeper and worker take while there is nothing to do."""
+    def ticks():
+        return sum(sum(map(int, (entry / "stat").read_text().rsplit(")", 1)[1].split()[11:13]))
+                   for entry in worker_processes())
+
+    span = bench.times(3, 30)
+    before = ticks()
+    time.sleep(span)
+    return (ticks() - before) / os.sysconf("SC_CLK_TCK") / span * 100, None
+
+
 FIGURES = {  # name: unit, what takes it
+    "native-computed": ("tasks/s", native_computed),
+    "native-args": ("tasks/s", native_args),
+    "pool-map": ("tasks/s", pool_map),
+    "one-task": ("jobs/s", one_task),
+    "latency-native": ("µs", latency_native),
     "exec-true": ("tasks/s", exec_true),
     "latency-exec": ("ms", latency_exec),
+    "primes": ("s", primes),
     "submit-1e9": ("ms", submit_1e9),
     "first-start": ("ms", first_start),
+    "bytes-queued": ("B", bytes_queued),
+    "bytes-finished": ("B", bytes_finished),
     "idle-rss": ("MiB", idle_pss),
+    "idle-cpu": ("%", idle_cpu),
 }
 
 

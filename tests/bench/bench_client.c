@@ -1,8 +1,9 @@
 /* Submits through libshoal and takes every result out of its iterator, as a program does.
  *
- *     bench_client computed PLUGIN N            one job of N no-op tasks
- *     bench_client one-task PLUGIN N            N jobs of one no-op task
- *     bench_client latency PLUGIN N             N times one no-op task, there and back
+ *     bench_client args PLUGIN N        one job of N no-op tasks, an explicit argument each
+ *     bench_client computed PLUGIN N    one job of N no-op tasks
+ *     bench_client latency PLUGIN N     N times one no-op task, there and back
+ *     bench_client one-task PLUGIN N    N jobs of one no-op task
  *
  * Prints how many seconds it took; for latency, a line of microseconds for each. */
 #include "client/shoal.h"
@@ -42,6 +43,16 @@ static void submit(const char *plugin, const char *parameter, char *id) {
     expect(shoal_submit(client, &options, id, &err));
 }
 
+static void submit_open(const char *plugin, char *id) {
+    const char *const command[] = {"shoal-host", "--plugin", plugin,
+                                   "--task",     "noop",     NULL};
+    struct shoal_submit_options options;
+    shoal_submit_options_init(&options);
+    options.command = command;
+    options.stays = options.open = true;
+    expect(shoal_submit(client, &options, id, &err));
+}
+
 /* Every result of a job: all must be there, and be fine. */
 static void collect(const char *id, int64_t n) {
     struct shoal_results *results = NULL;
@@ -67,6 +78,32 @@ static void computed(const char *plugin, int64_t n) {
     snprintf(parameter, sizeof(parameter), "i=1:%" PRId64, n);
     double begin = seconds();
     submit(plugin, parameter, id);
+    collect(id, n);
+    printf("%.6f\n", seconds() - begin);
+    expect(shoal_forget(client, id, &err));
+}
+
+/* The numbers from 0 on as arguments, a few thousand in a call. */
+static void append_all(const char *id, int64_t n) {
+    enum { AT_ONCE = 4096 };
+    static char texts[AT_ONCE][8];
+    static const char *arguments[AT_ONCE];
+    for (int i = 0; i < AT_ONCE; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "%07d", i);
+        arguments[i] = texts[i];
+    }
+    for (int64_t first = 0; first < n; first += AT_ONCE) {
+        size_t count = (size_t)(n - first < AT_ONCE ? n - first : AT_ONCE);
+        expect(shoal_append(client, id, first, arguments, count, &err));
+    }
+    expect(shoal_close(client, id, &err));
+}
+
+static void args(const char *plugin, int64_t n) {
+    char id[13];
+    double begin = seconds();
+    submit_open(plugin, id);
+    append_all(id, n);
     collect(id, n);
     printf("%.6f\n", seconds() - begin);
     expect(shoal_forget(client, id, &err));
@@ -101,7 +138,8 @@ static void latency(const char *plugin, int64_t n) {
 static const struct {
     const char *name;
     void (*run)(const char *plugin, int64_t n);
-} kinds[] = {{"computed", computed}, {"latency", latency}, {"one-task", one_task}};
+} kinds[] = {
+    {"args", args}, {"computed", computed}, {"latency", latency}, {"one-task", one_task}};
 
 int main(int argc, char **argv) {
     int64_t n = argc == 4 ? strtoll(argv[3], NULL, 10) : 0;
@@ -114,6 +152,6 @@ int main(int argc, char **argv) {
         shoal_client_destroy(client);
         return 0;
     }
-    fprintf(stderr, "Usage: bench_client computed|latency|one-task PLUGIN N\n");
+    fprintf(stderr, "Usage: bench_client args|computed|latency|one-task PLUGIN N\n");
     return 2;
 }
