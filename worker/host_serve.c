@@ -68,6 +68,7 @@ struct server {
     pthread_mutex_t lock;    /* of `working` */
     pthread_cond_t changed;
     bool working; /* on a batch */
+    bool ended;
 };
 
 /* ---- frames */
@@ -237,13 +238,15 @@ static void *be_reporter(void *owner) {
     struct server *server = owner;
     for (;;) {
         pthread_mutex_lock(&server->lock);
-        while (!server->working)
+        while (!server->working && !server->ended)
             pthread_cond_wait(&server->changed, &server->lock);
+        bool ended = server->ended;
         pthread_mutex_unlock(&server->lock);
+        if (ended)
+            return NULL;
         nanosleep(&(struct timespec){.tv_nsec = REPORT_US * 1000L}, NULL);
         report_for(server);
     }
-    return NULL;
 }
 
 static void set_working(struct server *server, bool working) {
@@ -251,6 +254,14 @@ static void set_working(struct server *server, bool working) {
     server->working = working;
     pthread_cond_signal(&server->changed);
     pthread_mutex_unlock(&server->lock);
+}
+
+static void end_reporter(struct server *server, pthread_t reporter) {
+    pthread_mutex_lock(&server->lock);
+    server->ended = true;
+    pthread_cond_signal(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+    pthread_join(reporter, NULL);
 }
 
 static int run_one(struct server *server) {
@@ -468,8 +479,7 @@ int shoal_host_serve(shoal_task_fn run) {
     while (next_message(&server, &message, &len, &size) &&
            take_message(&server, message, len))
         shoal_buffer_drop(&server.in, size);
-    pthread_cancel(reporter);
-    pthread_join(reporter, NULL);
+    end_reporter(&server, reporter);
     finish_server(&server);
     munmap(page, SHOAL_SLATE_SIZE);
     return 0;
