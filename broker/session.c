@@ -234,7 +234,7 @@ void shoal_commit_add_failure(struct shoal_commit *commit, int64_t index,
     shoal_buffer_finish(&record);
 }
 
-/* Without memory for all of its outcomes none is told: the tasks go back and run again. */
+/* Without memory for all of its outcomes none is told: its tasks run again. */
 static void add_empty(struct shoal_request *args, const struct shoal_commit *commit) {
     const int64_t numbers[] = {commit->lo, commit->lo, commit->lo, commit->over, 0, 0};
     shoal_request_text(args, commit->job);
