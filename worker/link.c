@@ -6,6 +6,7 @@
 #include "common/log.h"
 
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -300,11 +301,22 @@ static void gather_progress(const struct shoal_worker *worker,
     }
 }
 
+/* An idle worker gives back the memory that a busy one needed, once. */
+static void trim_memory(struct shoal_worker *worker) {
+    shoal_outbox_forget_old(&worker->outbox, shoal_now_ms());
+    bool idle = shoal_worker_idle_slots(worker) == (size_t)worker->config->slots &&
+                shoal_outbox_is_empty(&worker->outbox) && worker->outbox.recent.n == 0;
+    if (idle && !worker->link.trimmed)
+        malloc_trim(0);
+    worker->link.trimmed = idle;
+}
+
 static void beat(evutil_socket_t fd, short what, void *owner) {
     struct shoal_worker *worker = owner;
     struct shoal_link *link = &worker->link;
     (void)fd;
     (void)what;
+    trim_memory(worker);
     if (!link->registered || link->beating || link->finished)
         return;
     struct names names = {.n = 0};

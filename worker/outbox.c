@@ -97,15 +97,19 @@ size_t shoal_outbox_fly(struct shoal_outbox *outbox, const struct shoal_commit *
     return n;
 }
 
+void shoal_outbox_forget_old(struct shoal_outbox *outbox, int64_t now_ms) {
+    while (outbox->recent.first != NULL &&
+           (outbox->recent.bytes > RECENT_BYTES ||
+            outbox->recent.first->arrived_ms + RECENT_MS < now_ms))
+        destroy(shift(&outbox->recent));
+}
+
 void shoal_outbox_arrived(struct shoal_outbox *outbox, int64_t now_ms) {
     for (struct shoal_parcel *parcel; (parcel = shift(&outbox->flying)) != NULL;) {
         parcel->arrived_ms = now_ms;
         append(&outbox->recent, parcel);
     }
-    while (outbox->recent.first != NULL &&
-           (outbox->recent.bytes > RECENT_BYTES ||
-            outbox->recent.first->arrived_ms + RECENT_MS < now_ms))
-        destroy(shift(&outbox->recent));
+    shoal_outbox_forget_old(outbox, now_ms);
 }
 
 void shoal_outbox_came_back(struct shoal_outbox *outbox) {

@@ -40,6 +40,7 @@ bool shoal_outbox_is_empty(const struct shoal_outbox *outbox);
 size_t shoal_outbox_fly(struct shoal_outbox *outbox, const struct shoal_commit **commits,
                         size_t most);
 void shoal_outbox_arrived(struct shoal_outbox *outbox, int64_t now_ms);
+void shoal_outbox_forget_old(struct shoal_outbox *outbox, int64_t now_ms);
 void shoal_outbox_came_back(struct shoal_outbox *outbox);
 
 /* Redis lost its last moments: what is recent waits again. Returns how many commits. */

@@ -76,6 +76,7 @@ struct shoal_link {
     int64_t commits; /* the highest sequence seen */
     size_t wished;   /* leases asked for in the advance under way, not only for store */
     bool finished;   /* the session was ended */
+    bool trimmed;    /* memory was given back since there was work */
 };
 
 struct shoal_worker {

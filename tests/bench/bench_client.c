@@ -1,6 +1,6 @@
 /* Submits through libshoal and takes every result out of its iterator, as a program does.
  *
- *     bench_client args PLUGIN N        one job of N no-op tasks, an explicit argument each
+ *     bench_client args PLUGIN N        one job of N no-op tasks with an argument each
  *     bench_client computed PLUGIN N    one job of N no-op tasks
  *     bench_client latency PLUGIN N     N times one no-op task, there and back
  *     bench_client one-task PLUGIN N    N jobs of one no-op task
