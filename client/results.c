@@ -13,7 +13,7 @@ enum { ENTRIES_MOST = 64, BATCH_BYTES = 8 << 20 };
 
 /* Between two looks at Redis. While results come in, a look costs it the same for many;
  * while none do, looks become rare. */
-enum { PAUSE_LEAST_MS = 10, PAUSE_FLOW_MS = 25, PAUSE_MOST_MS = 250 };
+enum { PAUSE_LEAST_MS = 1, PAUSE_FLOW_MS = 25, PAUSE_MOST_MS = 250 };
 
 struct shoal_results {
     struct shoal_client *client;

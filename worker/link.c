@@ -95,15 +95,20 @@ static void take_grant(struct shoal_worker *worker, const struct shoal_grant *gr
         shoal_slot_give_back(slot);
 }
 
-/* Tokens that lead to nothing (the work is not for this worker) must not make it spin. */
+/* Tokens that lead to nothing (the work is not for this worker) must not make it spin. Now
+ * and then one does because a wish that was under way took the work: then there was some
+ * just before. */
 static void after_wishes(struct shoal_link *link, size_t granted) {
-    if (granted >= link->wished) {
+    int64_t now = shoal_now_ms();
+    if (granted > 0) {
+        link->granted_ms = now;
         link->deaf_ms = DEAF_MS;
-        return;
     }
+    if (granted >= link->wished)
+        return;
     link->hungry = link->woken;
-    if (granted == 0 && link->answers_token) {
-        link->deaf_till_ms = shoal_now_ms() + link->deaf_ms;
+    if (granted == 0 && link->answers_token && now - link->granted_ms > DEAF_MS) {
+        link->deaf_till_ms = now + link->deaf_ms;
         link->deaf_ms = link->deaf_ms * 2 > DEAF_MAX_MS ? DEAF_MAX_MS : link->deaf_ms * 2;
         set_timer(link->bell_timer, link->deaf_till_ms - shoal_now_ms());
     }

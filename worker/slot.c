@@ -12,6 +12,7 @@ enum {
     LEASE_TASKS_MAX = 16384,
     LONG_TASK_MS = 1000,    /* from here on the untouched rest goes to others */
     SHORT_TASK_US = 250000, /* up to here a lease in store is worth it */
+    MOMENT_US = 300,        /* about what an answer of Redis takes */
     PAUSE_MS = 250,         /* doubling to */
     PAUSE_MAX_MS = 30000,
 };
@@ -80,11 +81,20 @@ static bool takes_long(const struct shoal_slot *slot) {
     return slot->running && shoal_now_ms() - slot->started_ms > LONG_TASK_MS;
 }
 
+/* A lone task of a moment: its commit comes as soon as a wish for the store could be
+ * answered, and asks by itself. */
+static bool ends_at_once(const struct shoal_slot *slot) {
+    const struct shoal_held *held = slot->held;
+    return held->lease.hi - held->commit->hi == 1 && slot->last_wall_us < MOMENT_US &&
+           shoal_now_ms() - slot->started_ms < 2;
+}
+
 bool shoal_slot_wishes(const struct shoal_slot *slot, struct shoal_wish *ret_wish) {
     const struct shoal_held *held = slot->held;
     bool prefetch = held != NULL && slot->next == NULL && slot->running &&
                     !slot->stopping && held->at >= held->lease.hi &&
-                    slot->last_wall_us < SHORT_TASK_US && !takes_long(slot);
+                    slot->last_wall_us < SHORT_TASK_US && !takes_long(slot) &&
+                    !ends_at_once(slot);
     if (slot->paused_till_ms != 0 || (held != NULL && !prefetch))
         return false;
     *ret_wish = (struct shoal_wish){.most = LEASE_TASKS_MAX, .prefetch = prefetch};

@@ -66,6 +66,7 @@ struct shoal_link {
     bool away_said;
     int64_t deaf_till_ms; /* tokens led to nothing; not before then again */
     int64_t deaf_ms;
+    int64_t granted_ms;       /* when there was work the last time */
     bool woken;               /* by a token that the next advance answers … */
     bool answers_token;       /* … or the one under way does */
     size_t idle_before;       /* slots without a lease at the last change */
