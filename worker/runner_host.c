@@ -14,6 +14,7 @@
 #include "common/scratch.h"
 #include "worker/capture.h"
 #include "worker/child.h"
+#include "worker/done.h"
 #include "worker/frame.h"
 #include "worker/runner.h"
 #include "worker/slate.h"
@@ -423,95 +424,24 @@ static bool take_hello(struct host *host, struct shoal_record_reader *reader) {
     return true;
 }
 
-static bool read_failure(struct shoal_record_reader *reader,
-                         struct shoal_failure *failure) {
-    const char *reason;
-    size_t n, len;
-    return shoal_record_read_array(reader, &n) && n == SHOAL_FAILURE_FIELDS &&
-           shoal_record_read_int(reader, &failure->index) &&
-           shoal_record_read_bytes(reader, &reason, &len) &&
-           shoal_reason_parse(reason, len, &failure->reason) &&
-           failure->reason != SHOAL_REASON_OK &&
-           shoal_record_read_int(reader, &failure->code) &&
-           shoal_record_read_int(reader, &failure->wall_us) &&
-           shoal_record_read_bytes(reader, &failure->text, &failure->len);
-}
-
-/* In order, and of tasks that the report is about. */
-static bool read_failures(const struct host *host, struct shoal_record_reader *reader,
-                          struct shoal_report *report,
-                          struct shoal_failure **ret_failures) {
-    size_t n;
-    if (!shoal_record_read_array(reader, &n) || n > (size_t)report->tasks)
-        return false;
-    struct shoal_failure *failures = calloc(n + 1, sizeof(*failures));
-    *ret_failures = failures;
-    int64_t behind = host->batch.lo;
-    for (size_t i = 0; i < n && failures != NULL; i++) {
-        if (!read_failure(reader, &failures[i]) || failures[i].index < behind ||
-            failures[i].index >= host->batch.lo + report->tasks)
-            return false;
-        behind = failures[i].index + 1;
-        if (failures[i].len > SHOAL_STDERR_MAX) { /* the end says most */
-            failures[i].text += failures[i].len - SHOAL_STDERR_MAX;
-            failures[i].len = SHOAL_STDERR_MAX;
-        }
-    }
-    report->failures = failures;
-    report->n_failures = n;
-    return failures != NULL;
-}
-
-/* Whether the outcomes are what the report says: the client trusts their number. */
-static bool fits(const struct shoal_report *report) {
-    struct shoal_record_reader reader;
-    int64_t tasks = 0;
-    shoal_record_reader_init(&reader, report->outcomes, report->len);
-    for (size_t i = 0; i < report->elements; i++) {
-        struct shoal_record_reader inside = reader;
-        size_t n;
-        int64_t many = 1;
-        if (!shoal_record_skip(&reader) || !shoal_record_read_array(&inside, &n) ||
-            (n != 7 && n != 6) ||
-            (n == 6 && (!shoal_record_read_int(&inside, &many) || many < 1)) ||
-            many > report->tasks - tasks)
-            return false;
-        tasks += many;
-    }
-    return tasks == report->tasks && reader.at == reader.end;
-}
-
 static bool take_done(struct host *host, struct shoal_record_reader *reader) {
-    SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_failure *failures = NULL;
-    struct shoal_report report = {.tasks = 0};
-    int64_t elements = 0, memory = 0, over = 0;
-    if (!host->sent || !shoal_record_read_int(reader, &report.tasks) ||
-        report.tasks < 0 || report.tasks > host->batch.hi - host->batch.lo ||
-        !shoal_record_read_int(reader, &elements) || elements < 0 ||
-        elements > report.tasks ||
-        !shoal_record_read_bytes(reader, &report.outcomes, &report.len) ||
-        !shoal_record_read_int(reader, &report.work_us) || report.work_us < 0 ||
-        !shoal_record_read_int(reader, &memory) ||
-        !shoal_record_read_int(reader, &over) ||
-        !read_failures(host, reader, &report, &failures))
+    SHOAL_CLEANUP(shoal_done_cleanup) struct shoal_done done = {.over = false};
+    if (!host->sent || !shoal_done_read(reader, host->batch.lo, host->batch.hi, &done))
         return false;
-    report.elements = (size_t)elements;
-    if (!fits(&report))
-        return false;
-    host->batch.lo += report.tasks;
-    host->tasks += report.tasks;
-    host->memory = memory * 1024;
+    host->batch.lo += done.report.tasks;
+    host->tasks += done.report.tasks;
+    host->memory = done.memory;
     host->reported_us = shoal_now_us();
-    if (report.tasks > 0)
-        host->settings.reported(host->settings.owner, &report);
-    if (over == 1) {
-        host->sent = false;
-        host->over = true;
-        if (!host->dying)
-            end_in_good_order(host);
-    } else {
+    if (done.report.tasks > 0)
+        host->settings.reported(host->settings.owner, &done.report);
+    if (!done.over) {
         arm_timeout(host);
+        return true;
     }
+    host->sent = false;
+    host->over = true;
+    if (!host->dying)
+        end_in_good_order(host);
     return true;
 }
 

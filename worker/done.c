@@ -1,0 +1,98 @@
+#include "worker/done.h"
+
+#include "worker/frame.h"
+
+#include <stdlib.h>
+
+enum { ONE_FIELDS = 7, MANY_FIELDS = 6 }; /* of an element of a pack: broker/outcome.h */
+
+static bool read_failure(struct shoal_record_reader *reader,
+                         struct shoal_failure *failure) {
+    const char *reason;
+    size_t n, len;
+    if (!shoal_record_read_array(reader, &n) || n != SHOAL_FAILURE_FIELDS ||
+        !shoal_record_read_int(reader, &failure->index) ||
+        !shoal_record_read_bytes(reader, &reason, &len) ||
+        !shoal_reason_parse(reason, len, &failure->reason) ||
+        failure->reason == SHOAL_REASON_OK ||
+        !shoal_record_read_int(reader, &failure->code) ||
+        !shoal_record_read_int(reader, &failure->wall_us) ||
+        !shoal_record_read_bytes(reader, &failure->text, &failure->len))
+        return false;
+    if (failure->len > SHOAL_STDERR_MAX) { /* the end says most */
+        failure->text += failure->len - SHOAL_STDERR_MAX;
+        failure->len = SHOAL_STDERR_MAX;
+    }
+    return true;
+}
+
+/* In order, and of tasks that the report is about. */
+static bool read_failures(struct shoal_record_reader *reader, int64_t lo,
+                          struct shoal_done *done) {
+    struct shoal_report *report = &done->report;
+    int64_t behind = lo;
+    if (!shoal_record_read_array(reader, &report->n_failures) ||
+        report->n_failures > (size_t)report->tasks)
+        return false;
+    done->failures = calloc(report->n_failures + 1, sizeof(*done->failures));
+    report->failures = done->failures;
+    for (size_t i = 0; i < report->n_failures && done->failures != NULL; i++) {
+        struct shoal_failure *failure = &done->failures[i];
+        if (!read_failure(reader, failure) || failure->index < behind ||
+            failure->index >= lo + report->tasks)
+            return false;
+        behind = failure->index + 1;
+    }
+    return done->failures != NULL;
+}
+
+/* How many tasks an element is for; 0: it is none. */
+static int64_t tasks_of(struct shoal_record_reader element) {
+    int64_t many = 0;
+    size_t n;
+    if (!shoal_record_read_array(&element, &n))
+        return 0;
+    if (n == ONE_FIELDS)
+        return 1;
+    return n == MANY_FIELDS && shoal_record_read_int(&element, &many) && many > 0 ? many
+                                                                                  : 0;
+}
+
+/* Whether the outcomes are as many as the report says. */
+static bool fits(const struct shoal_report *report) {
+    struct shoal_record_reader reader;
+    int64_t left = report->tasks;
+    shoal_record_reader_init(&reader, report->outcomes, report->len);
+    for (size_t i = 0; i < report->elements; i++) {
+        int64_t tasks = tasks_of(reader);
+        if (tasks == 0 || tasks > left || !shoal_record_skip(&reader))
+            return false;
+        left -= tasks;
+    }
+    return left == 0 && reader.at == reader.end;
+}
+
+bool shoal_done_read(struct shoal_record_reader *reader, int64_t lo, int64_t hi,
+                     struct shoal_done *done) {
+    struct shoal_report *report = &done->report;
+    int64_t elements = 0, memory_kb = 0, over = 0;
+    *done = (struct shoal_done){.over = false};
+    if (!shoal_record_read_int(reader, &report->tasks) || report->tasks < 0 ||
+        report->tasks > hi - lo || !shoal_record_read_int(reader, &elements) ||
+        elements < 0 || elements > report->tasks ||
+        !shoal_record_read_bytes(reader, &report->outcomes, &report->len) ||
+        !shoal_record_read_int(reader, &report->work_us) || report->work_us < 0 ||
+        !shoal_record_read_int(reader, &memory_kb) || memory_kb < 0 ||
+        memory_kb > INT64_MAX / 1024 || !shoal_record_read_int(reader, &over) ||
+        !read_failures(reader, lo, done))
+        return false;
+    report->elements = (size_t)elements;
+    done->memory = memory_kb * 1024;
+    done->over = over == 1;
+    return fits(report);
+}
+
+void shoal_done_cleanup(struct shoal_done *done) {
+    free(done->failures);
+    done->failures = NULL;
+}
