@@ -95,9 +95,9 @@ static void take_grant(struct shoal_worker *worker, const struct shoal_grant *gr
         shoal_slot_give_back(slot);
 }
 
-/* Tokens that lead to nothing (the work is not for this worker) must not make it spin. Now
- * and then one does because a wish that was under way took the work: then there was some
- * just before. */
+/* Tokens that lead to nothing (the work is not for this worker) must not make it spin.
+ * Now and then one does because a wish that was under way took the work: then there was
+ * some just before. */
 static void after_wishes(struct shoal_link *link, size_t granted) {
     int64_t now = shoal_now_ms();
     if (granted > 0) {
