@@ -1,5 +1,6 @@
 #include "client/cli.h"
 
+#include "client/interrupt.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/id.h"
@@ -136,7 +137,8 @@ int shoal_cli_status(enum shoal_status status) {
 int shoal_cli_fail(const struct shoal_error *err) {
     fflush(stdout);
     fprintf(stderr, "shoal: %s\n", err->text);
-    return shoal_cli.interrupted ? SHOAL_EXIT_INTERRUPTED : shoal_cli_status(err->status);
+    return shoal_interrupts() > 0 ? SHOAL_EXIT_INTERRUPTED
+                                  : shoal_cli_status(err->status);
 }
 
 void shoal_cli_say(const char *format, ...) {

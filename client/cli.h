@@ -7,8 +7,6 @@
 #include "client/table.h"
 #include "common/option.h"
 
-#include <signal.h>
-
 /* Exit statuses. */
 enum {
     SHOAL_EXIT_OK = 0,
@@ -28,7 +26,6 @@ struct shoal_cli {
     bool verbose;
     bool json; /* of commands that read */
     bool help;
-    volatile sig_atomic_t interrupted; /* while a job was submitted */
 };
 
 extern struct shoal_cli shoal_cli;

@@ -1,5 +1,6 @@
 /* Submits, shows how far it is, prints the rows as they come. */
 #include "client/function.h"
+#include "client/interrupt.h"
 #include "client/progress.h"
 #include "client/report.h"
 #include "client/submission.h"
@@ -10,7 +11,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,8 +59,9 @@ struct run {
     struct shoal_row row;
     FILE *out;
     char id[SHOAL_ID_LEN + 1];
-    int interrupts; /* so often Ctrl-C was pressed */
-    int acted;      /* on so many of them */
+    int told;  /* on so many interrupts something was said, */
+    int acted; /* and on so many Redis has done what they ask for */
+    bool gone; /* the terminal that rows were printed on */
     int64_t started_ms;
     int64_t acknowledged_ms;
     int64_t away_since_ms; /* 0: Redis is there */
@@ -69,29 +70,38 @@ struct run {
 
 /* ---- Ctrl-C */
 
-static void on_interrupt(evutil_socket_t number, short what, void *owner) {
-    struct run *run = owner;
-    (void)number;
-    (void)what;
-    run->interrupts++;
-    event_base_loopbreak(run->use.client->base);
+/* The first stops the job, the second kills what runs, the third leaves it alone. */
+enum { KILLS = 2, LEAVES = 3 };
+
+static void tell_of_interrupt(struct run *run, int interrupts, const char *words) {
+    if (run->told >= interrupts)
+        return;
+    run->told = interrupts;
+    shoal_progress_clear(&run->progress);
+    shoal_cli_say("shoal: %s", words);
 }
 
-/* The first stops the job, the second kills what runs, the third leaves it alone. */
+/* What fails is tried again at the next look. */
 static enum shoal_status act_on_interrupts(struct run *run, struct shoal_error *err) {
-    if (run->acted >= run->interrupts)
+    int interrupts = shoal_interrupts();
+    if (run->acted >= interrupts)
         return SHOAL_OK;
-    run->acted = run->interrupts;
-    shoal_progress_clear(&run->progress);
-    if (run->acted == 1)
-        shoal_cli_say(
-            "shoal: stopping: nothing new starts, what runs is told to stop (again: "
-            "kills it)");
-    else
-        shoal_cli_say("shoal: killing what runs");
-    enum shoal_status status =
-        shoal_cancel(run->use.client, run->id, run->acted > 1, err);
-    return status == SHOAL_UNKNOWN ? SHOAL_OK : status;
+    if (run->acted < KILLS) {
+        bool kill = interrupts >= KILLS;
+        tell_of_interrupt(run, interrupts,
+                          kill ? "killing what runs (again: leaves it alone)"
+                               : "stopping: nothing new starts, what runs is told to "
+                                 "stop (again: kills it)");
+        enum shoal_status status = shoal_cancel(run->use.client, run->id, kill, err);
+        if (status != SHOAL_OK && status != SHOAL_UNKNOWN)
+            return status;
+    }
+    run->acted = interrupts;
+    return SHOAL_OK;
+}
+
+static bool leaves(const struct run *run) {
+    return run->acted >= LEAVES;
 }
 
 /* ---- rows */
@@ -109,19 +119,45 @@ static enum shoal_status open_output(struct run *run, struct shoal_error *err) {
     return shoal_table_create(&table, &run->table, err);
 }
 
+/* A terminal that takes nothing more has hung up, and SIGHUP comes or has come: the job
+ * is to stop, which somebody must wait for. */
+static enum shoal_status look_at_terminal(struct run *run, enum shoal_status status,
+                                          const struct shoal_error *why,
+                                          struct shoal_error *err) {
+    if (status == SHOAL_SYSTEM && run->out == stdout && run->progress.own_output) {
+        run->gone = true;
+        shoal_interrupts_hung_up();
+        return SHOAL_OK;
+    }
+    return status == SHOAL_OK ? SHOAL_OK : shoal_error_set(err, status, "%s", why->text);
+}
+
 static enum shoal_status print_row(struct run *run, struct shoal_error *err) {
+    struct shoal_error why = {.status = SHOAL_OK};
     if (run->out == stdout && run->progress.own_output)
         shoal_progress_clear(&run->progress);
     run->unacknowledged = true;
-    return shoal_table_add(run->table, &run->row, err);
+    if (run->gone)
+        return SHOAL_OK;
+    enum shoal_status status = shoal_table_add(run->table, &run->row, &why);
+    return look_at_terminal(run, status, &why, err);
+}
+
+static enum shoal_status flush_rows(struct run *run, bool all, struct shoal_error *err) {
+    struct shoal_error why = {.status = SHOAL_OK};
+    int64_t wait = 0;
+    if (run->gone)
+        return SHOAL_OK;
+    enum shoal_status status = all ? shoal_table_end(run->table, &why)
+                                   : shoal_table_tick(run->table, &wait, &why);
+    return look_at_terminal(run, status, &why, err);
 }
 
 /* Rows are flushed before Redis is told that they are out. */
 static enum shoal_status acknowledge(struct run *run, struct shoal_error *err) {
-    int64_t wait = 0;
     if (!run->unacknowledged || shoal_now_ms() - run->acknowledged_ms < ACKNOWLEDGE_MS)
         return SHOAL_OK;
-    enum shoal_status status = shoal_table_tick(run->table, &wait, err);
+    enum shoal_status status = flush_rows(run, false, err);
     if (status == SHOAL_OK)
         status = shoal_report_acknowledge(run->report, false, err);
     run->acknowledged_ms = shoal_now_ms();
@@ -138,7 +174,6 @@ static void draw(struct run *run) {
 /* One look: a row, or none for a while. *ret_more is false when the job has ended. */
 static enum shoal_status look(struct run *run, bool *ret_more, struct shoal_error *err) {
     struct shoal_error why = {.status = SHOAL_OK};
-    int64_t wait = 0;
     *ret_more = true;
     enum shoal_status status =
         shoal_report_next(run->report, LOOK_MS, ret_more, &run->row, &why);
@@ -146,7 +181,7 @@ static enum shoal_status look(struct run *run, bool *ret_more, struct shoal_erro
         status = print_row(run, &why);
     } else if (status == SHOAL_TIMEOUT) {
         shoal_error_clear(&why);
-        status = shoal_table_tick(run->table, &wait, &why);
+        status = flush_rows(run, false, &why);
         draw(run);
     }
     if (status == SHOAL_OK)
@@ -156,7 +191,8 @@ static enum shoal_status look(struct run *run, bool *ret_more, struct shoal_erro
     return status == SHOAL_OK ? SHOAL_OK : shoal_error_set(err, status, "%s", why.text);
 }
 
-/* Redis is away: the job goes on without us; we wait for it to come back. */
+/* Redis is away: the job goes on without us; we wait for it to come back, and so does an
+ * interrupt. One more leaves the job alone. */
 static bool bear(struct run *run, const struct shoal_error *err) {
     int64_t now = shoal_now_ms();
     if (run->away_since_ms == 0) {
@@ -164,8 +200,14 @@ static bool bear(struct run *run, const struct shoal_error *err) {
         shoal_progress_clear(&run->progress);
         shoal_cli_say("shoal: %s; waiting for it to come back", err->text);
     }
-    if (now - run->away_since_ms > AWAY_MS || run->interrupts > run->acted + 1)
+    int interrupts = shoal_interrupts();
+    if (now - run->away_since_ms > AWAY_MS || interrupts > run->acted + 1 ||
+        interrupts >= LEAVES)
         return false;
+    if (interrupts > run->acted)
+        tell_of_interrupt(
+            run, interrupts,
+            "the job is stopped when Redis is back (again: leaves it alone)");
     shoal_client_pause(run->use.client, AWAY_PAUSE_MS);
     return true;
 }
@@ -176,7 +218,7 @@ static bool is_away(enum shoal_status status) {
 
 static enum shoal_status follow(struct run *run, struct shoal_error *err) {
     bool more = true;
-    while (more && !shoal_table_reader_left(run->table)) {
+    while (more && !leaves(run) && !shoal_table_reader_left(run->table)) {
         struct shoal_error why = {.status = SHOAL_OK};
         enum shoal_status status = look(run, &more, &why);
         if (is_away(status) && bear(run, &why)) {
@@ -192,7 +234,7 @@ static enum shoal_status follow(struct run *run, struct shoal_error *err) {
     }
     run->acknowledged_ms = 0;
     shoal_progress_clear(&run->progress);
-    enum shoal_status status = shoal_table_end(run->table, err);
+    enum shoal_status status = flush_rows(run, true, err);
     return status == SHOAL_OK ? acknowledge(run, err) : status;
 }
 
@@ -214,8 +256,8 @@ static void say_end(const struct run *run, const struct shoal_job *job) {
         shoal_cli_say("shoal: to run them again: shoal retry %s --failed", job->id);
 }
 
-static int exit_status(const struct run *run, const struct shoal_job *job) {
-    if (run->interrupts > 0 && job->state != SHOAL_JOB_SUCCEEDED)
+static int exit_status(const struct shoal_job *job) {
+    if (shoal_interrupts() > 0 && job->state != SHOAL_JOB_SUCCEEDED)
         return SHOAL_EXIT_INTERRUPTED;
     return job->state == SHOAL_JOB_SUCCEEDED ? SHOAL_EXIT_OK : SHOAL_EXIT_FAILED;
 }
@@ -223,15 +265,20 @@ static int exit_status(const struct run *run, const struct shoal_job *job) {
 static int finish_run(struct run *run, enum shoal_status status,
                       struct shoal_error *err) {
     int exit = SHOAL_EXIT_FAILED;
-    struct shoal_job job;
+    struct shoal_job job = {.state = SHOAL_JOB_WAITING};
     if (status == SHOAL_OK)
         status = shoal_describe(run->use.client, run->id, &job, err);
-    if (status == SHOAL_OK && shoal_table_reader_left(run->table) &&
-        !shoal_job_state_is_final(job.state)) {
+    bool over = status == SHOAL_OK && shoal_job_state_is_final(job.state);
+    if (status == SHOAL_OK && !over && leaves(run)) {
+        shoal_cli_say("shoal: job %s is left alone; 'shoal wait %s' waits until what ran "
+                      "is over",
+                      run->id, run->id);
+        exit = SHOAL_EXIT_INTERRUPTED;
+    } else if (status == SHOAL_OK && !over && shoal_table_reader_left(run->table)) {
         shoal_cli_say("shoal: the output was closed; job %s goes on", run->id);
     } else if (status == SHOAL_OK) {
         say_end(run, &job);
-        exit = exit_status(run, &job);
+        exit = exit_status(&job);
     } else {
         exit = shoal_cli_fail(err);
     }
@@ -251,27 +298,13 @@ static void clean_up(struct run *run) {
 static int run_job(struct run *run) {
     struct shoal_error err = {.status = SHOAL_OK};
     shoal_redis_repeat(run->use.client->redis, false); /* bear() does, and says so */
-    struct event *interrupt =
-        evsignal_new(run->use.client->base, SIGINT, on_interrupt, run);
-    struct event *terminate =
-        evsignal_new(run->use.client->base, SIGTERM, on_interrupt, run);
-    if (interrupt != NULL && terminate != NULL) {
-        event_add(interrupt, NULL);
-        event_add(terminate, NULL);
-    }
-    run->interrupts = shoal_cli.interrupted; /* before there were events */
     if (shoal_stderr_is_terminal() || shoal_cli.verbose)
         shoal_cli_say("shoal: job %s", run->id);
     enum shoal_status status =
         shoal_report_create(run->use.client, run->id, &run->report, &err);
     if (status == SHOAL_OK)
         status = follow(run, &err);
-    int exit = finish_run(run, status, &err);
-    if (interrupt != NULL)
-        event_free(interrupt);
-    if (terminate != NULL)
-        event_free(terminate);
-    return exit;
+    return finish_run(run, status, &err);
 }
 
 static int run_command(int n, char **words) {
@@ -308,7 +341,9 @@ const struct shoal_cli_command shoal_cmd_run = {
                "or lines key=value become columns, anything else a column 'result'.\n"
                "\n"
                "Ctrl-C stops the job: nothing new starts, what runs is told to stop; "
-               "again kills it.",
+               "again kills it;\n"
+               "a third time leaves it alone. A terminal that is closed stops it too "
+               "(not below nohup).",
     .tables = tables,
     .command_words = true,
     .words_most = -1,

@@ -1,6 +1,7 @@
 /* up and down: the local cluster that stays. */
 #include "client/cli.h"
 
+#include "client/interrupt.h"
 #include "common/cleanup.h"
 
 #include <stdio.h>
@@ -33,6 +34,7 @@ static int up(int n, char **words) {
     struct shoal_error err = {.status = SHOAL_OK};
     (void)n;
     (void)words;
+    shoal_interrupts_begin();
     enum shoal_status status =
         shoal_cluster_use(SHOAL_CLUSTER_WORK, queue, slots, &cluster, &err);
     if (status == SHOAL_OK)

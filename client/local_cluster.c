@@ -7,6 +7,7 @@
  * Everything is started and stopped, and `users` is taken, under `lock`. */
 #include "client/local_cluster.h"
 
+#include "client/interrupt.h"
 #include "common/buffer.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -130,8 +131,14 @@ static void nap(void) {
     nanosleep(&(struct timespec){.tv_nsec = NAP_MS * 1000000L}, NULL);
 }
 
-/* Waits for what other commands start or stop. */
-static enum shoal_status take_lock(int *ret_fd, struct shoal_error *err) {
+/* Who starts something may be interrupted; who stops something goes on. */
+static enum shoal_status check_interrupts(struct shoal_error *err) {
+    return shoal_interrupts() == 0 ? SHOAL_OK
+                                   : shoal_error_set(err, SHOAL_SYSTEM, "interrupted");
+}
+
+/* Waits for what other commands start or stop; `to_start`: unless interrupted. */
+static enum shoal_status take_lock(bool to_start, int *ret_fd, struct shoal_error *err) {
     int64_t end = shoal_now_ms() + LOCK_MS;
     enum shoal_status status = open_state("lock", 0, ret_fd, err);
     if (status != SHOAL_OK)
@@ -144,6 +151,12 @@ static enum shoal_status take_lock(int *ret_fd, struct shoal_error *err) {
                 err, SHOAL_SYSTEM,
                 "another shoal has been starting or stopping the local "
                 "cluster for too long; try again");
+        }
+        status = to_start ? check_interrupts(err) : SHOAL_OK;
+        if (status != SHOAL_OK) {
+            close(*ret_fd);
+            *ret_fd = -1;
+            return status;
         }
         nap();
     }
@@ -430,6 +443,9 @@ static enum shoal_status ensure_redis(const char *path, struct shoal_error *err)
             return shoal_error_set(err, SHOAL_SYSTEM,
                                    "the local redis-server does not answer; see '%.200s'",
                                    log);
+        status = check_interrupts(err);
+        if (status != SHOAL_OK)
+            return status;
         nap();
     }
     return SHOAL_OK;
@@ -560,12 +576,15 @@ enum shoal_status shoal_cluster_use(enum shoal_cluster_need need, const char *qu
     if (cluster == NULL)
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for a cluster");
     cluster->users = cluster->lock = -1;
-    enum shoal_status status = take_lock(&lock, err);
+    enum shoal_status status = take_lock(true, &lock, err);
     if (status == SHOAL_OK)
         status = become_user(cluster, err);
+    bool ran = lock < 0 || holder("redis.pid") != 0;
     if (status == SHOAL_OK)
         status = bring_up(need, queue, slots, cluster, err);
     if (status != SHOAL_OK) {
+        if (!ran && stop_all(&ran, NULL) != SHOAL_OK) /* what was started here */
+            ran = true; /* its log tells; the next command finds it */
         shoal_cleanup_fd(&lock);
         lock = -1;
         shoal_cluster_leave(cluster, false);
@@ -589,7 +608,7 @@ static bool is_alone(struct shoal_cluster *cluster) {
 
 /* Keeps `lock` when it says yes, so that nobody comes before leave(). */
 bool shoal_cluster_is_last(struct shoal_cluster *cluster) {
-    if (cluster->lock < 0 && take_lock(&cluster->lock, NULL) != SHOAL_OK)
+    if (cluster->lock < 0 && take_lock(false, &cluster->lock, NULL) != SHOAL_OK)
         return false;
     if (!state_exists("keep") && is_alone(cluster))
         return true;
@@ -619,7 +638,7 @@ enum shoal_status shoal_cluster_keep(struct shoal_cluster *cluster,
 enum shoal_status shoal_cluster_down(bool *ret_ran, struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_fd) int lock = -1;
     char keep[PATH_ROOM];
-    enum shoal_status status = take_lock(&lock, err);
+    enum shoal_status status = take_lock(false, &lock, err);
     if (status == SHOAL_OK)
         status = shoal_state_path("keep", keep, sizeof(keep), err);
     if (status != SHOAL_OK)

@@ -1,12 +1,12 @@
 #include "client/submission.h"
 
 #include "client/function.h"
+#include "client/interrupt.h"
 #include "common/cleanup.h"
 #include "common/id.h"
 
 #include <inttypes.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -416,7 +416,7 @@ static enum shoal_status append_rows(struct shoal_plan *plan, struct shoal_clien
     size_t len = 0;
     for (;;) {
         bool more = false;
-        if (shoal_cli.interrupted)
+        if (shoal_interrupts() > 0)
             return shoal_error_set(err, SHOAL_REFUSED, "interrupted");
         enum shoal_status status =
             shoal_rows_next_pack(plan->rows, &more, &first, &count, &bytes, &len, err);
@@ -444,18 +444,13 @@ static enum shoal_status submit_rows(struct shoal_plan *plan, struct shoal_clien
                                      : "has only a part of its tasks, cancel it");
 }
 
-static void note_interrupt(int number) {
-    (void)number;
-    shoal_cli.interrupted = 1;
-}
-
-/* From here on there is a job, so signals are noted for good: whoever goes on with it
- * looks at what was noted when it has handlers of its own. */
+/* From here on there is a job, so interrupts are counted for good. With a local cluster
+ * they have been since before it was started. */
 static enum shoal_status submit(struct shoal_plan *plan, struct shoal_use *use,
                                 const char *id, struct shoal_error *err) {
-    const struct sigaction note = {.sa_handler = note_interrupt};
-    sigaction(SIGINT, &note, NULL);
-    sigaction(SIGTERM, &note, NULL);
+    shoal_interrupts_begin();
+    if (shoal_interrupts() > 0)
+        return shoal_error_set(err, SHOAL_REFUSED, "interrupted; nothing was submitted");
     enum shoal_status status =
         shoal_submit_spec(use->client, &plan->options, &plan->spec, id, err);
     if (status == SHOAL_OK && plan->rows != NULL)

@@ -1,6 +1,7 @@
 /* The Redis that a command talks to. */
 #include "client/cli.h"
 
+#include "client/interrupt.h"
 #include "common/cleanup.h"
 #include "common/id.h"
 
@@ -29,6 +30,8 @@ static enum shoal_status begin(enum shoal_cluster_need need, const char *queue,
     *use = (struct shoal_use){.client = NULL};
     if (shoal_cli.redis_given)
         return open_client(shoal_cli.redis, shoal_cli.password_file, check, use, err);
+    if (need == SHOAL_CLUSTER_WORK)
+        shoal_interrupts_begin(); /* what is started now must be stopped by somebody */
     enum shoal_status status = shoal_cluster_use(need, queue, slots, &use->cluster, err);
     if (status == SHOAL_OK)
         status = open_client(shoal_cluster_url(use->cluster), NULL, check, use, err);

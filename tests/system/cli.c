@@ -500,14 +500,52 @@ START_TEST(run_starts_a_cluster_and_stops_it) {
 END_TEST
 
 /* What is left of an interrupted run does not keep the cluster up. */
+static const int interrupts[] = {SIGINT, SIGTERM, SIGHUP};
+
 START_TEST(interrupted_run_stops_its_cluster) {
     sh_start(&run, "env -u SHOAL_REDIS shoal run --slots 1 -- "
                    "sh -c ': > began; exec sleep 1000'");
     wait_until(files("began") == 1, LIMIT_MS);
+    test_process_signal(&run, interrupts[_i]);
+    ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 130);
+    test_none_left(daemons.mark, LIMIT_MS);
+    test_process_finish(&run);
+}
+END_TEST
+
+/* However far its start has come: as soon as such a file is there. */
+static const char *const starts[] = {"lock", "redis.pid", "redis.sock", "broker.pid",
+                                     "worker.pid"};
+
+START_TEST(run_that_is_interrupted_while_its_cluster_starts_stops_it) {
+    char file[64];
+    snprintf(file, sizeof(file), ".local/state/shoal/%s", starts[_i]);
+    sh_start(&run, "env -u SHOAL_REDIS shoal run --slots 1 -- sleep 1000");
+    wait_until(files(file) == 1, LIMIT_MS);
     test_process_signal(&run, SIGINT);
     ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 130);
     test_none_left(daemons.mark, LIMIT_MS);
     test_process_finish(&run);
+}
+END_TEST
+
+/* Its rows and words go nowhere any more. */
+START_TEST(run_whose_terminal_is_closed_stops_its_cluster) {
+    ok("unset SHOAL_REDIS; python3 -c '\n"
+       "import os, pty, time\n"
+       "pid, terminal = pty.fork()\n"
+       "if pid == 0:\n"
+       "    os.execlp(\"shoal\", \"shoal\", \"run\", \"--slots\", \"2\", \"-p\", "
+       "\"i=1:2\", \"--\", \"sh\", \"-c\", \"test {i} = 1 || { : > began; "
+       "exec sleep 1000; }\")\n"
+       "while not os.path.exists(\"began\"):\n"
+       "    time.sleep(0.01)\n"
+       "os.close(terminal)\n"
+       "assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 130\n'");
+    test_none_left(daemons.mark, LIMIT_MS);
+    const json_t *job = first_of(ok("unset SHOAL_REDIS; shoal status --json"));
+    ck_assert_str_eq(text_in(job, "state"), "cancelled");
+    test_none_left(daemons.mark, LIMIT_MS);
 }
 END_TEST
 
@@ -573,7 +611,11 @@ static void add_cluster(Suite *suite) {
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, cluster_stays_up_until_down);
     tcase_add_test(tests, run_starts_a_cluster_and_stops_it);
-    tcase_add_test(tests, interrupted_run_stops_its_cluster);
+    tcase_add_loop_test(tests, interrupted_run_stops_its_cluster, 0,
+                        (int)SHOAL_COUNT(interrupts));
+    tcase_add_loop_test(tests, run_that_is_interrupted_while_its_cluster_starts_stops_it,
+                        0, (int)SHOAL_COUNT(starts));
+    tcase_add_test(tests, run_whose_terminal_is_closed_stops_its_cluster);
     tcase_add_test(tests, submitted_job_keeps_the_cluster_up);
     tcase_add_test(tests, nothing_is_found_where_nothing_was);
     suite_add_tcase(suite, tests);

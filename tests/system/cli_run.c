@@ -266,7 +266,7 @@ START_TEST(run_prints_each_row_once) {
 }
 END_TEST
 
-static const int interrupts[] = {SIGINT, SIGTERM};
+static const int interrupts[] = {SIGINT, SIGTERM, SIGHUP};
 
 START_TEST(one_interrupt_stops_the_job) {
     int gate = gate_close("gate");
@@ -301,7 +301,7 @@ START_TEST(second_interrupt_kills_what_runs) {
     test_process_signal(&run, interrupts[_i]);
     wait_until(has_said(&run, "stopping"), LIMIT_MS);
     wait_until(job_is("killed", SHOAL_JOB_STOPPING), LIMIT_MS);
-    test_process_signal(&run, interrupts[_i]);
+    test_process_signal(&run, SIGINT); /* a terminal hangs up once */
     ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 130);
     ck_assert(has_said(&run, "killing what runs"));
     ck_assert_int_eq(job_now("killed").cancelled, 50);
@@ -309,6 +309,45 @@ START_TEST(second_interrupt_kills_what_runs) {
     snprintf(mark, sizeof(mark), "SHOAL_JOB=%s", job_now("killed").id);
     test_none_left(mark, LIMIT_MS);
     expect_audit();
+    test_process_finish(&run);
+    gate_open(gate);
+}
+END_TEST
+
+/* Redis refuses scripts for a while, but not to be looked at. */
+START_TEST(interrupt_that_redis_did_not_take_is_sent_again) {
+    sh_start(&run, "shoal run --name held -q nobody -- true");
+    wait_until(sh("shoal status held").exit == 0, LIMIT_MS);
+    ok("redis-cli -s %s acl setuser default -evalsha -eval", daemons.server.socket);
+    test_process_signal(&run, SIGINT);
+    wait_until(has_said(&run, "waiting for it to come back"), LIMIT_MS);
+    ck_assert(has_said(&run, "stopping: nothing new starts"));
+    ck_assert(job_is("held", SHOAL_JOB_ACTIVE));
+    ok("redis-cli -s %s acl setuser default +evalsha +eval", daemons.server.socket);
+    ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 130);
+    ck_assert(job_is("held", SHOAL_JOB_CANCELLED));
+    test_process_finish(&run);
+}
+END_TEST
+
+/* The worker stands still, so what it runs does not end. */
+START_TEST(third_interrupt_leaves_the_job_alone) {
+    int gate = gate_close("gate");
+    sh_start(&run,
+             "shoal run --name left -- sh -c ': > began; exec flock -sF gate true'");
+    wait_until(files("began") == 1, LIMIT_MS);
+    pid_t pid = worker_pid(&worker);
+    ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+    test_process_signal(&run, SIGINT);
+    wait_until(has_said(&run, "stopping"), LIMIT_MS);
+    test_process_signal(&run, SIGINT);
+    wait_until(has_said(&run, "killing what runs"), LIMIT_MS);
+    test_process_signal(&run, SIGINT);
+    ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 130);
+    ck_assert(has_said(&run, "is left alone"));
+    ck_assert_int_eq(kill(pid, SIGCONT), 0);
+    sh_exit(1, "shoal wait left");
+    ck_assert(job_is("left", SHOAL_JOB_CANCELLED));
     test_process_finish(&run);
     gate_open(gate);
 }
@@ -355,6 +394,8 @@ int main(void) {
                         (int)SHOAL_COUNT(interrupts));
     tcase_add_loop_test(tests, second_interrupt_kills_what_runs, 0,
                         (int)SHOAL_COUNT(interrupts));
+    tcase_add_test(tests, interrupt_that_redis_did_not_take_is_sent_again);
+    tcase_add_test(tests, third_interrupt_leaves_the_job_alone);
     tcase_add_test(tests, job_goes_on_when_run_is_killed_or_its_reader_leaves);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
