@@ -54,7 +54,7 @@ static enum shoal_status check(struct broker *broker, struct shoal_error *err) {
         shoal_err("%s", err->text);
         broker->exit_status = 3;
         broker->ending = true;
-        return SHOAL_REFUSED;
+        return SHOAL_DENIED;
     }
     if (server.aof == 0)
         shoal_warn(

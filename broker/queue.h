@@ -4,7 +4,8 @@
  * may run the event loop meanwhile. Those of a worker (…_send) do not wait; their answers
  * come to a callback. All moves are safe to repeat when an answer was lost. Besides what
  * each call says: SHOAL_LOST Redis cannot be reached, SHOAL_FULL it has no room,
- * SHOAL_REFUSED it or the queue does not allow it, SHOAL_GARBAGE it answered nonsense. */
+ * SHOAL_DENIED it does not allow it, SHOAL_REFUSED the queue's state does not,
+ * SHOAL_GARBAGE it answered nonsense. */
 #ifndef SHOAL_QUEUE_H
 #define SHOAL_QUEUE_H
 

@@ -72,18 +72,18 @@ enum shoal_status shoal_server_check(const struct shoal_server *server,
                                      struct shoal_error *err) {
     if (strtol(server->version, NULL, 10) < 7)
         return shoal_error_set(
-            err, SHOAL_REFUSED,
+            err, SHOAL_DENIED,
             "this Redis is version '%s', shoal needs 7.0 or later; upgrade it",
             server->version);
     if (server->policy[0] != '\0' && strcmp(server->policy, "noeviction") != 0)
         return shoal_error_set(
-            err, SHOAL_REFUSED,
+            err, SHOAL_DENIED,
             "this Redis would evict jobs when its memory is full (maxmemory-policy %s); "
             "set it to noeviction: redis-cli config set maxmemory-policy noeviction",
             server->policy);
     if (strcmp(server->role, "slave") == 0)
         return shoal_error_set(
-            err, SHOAL_REFUSED,
+            err, SHOAL_DENIED,
             "this Redis is a read-only replica; use the address of its primary");
     return SHOAL_OK;
 }

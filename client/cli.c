@@ -126,10 +126,11 @@ const struct shoal_cli_command *const shoal_cli_commands[] = {
 int shoal_cli_status(enum shoal_status status) {
     static const int exits[] = {
         [SHOAL_OK] = SHOAL_EXIT_OK,         [SHOAL_INVALID] = SHOAL_EXIT_USAGE,
-        [SHOAL_UNKNOWN] = SHOAL_EXIT_USAGE, [SHOAL_REFUSED] = SHOAL_EXIT_REDIS,
-        [SHOAL_FULL] = SHOAL_EXIT_REDIS,    [SHOAL_TIMEOUT] = SHOAL_EXIT_TIME,
-        [SHOAL_LOST] = SHOAL_EXIT_REDIS,    [SHOAL_GARBAGE] = SHOAL_EXIT_REDIS,
-        [SHOAL_MEMORY] = SHOAL_EXIT_FAILED, [SHOAL_SYSTEM] = SHOAL_EXIT_REDIS,
+        [SHOAL_UNKNOWN] = SHOAL_EXIT_USAGE, [SHOAL_REFUSED] = SHOAL_EXIT_USAGE,
+        [SHOAL_DENIED] = SHOAL_EXIT_REDIS,  [SHOAL_FULL] = SHOAL_EXIT_REDIS,
+        [SHOAL_TIMEOUT] = SHOAL_EXIT_TIME,  [SHOAL_LOST] = SHOAL_EXIT_REDIS,
+        [SHOAL_GARBAGE] = SHOAL_EXIT_REDIS, [SHOAL_MEMORY] = SHOAL_EXIT_FAILED,
+        [SHOAL_SYSTEM] = SHOAL_EXIT_FAILED,
     };
     return exits[status];
 }
@@ -190,9 +191,11 @@ static void help_all(void) {
          "'-' for the last one submitted here. 'shoal help COMMAND' tells a command's "
          "options.\n"
          "\n"
-         "Exit status: 0 all is well; 1 tasks failed; 2 wrong usage; 3 Redis or a "
-         "service cannot\n"
-         "be reached; 4 the time is over; 130 interrupted.");
+         "Exit status: 0 all is well; 1 tasks failed, or something went wrong here; 2 "
+         "wrong usage, or\n"
+         "the job's state does not allow it; 3 Redis cannot be reached or used; 4 the "
+         "time is over;\n"
+         "130 interrupted.");
 }
 
 static void man_all(void) {

@@ -10,10 +10,10 @@
 /* Exit statuses. */
 enum {
     SHOAL_EXIT_OK = 0,
-    SHOAL_EXIT_FAILED = 1, /* tasks failed, something is wrong */
-    SHOAL_EXIT_USAGE = 2,
-    SHOAL_EXIT_REDIS = 3, /* Redis or a service cannot be reached or does not allow it */
-    SHOAL_EXIT_TIME = 4,  /* the time is over */
+    SHOAL_EXIT_FAILED = 1, /* tasks failed, something is wrong, output is not written */
+    SHOAL_EXIT_USAGE = 2,  /* makes no sense, or not in the state of the job or queue */
+    SHOAL_EXIT_REDIS = 3,  /* Redis cannot be reached, started or used */
+    SHOAL_EXIT_TIME = 4,   /* the time is over */
     SHOAL_EXIT_INTERRUPTED = 130,
 };
 

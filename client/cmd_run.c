@@ -213,7 +213,7 @@ static bool bear(struct run *run, const struct shoal_error *err) {
 }
 
 static bool is_away(enum shoal_status status) {
-    return status == SHOAL_LOST || status == SHOAL_TIMEOUT || status == SHOAL_REFUSED;
+    return status == SHOAL_LOST || status == SHOAL_TIMEOUT || status == SHOAL_DENIED;
 }
 
 static enum shoal_status follow(struct run *run, struct shoal_error *err) {

@@ -86,7 +86,7 @@ static enum shoal_status make_directories(char *path, struct shoal_error *err) {
         if (slash != NULL)
             *slash = '/';
         if (!made)
-            return shoal_error_set(err, SHOAL_SYSTEM,
+            return shoal_error_set(err, SHOAL_LOST,
                                    "cannot make the state directory '%.200s': %s; set "
                                    "SHOAL_STATE to one that can be written",
                                    path, strerror(why));
@@ -117,7 +117,7 @@ static enum shoal_status open_state(const char *name, int flags, int *ret_fd,
     *ret_fd = open(path, flags | O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (*ret_fd >= 0)
         return SHOAL_OK;
-    return shoal_error_set(err, SHOAL_SYSTEM, "cannot open '%.200s': %s", path,
+    return shoal_error_set(err, SHOAL_LOST, "cannot open '%.200s': %s", path,
                            strerror(errno));
 }
 
@@ -134,7 +134,7 @@ static void nap(void) {
 /* Who starts something may be interrupted; who stops something goes on. */
 static enum shoal_status check_interrupts(struct shoal_error *err) {
     return shoal_interrupts() == 0 ? SHOAL_OK
-                                   : shoal_error_set(err, SHOAL_SYSTEM, "interrupted");
+                                   : shoal_error_set(err, SHOAL_LOST, "interrupted");
 }
 
 /* Waits for what other commands start or stop; `to_start`: unless interrupted. */
@@ -148,7 +148,7 @@ static enum shoal_status take_lock(bool to_start, int *ret_fd, struct shoal_erro
             close(*ret_fd);
             *ret_fd = -1;
             return shoal_error_set(
-                err, SHOAL_SYSTEM,
+                err, SHOAL_LOST,
                 "another shoal has been starting or stopping the local "
                 "cluster for too long; try again");
         }
@@ -245,7 +245,7 @@ static enum shoal_status find_program(const char *name, char *path, size_t room,
         at += n + (at[n] == ':');
     }
     bool is_redis = strcmp(name, "redis-server") == 0;
-    return shoal_error_set(err, SHOAL_SYSTEM, "%s is not here; %s", name,
+    return shoal_error_set(err, SHOAL_LOST, "%s is not here; %s", name,
                            is_redis ? "install it (apt-get install redis-server) or give "
                                       "--redis URL"
                                     : "it belongs beside shoal or in PATH");
@@ -288,7 +288,7 @@ static enum shoal_status open_log(const char *name, int *ret_fd,
     enum shoal_status status = open_state(name, O_APPEND, ret_fd, err);
     if (status == SHOAL_OK && fstat(*ret_fd, &stat) == 0 && stat.st_size > LOG_MAX &&
         ftruncate(*ret_fd, 0) != 0)
-        return shoal_error_set(err, SHOAL_SYSTEM, "cannot empty the log '%s': %s", name,
+        return shoal_error_set(err, SHOAL_LOST, "cannot empty the log '%s': %s", name,
                                strerror(errno));
     return status;
 }
@@ -307,7 +307,7 @@ static enum shoal_status start(struct daemon *daemon, struct shoal_error *err) {
     if (status != SHOAL_OK)
         return status;
     if (pipe2(ends, O_CLOEXEC) != 0)
-        return shoal_error_set(err, SHOAL_SYSTEM, "cannot make a pipe: %s",
+        return shoal_error_set(err, SHOAL_LOST, "cannot make a pipe: %s",
                                strerror(errno));
     pid_t pid = fork();
     if (pid == 0)
@@ -323,7 +323,7 @@ static enum shoal_status start(struct daemon *daemon, struct shoal_error *err) {
         return SHOAL_OK;
     if (pid > 0)
         waitpid(pid, NULL, 0);
-    return shoal_error_set(err, SHOAL_SYSTEM, "cannot start %.200s: %s", path,
+    return shoal_error_set(err, SHOAL_LOST, "cannot start %.200s: %s", path,
                            strerror(pid < 0 ? fork_error : why));
 }
 
@@ -338,11 +338,11 @@ static enum shoal_status short_directory(const char *path, char *folder, size_t 
         hash = (hash ^ (unsigned char)*path) * UINT64_C(1099511628211);
     snprintf(folder, room, "/tmp/shoal-%u-%016" PRIx64, (unsigned)geteuid(), hash);
     if (mkdir(folder, 0700) != 0 && errno != EEXIST)
-        return shoal_error_set(err, SHOAL_SYSTEM, "cannot make '%s': %s", folder,
+        return shoal_error_set(err, SHOAL_LOST, "cannot make '%s': %s", folder,
                                strerror(errno));
     if (lstat(folder, &stat) != 0 || !S_ISDIR(stat.st_mode) || stat.st_uid != geteuid() ||
         (stat.st_mode & 077) != 0)
-        return shoal_error_set(err, SHOAL_SYSTEM,
+        return shoal_error_set(err, SHOAL_LOST,
                                "'%s' is not a directory of yours alone; set SHOAL_STATE "
                                "to a shorter path",
                                folder);
@@ -436,11 +436,11 @@ static enum shoal_status ensure_redis(const char *path, struct shoal_error *err)
         return status;
     while (!answers(path)) {
         if (holder("redis.pid") == 0)
-            return shoal_error_set(err, SHOAL_SYSTEM,
+            return shoal_error_set(err, SHOAL_LOST,
                                    "the local redis-server ended at once; see '%.200s'",
                                    log);
         if (shoal_now_ms() > end)
-            return shoal_error_set(err, SHOAL_SYSTEM,
+            return shoal_error_set(err, SHOAL_LOST,
                                    "the local redis-server does not answer; see '%.200s'",
                                    log);
         status = check_interrupts(err);
@@ -512,7 +512,7 @@ static enum shoal_status end_one(const char *pid_file, struct shoal_error *err) 
     tell(pid_file, SIGKILL);
     if (wait_until_gone(pid_file, KILLED_MS))
         return SHOAL_OK;
-    return shoal_error_set(err, SHOAL_SYSTEM, "the daemon of '%s' cannot be ended",
+    return shoal_error_set(err, SHOAL_LOST, "the daemon of '%s' cannot be ended",
                            pid_file);
 }
 
@@ -563,7 +563,7 @@ static enum shoal_status become_user(struct shoal_cluster *cluster,
                                      struct shoal_error *err) {
     enum shoal_status status = open_state("users", 0, &cluster->users, err);
     if (status == SHOAL_OK && flock(cluster->users, LOCK_SH | LOCK_NB) != 0)
-        return shoal_error_set(err, SHOAL_SYSTEM, "cannot use the local cluster: %s",
+        return shoal_error_set(err, SHOAL_LOST, "cannot use the local cluster: %s",
                                strerror(errno));
     return status;
 }
@@ -644,7 +644,7 @@ enum shoal_status shoal_cluster_down(bool *ret_ran, struct shoal_error *err) {
     if (status != SHOAL_OK)
         return status;
     if (unlink(keep) != 0 && errno != ENOENT)
-        return shoal_error_set(err, SHOAL_SYSTEM, "cannot remove '%.200s': %s", keep,
+        return shoal_error_set(err, SHOAL_LOST, "cannot remove '%.200s': %s", keep,
                                strerror(errno));
     return stop_all(ret_ran, err);
 }

@@ -31,7 +31,7 @@ struct shoal_cluster;
 /* Uses the cluster from now on. `slots`: of a worker that it starts, 0: as many as cores;
  * a running worker stays as it is. `queue`: of the job that is to run (NULL for READ).
  * Waits until Redis answers, 20 s at most, or until it is interrupted. SHOAL_UNKNOWN (for
- * READ): nothing runs and there are no data. SHOAL_SYSTEM: something could not be
+ * READ): nothing runs and there are no data. SHOAL_LOST: something could not be
  * started; the sentence says what is missing ("install redis-server") or where the log
  * is. If Redis did not run before, nothing of the cluster runs then. */
 SHOAL_MUST_CHECK

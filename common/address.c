@@ -211,7 +211,7 @@ static enum shoal_status open_secret(const char *path, int *ret_fd,
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat stat;
     if (fd < 0 || fstat(fd, &stat) != 0)
-        return shoal_error_set(err, SHOAL_SYSTEM,
+        return shoal_error_set(err, SHOAL_INVALID,
                                "cannot read the password file '%s': %s", path,
                                strerror(errno));
     if (!S_ISREG(stat.st_mode))

@@ -4,9 +4,9 @@
 
 static const char *const names[] = {
     [SHOAL_OK] = "ok",           [SHOAL_INVALID] = "invalid", [SHOAL_UNKNOWN] = "unknown",
-    [SHOAL_REFUSED] = "refused", [SHOAL_FULL] = "full",       [SHOAL_TIMEOUT] = "timeout",
-    [SHOAL_LOST] = "lost",       [SHOAL_GARBAGE] = "garbage", [SHOAL_MEMORY] = "memory",
-    [SHOAL_SYSTEM] = "system",
+    [SHOAL_REFUSED] = "refused", [SHOAL_DENIED] = "denied",   [SHOAL_FULL] = "full",
+    [SHOAL_TIMEOUT] = "timeout", [SHOAL_LOST] = "lost",       [SHOAL_GARBAGE] = "garbage",
+    [SHOAL_MEMORY] = "memory",   [SHOAL_SYSTEM] = "system",
 };
 _Static_assert(sizeof(names) / sizeof(*names) == SHOAL_STATUS_COUNT,
                "a status is missing");

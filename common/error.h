@@ -18,7 +18,8 @@ enum shoal_status {
     SHOAL_OK,
     SHOAL_INVALID, /* what was asked for makes no sense; asking again does not help */
     SHOAL_UNKNOWN, /* there is no such job, task, queue or worker */
-    SHOAL_REFUSED, /* Redis or the queue's state does not allow it now */
+    SHOAL_REFUSED, /* the queue's state does not allow it now */
+    SHOAL_DENIED,  /* Redis does not allow it: no password, too old, a replica, … */
     SHOAL_FULL,    /* Redis has no memory or disk left for more */
     SHOAL_TIMEOUT, /* the time that the caller gave is over */
     SHOAL_LOST,    /* Redis cannot be reached */

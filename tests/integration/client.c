@@ -117,7 +117,7 @@ START_TEST(unfit_redis_is_refused) {
     freeReplyObject(reply);
     enum shoal_status status = shoal_client_connect(&where, &other, &err);
     ck_assert_msg(strstr(err.text, "noeviction") != NULL, "%s", err.text);
-    expect(status, SHOAL_REFUSED);
+    expect(status, SHOAL_DENIED);
 }
 END_TEST
 

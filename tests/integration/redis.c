@@ -205,7 +205,7 @@ START_TEST(run_turns_error_replies_into_statuses) {
                      SHOAL_FULL);
     freeReplyObject(test_command(redis, "CONFIG SET maxmemory 0"));
     ck_assert_int_eq(run_words(redis, 0, &outcome, words("NONSENSE", NULL)),
-                     SHOAL_REFUSED);
+                     SHOAL_DENIED);
     ck_assert_int_eq(run_words(redis, 0, &outcome, words("GET", NULL)), SHOAL_INVALID);
     ck_assert(shoal_redis_is_up(redis));
     shoal_redis_destroy(redis);
@@ -611,7 +611,7 @@ START_TEST(logins_are_let_in_or_refused_at_once) {
     int64_t start = test_clock_ms();
     enum shoal_status status =
         try_login(logins[_i].user, logins[_i].password, 0, &outcome);
-    ck_assert_int_eq(status, logins[_i].says == NULL ? SHOAL_OK : SHOAL_REFUSED);
+    ck_assert_int_eq(status, logins[_i].says == NULL ? SHOAL_OK : SHOAL_DENIED);
     ck_assert_int_lt(test_clock_ms() - start, 5000);
     if (logins[_i].says != NULL)
         ck_assert_msg(strstr(outcome.text, logins[_i].says) != NULL, "%s", outcome.text);
@@ -621,7 +621,7 @@ END_TEST
 
 START_TEST(a_password_that_nobody_asked_for_is_said) {
     struct outcome outcome = {0};
-    ck_assert_int_eq(try_login(NULL, "sesame", 0, &outcome), SHOAL_REFUSED);
+    ck_assert_int_eq(try_login(NULL, "sesame", 0, &outcome), SHOAL_DENIED);
     ck_assert_ptr_nonnull(strstr(outcome.text, "leave it out"));
 }
 END_TEST

@@ -373,7 +373,7 @@ START_TEST(forgotten_job_is_gone_and_a_running_one_is_not_forgotten) {
     int gate = gate_close("gate");
     run_odd();
     ok("shoal submit --name runs -- flock -sF gate true");
-    sh_exit(3, "shoal forget runs");
+    sh_exit(2, "shoal forget runs");
     ok("shoal forget odd");
     sh_exit(2, "shoal results odd");
     sh_exit(2, "shoal forget odd");

@@ -218,7 +218,7 @@ START_TEST(what_is_no_file_is_no_password) {
     struct shoal_error err = {0};
     ck_assert_int_eq(
         shoal_redis_address_parse("redis://h", "/no/such/file", &address, &err),
-        SHOAL_SYSTEM);
+        SHOAL_INVALID);
     ck_assert_ptr_nonnull(strstr(err.text, "'/no/such/file': No such file"));
     shoal_error_clear(&err);
     ck_assert_int_eq(shoal_redis_address_parse("redis://h", directory, &address, &err),
