@@ -214,7 +214,12 @@ START_TEST(higher_priority_goes_first) {
 END_TEST
 
 START_TEST(job_is_forgotten_when_its_time_is_over) {
-    const char *job = ok("shoal submit --keep 0s -- true");
+    const char *job = ok("shoal submit --keep 1m -- true");
+    sh_exit(0, "shoal wait %s", job);
+    const char *due =
+        ok("redis-cli -s %s zscore 'shoal:{0}:dates' x:%s", daemons.server.socket, job);
+    ck_assert_int_eq(strtoll(due, NULL, 10) - job_now(job).ended_ms, 60000);
+    ok("redis-cli -s %s zadd 'shoal:{0}:dates' 1 x:%s", daemons.server.socket, job);
     wait_until(sh("shoal status %s", job).exit == 2, LIMIT_MS);
     ck_assert_str_eq(ok("shoal list --json"), "");
     expect_audit();
