@@ -4,6 +4,9 @@
 #include "common/clock.h"
 #include "common/id.h"
 
+#include <stdio.h>
+#include <string.h>
+
 static int64_t timeout_ms;
 static bool timeout_given;
 
@@ -19,6 +22,21 @@ static const struct shoal_option options[] = {
      .help = "wait so long at most, then exit with status 4"},
     {.name = NULL},
 };
+
+/* As `status --json` tells of it: nothing of it runs. */
+static enum shoal_status print_job(const struct shoal_job *job, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_row_cleanup) struct shoal_row row;
+    shoal_row_init(&row);
+    enum shoal_status status = shoal_job_row(job, &row, err);
+    if (status == SHOAL_OK)
+        status = shoal_row_add(&row, "running", strlen("running"), SHOAL_CELL_JSON, "[]",
+                               2, err);
+    if (status == SHOAL_OK) {
+        shoal_print_json(&row);
+        fflush(stdout);
+    }
+    return status;
+}
 
 /* Waits for one job until `end_ms`; *all_ok becomes false when it did not succeed. Redis
  * may be away meanwhile. */
@@ -37,7 +55,7 @@ static enum shoal_status wait_for(struct shoal_use *use, const char *word, int64
                             &job, &why);
         if (status == SHOAL_OK) {
             *all_ok = *all_ok && job.state == SHOAL_JOB_SUCCEEDED;
-            return SHOAL_OK;
+            return shoal_cli.json ? print_job(&job, err) : SHOAL_OK;
         }
         if (status != SHOAL_LOST || shoal_now_ms() >= end_ms)
             return shoal_error_set(err, status, "%s", why.text);
@@ -66,8 +84,11 @@ const struct shoal_cli_command shoal_cmd_wait = {
     .name = "wait",
     .usage = "[--timeout TIME] JOB...",
     .summary = "wait until jobs have ended",
-    .details = "Exit status: 0 all succeeded, 1 some did not, 4 the time is over.",
+    .details = "Exit status: 0 all succeeded, 1 some did not, 4 the time is over. With "
+               "--json each job\n"
+               "is told of when it has ended, as by 'shoal status --json'.",
     .tables = tables,
+    .reads = true,
     .words_least = 1,
     .words_most = -1,
     .takes_jobs = true,

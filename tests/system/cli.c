@@ -192,7 +192,8 @@ END_TEST
 START_TEST(wait_tells_how_jobs_ended) {
     worker_start(&worker, "");
     ok("shoal submit -n good -- true; shoal submit -n bad -- false; "
-       "shoal submit -n late --delay 1h -- true");
+       "shoal submit -n late --delay 1h -- true; "
+       "shoal submit -n later --delay 1h -- true");
     sh_exit(0, "shoal wait good");
     sh_exit(1, "shoal wait bad good");
     sh_exit(4, "shoal wait --timeout 100ms good late");
@@ -200,6 +201,9 @@ START_TEST(wait_tells_how_jobs_ended) {
     ck_assert(job_is("late", SHOAL_JOB_WAITING));
     ok("shoal cancel late");
     sh_exit(1, "shoal wait late");
+    ck_assert_str_eq(sh_exit(1, "shoal wait --json bad good late").out,
+                     sh_exit(0, "shoal status --json bad good late").out);
+    ck_assert_str_eq(sh_exit(4, "shoal wait --json -t 0 later good").out, "");
     worker_end(&worker);
 }
 END_TEST
