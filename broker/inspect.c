@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 500 };
+enum { CHUNK = 500, NAMED_MOST = 10000 };
 
 /* ---- reading hashes by a table of fields */
 
@@ -207,25 +207,27 @@ static void take_job(void *owner, enum shoal_status status, const redisReply *re
         listing->n++;
 }
 
-/* Asks for every job of listing->ids at once, and waits for the last by an ECHO behind
- * them. */
-static enum shoal_status list_chunk(struct shoal_queue *queue, struct listing *listing,
-                                    struct shoal_error *err) {
+/* Asks for every job at once, for one field of it or (NULL) all, and waits for the last
+ * by an ECHO behind them. */
+static enum shoal_status ask_each(struct shoal_queue *queue, const redisReply *ids,
+                                  const char *field, shoal_redis_reply_fn take,
+                                  void *owner, struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
     SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *echo = NULL;
     shoal_request_init(&request);
-    listing->answered = 0;
     enum shoal_status status = SHOAL_OK;
-    for (size_t i = 0; i < listing->ids->elements && status == SHOAL_OK; i++) {
+    for (size_t i = 0; i < ids->elements && status == SHOAL_OK; i++) {
         const char *id = "";
-        if (!shoal_reply_text(listing->ids->element[i], &id))
+        if (!shoal_reply_text(ids->element[i], &id))
             id = "";
         KEY_OF(key, JOB, id);
         shoal_request_clear(&request);
-        shoal_request_text(&request, "HGETALL");
+        shoal_request_text(&request, field == NULL ? "HGETALL" : "HGET");
         shoal_request_text(&request, key);
-        status = shoal_redis_send(queue->redis, &request, queue->timeout_ms, take_job,
-                                  listing, err);
+        if (field != NULL)
+            shoal_request_text(&request, field);
+        status =
+            shoal_redis_send(queue->redis, &request, queue->timeout_ms, take, owner, err);
     }
     enum shoal_status waited =
         ask(queue, (const char *[]){"ECHO", "listed", NULL}, &echo, err);
@@ -251,7 +253,8 @@ enum shoal_status shoal_queue_list(struct shoal_queue *queue, size_t most,
         }
         listing.jobs = grown;
         listing.ids = ids;
-        status = list_chunk(queue, &listing, err);
+        listing.answered = 0;
+        status = ask_each(queue, ids, NULL, take_job, &listing, err);
     }
     if (status != SHOAL_OK) {
         free(listing.jobs);
@@ -334,6 +337,49 @@ static enum shoal_status find_exactly(struct shoal_queue *queue, const char *tex
     return status;
 }
 
+/* The newest of some jobs that is called so. */
+struct named {
+    const char *name;
+    const redisReply *ids;
+    size_t answered;
+    const char *id; /* NULL: none */
+};
+
+static void take_name(void *owner, enum shoal_status status, const redisReply *reply,
+                      const struct shoal_error *err) {
+    (void)err;
+    struct named *named = owner;
+    const char *name = NULL, *id = NULL;
+    size_t at = named->answered++;
+    if (named->id == NULL && status == SHOAL_OK && shoal_reply_text(reply, &name) &&
+        strcmp(name, named->name) == 0 &&
+        shoal_reply_text(shoal_reply_at(named->ids, at), &id) && shoal_id_is_valid(id))
+        named->id = id;
+}
+
+/* `names` forgets a name with the newest job that has it. Older ones are looked for among
+ * the newest jobs. */
+static enum shoal_status find_older(struct shoal_queue *queue, const char *name,
+                                    char *ret_id, bool *ret_found,
+                                    struct shoal_error *err) {
+    for (int64_t from = 0; from < NAMED_MOST && !*ret_found; from += CHUNK) {
+        SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *ids = NULL;
+        struct named named = {.name = name};
+        enum shoal_status status =
+            shoal_queue_ids(queue, from, from + CHUNK - 1, &ids, err);
+        if (status != SHOAL_OK || ids->elements == 0)
+            return status;
+        named.ids = ids;
+        status = ask_each(queue, ids, "name", take_name, &named, err);
+        if (status != SHOAL_OK)
+            return status;
+        *ret_found = named.id != NULL;
+        if (*ret_found)
+            snprintf(ret_id, SHOAL_ID_LEN + 1, "%s", named.id);
+    }
+    return SHOAL_OK;
+}
+
 enum shoal_status shoal_queue_find(struct shoal_queue *queue, const char *text,
                                    char *ret_id, struct shoal_error *err) {
     struct matches matches = {.n = 0};
@@ -343,6 +389,8 @@ enum shoal_status shoal_queue_find(struct shoal_queue *queue, const char *text,
             err, SHOAL_INVALID,
             "'%.100s' is no job id and no job name ('shoal list' shows them)", text);
     enum shoal_status status = find_exactly(queue, text, ret_id, &found, err);
+    if (status == SHOAL_OK && !found)
+        status = find_older(queue, text, ret_id, &found, err);
     if (status == SHOAL_OK && !found && shoal_id_is_prefix(text))
         status = scan_prefix(queue, text, &matches, err);
     if (status != SHOAL_OK || found)

@@ -21,9 +21,10 @@
  * the connection breaks meanwhile it is sent again, which every call is made for.
  * Besides what each call says it returns SHOAL_LOST when Redis cannot be reached for that
  * time, SHOAL_DENIED when Redis does not allow it (a password, an ACL), SHOAL_FULL when
- * Redis has no room, SHOAL_REFUSED when the queue's state does not allow it, SHOAL_GARBAGE when it answers nonsense. Calls are safe to repeat
- * after SHOAL_LOST too. `ret_` is written on SHOAL_OK only; `err`
- * may be NULL, must begin zeroed (or cleared), and keeps the first error that it gets.
+ * Redis has no room, SHOAL_REFUSED when the queue's state does not allow it,
+ * SHOAL_GARBAGE when it answers nonsense. Calls are safe to repeat after SHOAL_LOST too.
+ * `ret_` is written on SHOAL_OK only; `err` may be NULL, must begin zeroed (or cleared),
+ * and keeps the first error that it gets.
  *
  * A client belongs to one thread at a time. The program must ignore SIGPIPE. */
 #ifndef SHOAL_H
@@ -111,7 +112,7 @@ shoal_close(struct shoal_client *client, const char *job, struct shoal_error *er
 /* ---- looking and waiting; SHOAL_UNKNOWN: there is no such job, or it has expired */
 
 /* The id of the job that a person means by an id, an unambiguous prefix of one, or a
- * name. SHOAL_INVALID: the prefix fits several. */
+ * name: the newest job's of that name. SHOAL_INVALID: the prefix fits several. */
 SHOAL_PUBLIC SHOAL_MUST_CHECK enum shoal_status shoal_find(struct shoal_client *client,
                                                            const char *text,
                                                            char ret_id[13],

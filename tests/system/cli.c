@@ -238,6 +238,20 @@ START_TEST(job_has_four_names) {
 }
 END_TEST
 
+START_TEST(name_of_a_forgotten_job_means_the_newest_that_is_left) {
+    const char *oldest = ok("shoal submit -n night --delay 1h -- true");
+    const char *older = ok("shoal submit -n night --delay 1h -- true");
+    ok("shoal submit -n day --delay 1h -- true");
+    const char *newest = ok("shoal submit -n night --delay 1h -- true");
+    ok("shoal cancel %s; shoal forget night", newest);
+    ck_assert_str_eq(text_in(first_of(ok("shoal status --json night")), "id"), older);
+    ok("shoal cancel night; shoal forget night");
+    ck_assert_str_eq(text_in(first_of(ok("shoal status --json night")), "id"), oldest);
+    ok("shoal cancel night; shoal forget night");
+    expect_in(sh_exit(2, "shoal status night").err, "no job 'night'");
+}
+END_TEST
+
 /* With 40 jobs, two begin alike. */
 START_TEST(beginning_that_fits_several_jobs_is_refused) {
     bool seen[128] = {false};
@@ -596,6 +610,7 @@ static void add_jobs_and_fleet(Suite *suite) {
     tcase_add_test(tests, wait_tells_how_jobs_ended);
     tcase_add_test(tests, interrupted_wait_leaves_the_job_alone);
     tcase_add_test(tests, job_has_four_names);
+    tcase_add_test(tests, name_of_a_forgotten_job_means_the_newest_that_is_left);
     tcase_add_test(tests, beginning_that_fits_several_jobs_is_refused);
     tcase_add_test(tests, status_tells_all_of_a_job);
     tcase_add_test(tests, status_tells_how_far_a_job_is);
