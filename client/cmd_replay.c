@@ -24,23 +24,28 @@ static const struct shoal_option options[] = {
     {.name = NULL},
 };
 
-/* What a worker sets: SHOAL_… and what the job says; the rest is this shell's own. */
+/* Whether a variable says where the task's own folder is, which the shell makes. */
+static bool is_of_folder(const char *variable) {
+    static const char *const names[] = {"SHOAL_RESULT=", "SHOAL_TMP=", "TMPDIR="};
+    for (size_t i = 0; i < SHOAL_COUNT(names); i++) {
+        if (strncmp(variable, names[i], strlen(names[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The whole environment is spelled out: nothing of the shell's own comes in. */
 static void print_shell_command(const struct shoal_one_task *one,
                                 char *const *environment) {
     struct shoal_buffer line;
     shoal_buffer_init(&line, 16 << 20);
     shoal_buffer_add_text(&line, "(cd ");
     shoal_shell_quote(&line, one->spec.directory);
-    shoal_buffer_add_text(&line,
-                          " && SHOAL_TMP=$(mktemp -d) && export SHOAL_TMP && env "
-                          "SHOAL_RESULT=\"$SHOAL_TMP\"/.result TMPDIR=\"$SHOAL_TMP\"");
+    shoal_buffer_add_text(&line, " && SHOAL_TMP=$(mktemp -d) && env -i "
+                                 "SHOAL_TMP=\"$SHOAL_TMP\" TMPDIR=\"$SHOAL_TMP\" "
+                                 "SHOAL_RESULT=\"$SHOAL_TMP\"/.result");
     for (; *environment != NULL; environment++) {
-        bool ours = strncmp(*environment, "SHOAL_", 6) == 0 &&
-                    strncmp(*environment, "SHOAL_TMP=", 10) != 0 &&
-                    strncmp(*environment, "SHOAL_RESULT=", 13) != 0;
-        for (char **word = one->spec.environment; word != NULL && *word != NULL; word++)
-            ours = ours || strcmp(*word, *environment) == 0;
-        if (!ours)
+        if (is_of_folder(*environment))
             continue;
         shoal_buffer_add_char(&line, ' ');
         shoal_shell_quote(&line, *environment);
@@ -103,7 +108,7 @@ static int replay_task(const struct shoal_one_task *one, struct shoal_error *err
     snprintf(result, sizeof(result), "%s/.result", folder);
     const struct shoal_surroundings surroundings = {
         .attempt = 1,
-        .threads = 1,
+        .threads = 1, /* as with a slot for each core, which is usual */
         .directory = folder,
         .result_path = result,
         .passed = passed,
@@ -141,9 +146,12 @@ const struct shoal_cli_command shoal_cmd_replay = {
     .name = "replay",
     .usage = "[--print] JOB TASK",
     .summary = "run one task here and now, as a worker would",
-    .details = "With the same words, environment, directory, parameters and seed. Its "
-               "exit status\n"
-               "is the program's.",
+    .details =
+        "With the same words, environment, directory, parameters and seed; "
+        "variables such as\n"
+        "OMP_NUM_THREADS say 1, as on a worker with a slot for each core. Its exit "
+        "status is\n"
+        "the program's.",
     .tables = tables,
     .words_least = 2,
     .words_most = 2,
