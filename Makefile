@@ -290,13 +290,15 @@ install: all man $(completions) ## install below PREFIX (/usr/local), itself bel
 
 .PHONY: uninstall
 uninstall: ## take away what install brought
-	cd $(DESTDIR)$(binaries) && rm -f $(notdir $(programs))
-	cd $(DESTDIR)$(LIBDIR) && rm -f libshoal.so libshoal.so.0 libshoal.a pkgconfig/shoal.pc
-	cd $(DESTDIR)$(includes) && rm -f $(notdir $(public_headers))
-	cd $(DESTDIR)$(manuals) && rm -f $(notdir $(pages))
-	rm -rf $(DESTDIR)$(PREFIX)/share/shoal
+	rm -f $(addprefix $(DESTDIR)$(binaries)/,$(notdir $(programs)))
+	rm -f $(addprefix $(DESTDIR)$(LIBDIR)/,libshoal.so libshoal.so.0 libshoal.a pkgconfig/shoal.pc)
+	rm -f $(addprefix $(DESTDIR)$(includes)/,$(notdir $(public_headers)))
+	rm -f $(addprefix $(DESTDIR)$(manuals)/,$(notdir $(pages)))
+	rm -f $(addprefix $(DESTDIR)$(modules)/,$(notdir $(wildcard client/python/shoal/*.py)))
+	rm -rf $(DESTDIR)$(modules)/__pycache__
 	rm -f $(DESTDIR)$(bash_words)/shoal $(DESTDIR)$(zsh_words)/_shoal
-	rmdir $(DESTDIR)$(includes)
+	for folder in $(addprefix $(DESTDIR),$(includes) $(modules) $(PREFIX)/share/shoal/python $(PREFIX)/share/shoal); do \
+	    test ! -d $$folder || rmdir --ignore-fail-on-non-empty $$folder || exit 1; done
 
 # ---- the rest
 

@@ -1,5 +1,7 @@
 /* libshoal: a distributed queue of simulations, from C.
  *
+ *     #include <shoal/shoal.h>
+ *
  *     struct shoal_error err = {0};
  *     struct shoal_client *client = NULL;
  *     const char *command[] = {"./sir", "--beta", "{beta}", "--seed", "{seed}", NULL};
