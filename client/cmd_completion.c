@@ -25,12 +25,31 @@ static void print_bash_option(const struct shoal_option *option) {
     printf(" --%s", option->name);
 }
 
+/* Those in front of the command that take the word behind them. */
+static void print_with_value(const struct shoal_option *option) {
+    if (option->type != SHOAL_OPTION_FLAG)
+        printf(" --%s", option->name);
+}
+
+/* The command is the first word that is neither an option nor an option's value. In
+ * COMP_WORDS an address would be several words, since bash breaks them at ':' and '='. */
 static void bash(void) {
-    puts("# bash completion for shoal\n"
-         "_shoal() {\n"
-         "    local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} options= "
-         "jobs=\n"
-         "    case $command in");
+    printf("# bash completion for shoal\n"
+           "_shoal() {\n"
+           "    local word=${COMP_WORDS[COMP_CWORD]} command= options= jobs= i words\n"
+           "    local line=${COMP_LINE:0:COMP_POINT} valued='");
+    each_option(shoal_cli_options, print_with_value);
+    puts(
+        " '\n"
+        "    read -ra words <<< \"$line\"\n"
+        "    [[ $line == *[[:blank:]] ]] || unset 'words[-1]' # the one being completed\n"
+        "    for ((i = 1; i < ${#words[@]}; i++)); do\n"
+        "        case ${words[i]} in\n"
+        "        -*) [[ $valued != *\" ${words[i]} \"* ]] || i=$((i + 1)) ;;\n"
+        "        *) command=${words[i]}; break ;;\n"
+        "        esac\n"
+        "    done\n"
+        "    case $command in");
     for (size_t i = 0; shoal_cli_commands[i] != NULL; i++) {
         const struct shoal_cli_command *command = shoal_cli_commands[i];
         printf("    %s) jobs=%s options='", command->name,
@@ -38,13 +57,13 @@ static void bash(void) {
         each_option_of(command, print_bash_option);
         printf("%s' ;;\n", command->reads ? " --json" : "");
     }
-    puts("    esac\n"
-         "    if [ \"$COMP_CWORD\" = 1 ]; then");
-    printf("        options='");
+    printf("    '') options='");
     for (size_t i = 0; shoal_cli_commands[i] != NULL; i++)
         printf("%s ", shoal_cli_commands[i]->name);
-    puts("'\n"
-         "    elif [ -n \"$jobs\" ] && [ \"${word#-}\" = \"$word\" ]; then\n"
+    each_option(shoal_cli_options, print_bash_option);
+    puts("' ;;\n"
+         "    esac\n"
+         "    if [ -n \"$jobs\" ] && [ \"${word#-}\" = \"$word\" ]; then\n"
          "        options=$(shoal list --json 2>/dev/null | sed -n "
          "'s/^{\"id\": *\"\\([a-z0-9]*\\)\".*/\\1/p')\n"
          "    fi\n"

@@ -71,13 +71,18 @@ static const struct {
     {"shoal results --fol", "--follow"},
     {"shoal list --js", "--json"},
     {"shoal submit --max-f", "--max-fails"},
+    {"shoal --redis redis://host:1/0 stat", "status"},
+    {"shoal --redis=unix:/x --verbose results --fol", "--follow"},
+    {"shoal -v --namespace status results --fol", "--follow"},
+    {"shoal --redis x --names", "--namespace"},
 };
 
 START_TEST(bash_completes) {
     ck_assert_str_eq(ok("shoal completion bash > script; bash -c 'source ./script; "
-                        "COMP_WORDS=(%s); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _shoal; "
+                        "COMP_LINE=\"%s\"; COMP_POINT=${#COMP_LINE}; COMP_WORDS=(%s); "
+                        "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _shoal; "
                         "echo ${COMPREPLY[@]}'",
-                        completions[_i].words),
+                        completions[_i].words, completions[_i].words),
                      completions[_i].offered);
 }
 END_TEST
@@ -85,6 +90,7 @@ END_TEST
 START_TEST(bash_completes_jobs) {
     const char *job = ok("shoal submit -- true");
     ck_assert_str_eq(ok("shoal completion bash > script; bash -c 'source ./script; "
+                        "COMP_LINE=\"shoal show \"; COMP_POINT=11; "
                         "COMP_WORDS=(shoal show \"\"); COMP_CWORD=2; _shoal; "
                         "echo ${COMPREPLY[@]}'"),
                      job);
