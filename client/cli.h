@@ -83,6 +83,10 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_use_find(struct shoal_use *use, const char *word, char *ret_id,
                                  struct shoal_error *err);
 
+/* Says so when neither a job nor a worker has had to do with a queue: its name may be
+ * mistyped. */
+void shoal_use_note_queue(struct shoal_use *use, const char *queue);
+
 /* Begins to use Redis for reading, finds the job of each word, and calls `each` with it.
  * Returns the exit status; the first that is not 0 ends it. */
 int shoal_cli_each_job(int n, char **words,

@@ -85,6 +85,8 @@ static int set_paused(const char *queue, bool paused) {
         status = shoal_use_begin(SHOAL_CLUSTER_READ, NULL, 0, &use, &err);
     if (status == SHOAL_OK)
         status = shoal_queue_pause(&use.client->queue, queue, paused, &err);
+    if (status == SHOAL_OK)
+        shoal_use_note_queue(&use, queue);
     return status == SHOAL_OK ? SHOAL_EXIT_OK : shoal_cli_fail(&err);
 }
 

@@ -153,6 +153,8 @@ static int queues_command(int n, char **words) {
         status = shoal_use_begin(SHOAL_CLUSTER_READ, NULL, 0, &use, &err);
     if (status == SHOAL_OK && order_given)
         status = shoal_queue_order(&use.client->queue, words[0], order == FIFO, &err);
+    if (status == SHOAL_OK && order_given)
+        shoal_use_note_queue(&use, words[0]);
     if (status == SHOAL_OK)
         status = print_queues(&use, n == 1 ? words[0] : NULL, &err);
     return status == SHOAL_OK ? SHOAL_EXIT_OK : shoal_cli_fail(&err);

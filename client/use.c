@@ -78,6 +78,47 @@ enum shoal_status shoal_use_find(struct shoal_use *use, const char *word, char *
     return shoal_find(use->client, word, ret_id, err);
 }
 
+static bool jobs_know(struct shoal_use *use, const char *queue) {
+    SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_queue_info *queues = NULL;
+    size_t n = 0;
+    if (shoal_queue_queues(&use->client->queue, &queues, &n, NULL) != SHOAL_OK)
+        return true; /* who knows */
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(queues[i].name, queue) == 0)
+            return queues[i].jobs > 0;
+    }
+    return false;
+}
+
+/* Whether a list as "a,b" has the name. */
+static bool has_name(const char *list, const char *name) {
+    size_t len = strlen(name);
+    for (const char *at = list; *at != '\0';) {
+        size_t word = strcspn(at, ",");
+        if (word == len && strncmp(at, name, len) == 0)
+            return true;
+        at += word + (at[word] == ',');
+    }
+    return false;
+}
+
+static bool workers_know(struct shoal_use *use, const char *queue) {
+    SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_worker_info *workers = NULL;
+    size_t n = 0;
+    if (shoal_queue_workers(&use->client->queue, &workers, &n, NULL) != SHOAL_OK)
+        return true;
+    for (size_t i = 0; i < n; i++) {
+        if (has_name(workers[i].queues, queue))
+            return true;
+    }
+    return false;
+}
+
+void shoal_use_note_queue(struct shoal_use *use, const char *queue) {
+    if (!jobs_know(use, queue) && !workers_know(use, queue))
+        shoal_cli_say("shoal: no job and no worker knows the queue '%s' yet", queue);
+}
+
 int shoal_cli_each_job(int n, char **words,
                        enum shoal_status (*each)(struct shoal_use *use, const char *id,
                                                  struct shoal_error *err)) {

@@ -422,6 +422,21 @@ START_TEST(queues_tell_of_themselves) {
 }
 END_TEST
 
+/* What a worker has asked for, or a job was in, is no mistake. */
+START_TEST(queue_that_nobody_knows_is_said) {
+    static const char *const ways[] = {"pause", "resume", "queues --order fifo"};
+    worker_start(&worker, "--queue served,other");
+    ok("shoal submit -q used -- true");
+    for (size_t i = 0; i < SHOAL_COUNT(ways); i++) {
+        expect_in(sh_exit(0, "shoal %s serve", ways[i]).err,
+                  "no job and no worker knows the queue 'serve' yet");
+        ck_assert_str_eq(sh_exit(0, "shoal %s other", ways[i]).err, "");
+        ck_assert_str_eq(sh_exit(0, "shoal %s used", ways[i]).err, "");
+    }
+    worker_end(&worker);
+}
+END_TEST
+
 /* Tasks that take longer than a lease is to last are handed out one by one. */
 static const struct {
     const char *order;
@@ -624,6 +639,7 @@ static void add_jobs_and_fleet(Suite *suite) {
     tcase_add_test(tests, list_has_the_newest_first);
     tcase_add_test(tests, workers_tell_of_the_fleet);
     tcase_add_test(tests, queues_tell_of_themselves);
+    tcase_add_test(tests, queue_that_nobody_knows_is_said);
     tcase_add_loop_test(tests, order_of_a_queue_is_kept, 0, (int)SHOAL_COUNT(orders));
     tcase_add_loop_test(tests, doctor_finds_what_is_bad, 0, (int)SHOAL_COUNT(ailments));
     tcase_add_test(tests, audit_finds_what_is_wrong);
