@@ -234,15 +234,16 @@ static enum shoal_status ask_each(struct shoal_queue *queue, const redisReply *i
     return status == SHOAL_OK ? waited : status;
 }
 
-enum shoal_status shoal_queue_list(struct shoal_queue *queue, size_t most,
+enum shoal_status shoal_queue_list(struct shoal_queue *queue, size_t from, size_t most,
                                    struct shoal_job **ret_jobs, size_t *ret_n,
                                    struct shoal_error *err) {
     struct listing listing = {.jobs = NULL};
     enum shoal_status status = SHOAL_OK;
-    for (size_t from = 0; from < most && status == SHOAL_OK; from += CHUNK) {
+    for (size_t done = 0; done < most && status == SHOAL_OK; done += CHUNK) {
         SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *ids = NULL;
-        size_t last = (most - from < CHUNK ? most : from + CHUNK) - 1;
-        status = shoal_queue_ids(queue, (int64_t)from, (int64_t)last, &ids, err);
+        int64_t first = (int64_t)(from + done);
+        int64_t last = first + (int64_t)(most - done < CHUNK ? most - done : CHUNK) - 1;
+        status = shoal_queue_ids(queue, first, last, &ids, err);
         if (status != SHOAL_OK || ids->elements == 0)
             break;
         struct shoal_job *grown =

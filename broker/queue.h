@@ -130,10 +130,10 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_queue_ids(struct shoal_queue *queue, int64_t from, int64_t to,
                                   redisReply **ret_ids, struct shoal_error *err);
 
-/* Newest first, `most` at most, the caller's array: free(). What is no job
- * is left out. */
+/* Newest first, without the `from` newest, `most` at most, the caller's array: free().
+ * What is no job is left out. */
 SHOAL_MUST_CHECK
-enum shoal_status shoal_queue_list(struct shoal_queue *queue, size_t most,
+enum shoal_status shoal_queue_list(struct shoal_queue *queue, size_t from, size_t most,
                                    struct shoal_job **ret_jobs, size_t *ret_n,
                                    struct shoal_error *err);
 

@@ -83,6 +83,8 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_use_find(struct shoal_use *use, const char *word, char *ret_id,
                                  struct shoal_error *err);
 
+enum { SHOAL_LOOK_MOST = 10000 }; /* jobs that are looked at for those under way */
+
 /* Says so when neither a job nor a worker has had to do with a queue: its name may be
  * mistyped. */
 void shoal_use_note_queue(struct shoal_use *use, const char *queue);

@@ -309,7 +309,7 @@ enum shoal_status shoal_describe(struct shoal_client *client, const char *job,
 enum shoal_status shoal_list(struct shoal_client *client, size_t most,
                              struct shoal_job **ret_jobs, size_t *ret_n,
                              struct shoal_error *err) {
-    return shoal_queue_list(&client->queue, most, ret_jobs, ret_n, err);
+    return shoal_queue_list(&client->queue, 0, most, ret_jobs, ret_n, err);
 }
 
 int64_t shoal_deadline_ms(int64_t timeout_ms) {

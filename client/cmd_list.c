@@ -119,7 +119,7 @@ static enum shoal_status status_of_all(struct shoal_use *use, const struct told 
                                        struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_job *jobs = NULL;
     size_t n = 0, unfinished = 0;
-    enum shoal_status status = shoal_list(use->client, SIZE_MAX, &jobs, &n, err);
+    enum shoal_status status = shoal_list(use->client, SHOAL_LOOK_MOST, &jobs, &n, err);
     if (status != SHOAL_OK)
         return status;
     for (size_t i = 0; i < n; i++) {
@@ -174,10 +174,10 @@ const struct shoal_cli_command shoal_cmd_status = {
     .name = "status",
     .usage = "[JOB]...",
     .summary = "show how far jobs are",
-    .details =
-        "Without a JOB: those that have not ended, else the newest. Counters are tasks;\n"
-        "rate is tasks a second since the job began. What functions tell of their "
-        "progress\nfollows, as of their worker's last heartbeat.",
+    .details = "Without a JOB: those of the newest 10,000 that have not ended, else the "
+               "newest. Counters\nare tasks; "
+               "rate is tasks a second since the job began. What functions tell of their "
+               "progress\nfollows, as of their worker's last heartbeat.",
     .reads = true,
     .words_most = -1,
     .takes_jobs = true,

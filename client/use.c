@@ -50,15 +50,21 @@ enum shoal_status shoal_use_look(struct shoal_use *use, struct shoal_error *err)
     return begin(SHOAL_CLUSTER_READ, NULL, 0, false, use, err);
 }
 
-/* Whether a job is left that has not ended. */
+/* Whether one of the newest jobs has not ended. */
 static bool jobs_are_left(struct shoal_use *use) {
-    SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_job *jobs = NULL;
-    size_t n = 0;
-    if (shoal_list(use->client, SIZE_MAX, &jobs, &n, NULL) != SHOAL_OK)
-        return true; /* rather leave it running */
-    for (size_t i = 0; i < n; i++) {
-        if (!shoal_job_state_is_final(jobs[i].state))
-            return true;
+    enum { PAGE = 500 };
+    for (size_t from = 0; from < SHOAL_LOOK_MOST; from += PAGE) {
+        SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_job *jobs = NULL;
+        size_t n = 0;
+        if (shoal_queue_list(&use->client->queue, from, PAGE, &jobs, &n, NULL) !=
+            SHOAL_OK)
+            return true; /* rather leave it running */
+        for (size_t i = 0; i < n; i++) {
+            if (!shoal_job_state_is_final(jobs[i].state))
+                return true;
+        }
+        if (n == 0)
+            break;
     }
     return false;
 }

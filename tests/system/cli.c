@@ -366,6 +366,19 @@ START_TEST(status_without_a_job_shows_what_has_not_ended) {
 }
 END_TEST
 
+/* In pages, and no more than 10,000. */
+START_TEST(status_looks_at_the_newest_jobs) {
+    static const char more[] =
+        "redis-cli -s %s eval 'for i = 1, %d do redis.call(\"zadd\", \"shoal:{0}:jobs\", "
+        "9e15, \"job\" .. i) end' 0";
+    ok("shoal submit -n far --delay 1h -- true");
+    ok(more, daemons.server.socket, 1200);
+    ck_assert_str_eq(text_in(first_of(ok("shoal status --json")), "name"), "far");
+    ok(more, daemons.server.socket, 10000);
+    ck_assert_str_eq(ok("shoal status --json"), "");
+}
+END_TEST
+
 START_TEST(list_has_the_newest_first) {
     ok("for n in a b c; do shoal submit -n $n --delay 1h -- true; done");
     const json_t *jobs = json_lines(ok("shoal list --json"));
@@ -636,6 +649,7 @@ static void add_jobs_and_fleet(Suite *suite) {
     tcase_add_test(tests, status_tells_all_of_a_job);
     tcase_add_test(tests, status_tells_how_far_a_job_is);
     tcase_add_test(tests, status_without_a_job_shows_what_has_not_ended);
+    tcase_add_test(tests, status_looks_at_the_newest_jobs);
     tcase_add_test(tests, list_has_the_newest_first);
     tcase_add_test(tests, workers_tell_of_the_fleet);
     tcase_add_test(tests, queues_tell_of_themselves);
