@@ -12,12 +12,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PACK_ARGUMENTS = 4096, PACK_BYTES = 65536, FIRST = 5 };
+enum { PACK_ARGUMENTS = 4096, PACK_BYTES = 65536, FIRST = 5, RECORD_BYTES = 10 };
+
+/* Every task's argument is written down, here and then in Redis. */
+static const int64_t BYTES_MAX = INT64_C(4) << 30;
 
 struct shoal_rows {
     enum shoal_rows_format format;
     int64_t repetitions;
     int64_t count;
+    int64_t bytes; /* of all arguments, about */
     char **columns;
     size_t n_columns;
     char *first[FIRST]; /* arguments, for a look */
@@ -82,25 +86,44 @@ static void keep_first(struct shoal_rows *rows, const char *argument, size_t len
     rows->first_lens[rows->count] = len;
 }
 
+/* Looks before anything is written at what a row and its repetitions would come to. */
+static enum shoal_status check_room(struct shoal_rows *rows, const struct source *source,
+                                    size_t len, struct shoal_error *err) {
+    int64_t each = (int64_t)len + RECORD_BYTES;
+    if (len > SHOAL_ROW_MAX)
+        return wrong(source, err, "has %zu bytes, %d are the most", len, SHOAL_ROW_MAX);
+    if (rows->repetitions > SHOAL_TASKS_MAX - rows->count)
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "%.200s has more than 2^53 tasks, with %" PRId64
+                               " repetitions of each row",
+                               source->name, rows->repetitions);
+    if (rows->repetitions > (BYTES_MAX - rows->bytes) / each)
+        return shoal_error_set(
+            err, SHOAL_INVALID,
+            "%.200s makes tasks of more than 4 GiB, with %" PRId64
+            " repetitions of each row; make it smaller or split it, or "
+            "use -p, of which nothing is written down",
+            source->name, rows->repetitions);
+    rows->bytes += rows->repetitions * each;
+    return SHOAL_OK;
+}
+
 static enum shoal_status add_argument(struct shoal_rows *rows,
                                       const struct source *source, const char *argument,
                                       size_t len, struct shoal_error *err) {
-    if (len > SHOAL_ROW_MAX)
-        return wrong(source, err, "has %zu bytes, %d are the most", len, SHOAL_ROW_MAX);
-    for (int64_t i = 0; i < rows->repetitions; i++) {
-        if (rows->pack_count == PACK_ARGUMENTS || rows->pack.len + len > PACK_BYTES) {
-            enum shoal_status status = write_pack(rows, err);
-            if (status != SHOAL_OK)
-                return status;
-        }
+    enum shoal_status status = check_room(rows, source, len, err);
+    for (int64_t i = 0; i < rows->repetitions && status == SHOAL_OK; i++) {
+        if (rows->pack_count == PACK_ARGUMENTS || rows->pack.len + len > PACK_BYTES)
+            status = write_pack(rows, err);
+        if (status != SHOAL_OK)
+            break;
         keep_first(rows, argument, len);
         shoal_record_bytes(&rows->pack, argument, len);
         rows->pack_count++;
-        if (++rows->count > SHOAL_TASKS_MAX)
-            return shoal_error_set(err, SHOAL_INVALID, "%.200s has more than 2^53 tasks",
-                                   source->name);
+        rows->count++;
     }
-    return shoal_buffer_check(&rows->pack, "a pack of rows", err);
+    return status == SHOAL_OK ? shoal_buffer_check(&rows->pack, "a pack of rows", err)
+                              : status;
 }
 
 /* ---- reading records */

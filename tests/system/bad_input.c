@@ -294,6 +294,8 @@ static const struct row plans[] = {
     {"--from %d/lines.txt -- true {x}", 2, {"{x}", "known: {},", "{{x}}"}},
     {"--from %d/good.csv -- true {z}", 2, {"{z}", "known: r, c,", "{{z}}"}},
     {"--from %d/good.jsonl -- true {z}", 2, {"{z}", "known: r,", "{{z}}"}},
+    {"--from %d/lines.txt --reps 9007199254740992 -- true {}", 2, {"4 GiB", "use -p"}},
+    {"--from %d/lines.txt --reps 400000000 -- true {}", 2, {"4 GiB", "400000000"}},
 };
 
 static const char *const submitters[] = {"submit", "run", "submit --dry-run"};
