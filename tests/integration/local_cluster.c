@@ -2,20 +2,20 @@
  * where the daemons are. */
 #include "client/local_cluster.h"
 #include "common/cleanup.h"
+#include "tests/support/process.h"
 #include "tests/support/wait.h"
 
 #include <check.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char base[64], state[256];
+static struct test_directory base;
+static char state[256];
 static struct shoal_error err;
 static const char *const pid_files[] = {"redis.pid", "broker.pid", "worker.pid"};
 
@@ -25,17 +25,11 @@ static void expect(enum shoal_status status, enum shoal_status expected) {
     shoal_error_clear(&err);
 }
 
-static int remove_entry(const char *path, SHOAL_UNUSED const struct stat *stat,
-                        SHOAL_UNUSED int type, SHOAL_UNUSED struct FTW *place) {
-    return remove(path);
-}
-
 static void setup(void) {
     char path[8192];
     const char *build = getenv("SHOAL_BUILD");
-    snprintf(base, sizeof(base), "/tmp/shoal-test-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(base));
-    snprintf(state, sizeof(state), "%s/state", base);
+    test_directory_create(&base);
+    snprintf(state, sizeof(state), "%s/state", base.path);
     setenv("SHOAL_STATE", state, 1);
     snprintf(path, sizeof(path), "%s:%s", build == NULL ? "build" : build,
              getenv("PATH"));
@@ -46,7 +40,7 @@ static void setup(void) {
 static void teardown(void) {
     bool ran = false;
     expect(shoal_cluster_down(&ran, &err), SHOAL_OK);
-    nftw(base, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    test_directory_destroy(&base);
 }
 
 static struct shoal_cluster *begin(enum shoal_cluster_need need) {
@@ -179,7 +173,7 @@ START_TEST(stranger_in_a_pid_file_is_left_alone) {
 END_TEST
 
 START_TEST(long_path_gets_a_short_socket) {
-    snprintf(state, sizeof(state), "%s/%0150d", base, 0);
+    snprintf(state, sizeof(state), "%s/%0150d", base.path, 0);
     setenv("SHOAL_STATE", state, 1);
     struct shoal_cluster *cluster = begin(SHOAL_CLUSTER_WORK);
     char folder[128];

@@ -266,14 +266,39 @@ static void remove_tree(const char *path) {
     nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+static bool mentions(pid_t pid, const char *name, const char *path) {
+    size_t len = 0;
+    SHOAL_CLEANUP(shoal_cleanup_free) char *text = read_proc(pid, name, &len);
+    return memmem(text, len, path, strlen(path)) != NULL;
+}
+
+/* Whether it stands in a directory. */
+static bool is_in(pid_t pid, const char *path) {
+    char link[64], folder[PATH_MAX];
+    snprintf(link, sizeof(link), "/proc/%d/cwd", (int)pid);
+    ssize_t len = readlink(link, folder, sizeof(folder) - 1);
+    folder[len < 0 ? 0 : len] = '\0';
+    return strncmp(folder, path, strlen(path)) == 0;
+}
+
+/* A daemon has left its parents, but was told of the directory. Redis writes over what it
+ * was told, and stands in it. */
+static void kill_if_of_directory(pid_t pid, void *owner) {
+    const char *path = owner;
+    if (pid != getpid() && (mentions(pid, "environ", path) ||
+                            mentions(pid, "cmdline", path) || is_in(pid, path)))
+        kill(pid, SIGKILL);
+}
+
 /* Waits until the test is gone, and holds nothing of it meanwhile. */
-static void guard(const char *path, int life) {
+static void guard(char *path, int life) {
     setsid(); /* Check kills the group of a test that is over */
     dup2(life, STDIN_FILENO);
     closefrom(STDIN_FILENO + 1);
     char byte;
     while (read(STDIN_FILENO, &byte, 1) < 0 && errno == EINTR)
         ;
+    each_process(kill_if_of_directory, path);
     remove_tree(path);
     _exit(0);
 }

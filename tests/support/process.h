@@ -78,7 +78,7 @@ void test_processes_with(const char *assignment, struct test_pids *pids);
 void test_none_left(const char *assignment, int64_t limit_ms);
 
 /* A directory below /tmp that is removed with all in it by destroy(), or when the test
- * ends without it. */
+ * ends without it; then what was told of the directory is killed, daemons as well. */
 struct test_directory {
     char path[32];
     int life;
