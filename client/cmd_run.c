@@ -262,6 +262,20 @@ static int exit_status(const struct shoal_job *job) {
     return job->state == SHOAL_JOB_SUCCEEDED ? SHOAL_EXIT_OK : SHOAL_EXIT_FAILED;
 }
 
+/* The job goes on without a reader: it is to keep its results, not to wait for one. */
+static void leave(struct run *run) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    if (shoal_queue_lift_budget(&run->use.client->queue, run->id, &err) == SHOAL_OK)
+        shoal_cli_say(
+            "shoal: the output was closed; job %s goes on, 'shoal wait %s' waits "
+            "for it",
+            run->id, run->id);
+    else
+        shoal_cli_say("shoal: the output was closed; job %s goes on until its results "
+                      "fill their budget: %s",
+                      run->id, err.text);
+}
+
 static int finish_run(struct run *run, enum shoal_status status,
                       struct shoal_error *err) {
     int exit = SHOAL_EXIT_FAILED;
@@ -275,7 +289,7 @@ static int finish_run(struct run *run, enum shoal_status status,
                       run->id, run->id);
         exit = SHOAL_EXIT_INTERRUPTED;
     } else if (status == SHOAL_OK && !over && shoal_table_reader_left(run->table)) {
-        shoal_cli_say("shoal: the output was closed; job %s goes on", run->id);
+        leave(run);
     } else if (status == SHOAL_OK) {
         say_end(run, &job);
         exit = exit_status(&job);

@@ -38,28 +38,40 @@ static enum shoal_status print_job(const struct shoal_job *job, struct shoal_err
     return status;
 }
 
+enum { LOOK_MS = 5000 }; /* between two looks whether a job stands still */
+
+/* Says so once when the job is held. */
+static void look_at_hold(struct shoal_use *use, const char *id, bool *said) {
+    struct shoal_job job;
+    if (*said || shoal_describe(use->client, id, &job, NULL) != SHOAL_OK || !job.held)
+        return;
+    shoal_say_held(&job);
+    *said = true;
+}
+
 /* Waits for one job until `end_ms`; *all_ok becomes false when it did not succeed. Redis
  * may be away meanwhile. */
 static enum shoal_status wait_for(struct shoal_use *use, const char *word, int64_t end_ms,
                                   bool *all_ok, struct shoal_error *err) {
     char id[SHOAL_ID_LEN + 1];
     struct shoal_job job;
+    bool held_said = false;
     enum shoal_status status = shoal_use_find(use, word, id, err);
     while (status == SHOAL_OK) {
         struct shoal_error why = {.status = SHOAL_OK};
         int64_t left = end_ms - shoal_now_ms();
-        status = shoal_wait(use->client, id,
-                            end_ms == INT64_MAX ? -1
-                            : left < 0          ? 0
-                                                : left,
-                            &job, &why);
+        left = left < 0 ? 0 : left > LOOK_MS ? LOOK_MS : left;
+        status = shoal_wait(use->client, id, left, &job, &why);
         if (status == SHOAL_OK) {
             *all_ok = *all_ok && job.state == SHOAL_JOB_SUCCEEDED;
             return shoal_cli.json ? print_job(&job, err) : SHOAL_OK;
         }
-        if (status != SHOAL_LOST || shoal_now_ms() >= end_ms)
+        bool goes_on = status == SHOAL_LOST || status == SHOAL_TIMEOUT;
+        if (!goes_on || shoal_now_ms() >= end_ms)
             return shoal_error_set(err, status, "%s", why.text);
-        shoal_client_pause(use->client, 500);
+        if (status == SHOAL_LOST)
+            shoal_client_pause(use->client, 500);
+        look_at_hold(use, id, &held_said);
         status = SHOAL_OK;
     }
     return status;
