@@ -96,7 +96,7 @@ static void add_job(struct shoal_request *args, const struct shoal_submission *j
     add_number(args, job->seed);
     shoal_request_int(args, job->total);
     shoal_request_int(args, job->start_ms);
-    shoal_request_int(args, job->open);
+    shoal_request_int(args, job->open ? 1 + job->whole : 0);
     shoal_request_int(args, job->has_arguments);
 }
 

@@ -38,6 +38,8 @@ struct shoal_submission {
     int64_t total;      /* of an open job: 0 */
     int64_t start_ms;   /* since 1970; 0: at once */
     bool open;          /* tasks are appended; ends by shoal_queue_close() */
+    bool whole;         /* with `open`: waits until it is closed, and is cancelled when it
+                           was left alone for an hour before */
     bool has_arguments; /* each append brings them; with `open` only */
 };
 

@@ -229,6 +229,7 @@ enum shoal_status shoal_submit_spec(struct shoal_client *client,
         .seed = options->has_seed ? options->seed : shoal_random() >> 11,
         .start_ms = options->delay_ms > 0 ? shoal_wall_ms() + options->delay_ms : 0,
         .open = open,
+        .whole = !options->open, /* rows of a file: all of them or none */
         .has_arguments = open,
     };
     enum shoal_status status = check_policy(options, err);

@@ -5,13 +5,43 @@
 #include "common/id.h"
 
 #include <stdio.h>
+#include <string.h>
 
-static int submit(int n, char **words) {
+static const char *cut_off;
+
+static const struct shoal_option options[] = {
+    {.name = "continue",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &cut_off,
+     .argument = "JOB",
+     .section = "Other",
+     .help = "go on with a submission of --from FILE that was cut off within the last "
+             "hour; there is no command then"},
+    {.name = NULL},
+};
+
+static int go_on(char **words) {
     SHOAL_CLEANUP(shoal_plan_finish) struct shoal_plan plan;
     SHOAL_CLEANUP(shoal_use_end) struct shoal_use use = {.client = NULL};
     struct shoal_error err = {.status = SHOAL_OK};
     char id[SHOAL_ID_LEN + 1];
-    (void)n;
+    memset(&plan, 0, sizeof(plan));
+    enum shoal_status status =
+        words[0] == NULL
+            ? shoal_plan_continue(cut_off, &plan, &use, id, &err)
+            : shoal_error_set(&err, SHOAL_INVALID,
+                              "'%.100s': the job has its command already", words[0]);
+    if (status != SHOAL_OK)
+        return shoal_cli_fail(&err);
+    puts(id);
+    return SHOAL_EXIT_OK;
+}
+
+static int submit_new(char **words) {
+    SHOAL_CLEANUP(shoal_plan_finish) struct shoal_plan plan;
+    SHOAL_CLEANUP(shoal_use_end) struct shoal_use use = {.client = NULL};
+    struct shoal_error err = {.status = SHOAL_OK};
+    char id[SHOAL_ID_LEN + 1];
     enum shoal_status status = shoal_plan_make(words, &plan, &err);
     if (status == SHOAL_OK && shoal_plan_is_dry()) {
         status = shoal_plan_print(&plan, &err);
@@ -25,8 +55,13 @@ static int submit(int n, char **words) {
     return SHOAL_EXIT_OK;
 }
 
-static const struct shoal_option *const tables[] = {shoal_submission_options,
-                                                    shoal_function_options, NULL};
+static int submit(int n, char **words) {
+    (void)n;
+    return cut_off != NULL ? go_on(words) : submit_new(words);
+}
+
+static const struct shoal_option *const tables[] = {
+    shoal_submission_options, shoal_function_options, options, NULL};
 
 const struct shoal_cli_command shoal_cmd_submit = {
     .name = "submit",

@@ -469,3 +469,56 @@ enum shoal_status shoal_plan_submit(struct shoal_plan *plan, struct shoal_use *u
         shoal_state_remember_job(ret_id);
     return status;
 }
+
+/* ---- continuing what was cut off */
+
+/* Whether the rows are of the kind that the job has, and at least as many. */
+static enum shoal_status check_same(const struct shoal_plan *plan, struct shoal_use *use,
+                                    const struct shoal_job *job,
+                                    struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *text = NULL;
+    SHOAL_CLEANUP(shoal_spec_cleanup) struct shoal_spec spec;
+    size_t len = 0;
+    shoal_spec_init(&spec);
+    if (job->state != SHOAL_JOB_WAITING || !job->open || !job->has_arguments)
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "job %s is %s and misses no rows, there is nothing to "
+                               "continue",
+                               job->id, shoal_job_state_name(job->state));
+    enum shoal_status status =
+        shoal_queue_spec(&use->client->queue, job->spec, &text, &len, err);
+    if (status == SHOAL_OK)
+        status = shoal_spec_read(text, len, &spec, err);
+    if (status == SHOAL_OK &&
+        (spec.arguments != plan->spec.arguments || job->total > plan->count ||
+         shoal_sweep_repetitions(spec.sweep) != config.repetitions))
+        return shoal_error_set(
+            err, SHOAL_INVALID,
+            "job %s was not submitted from this file: it has %" PRId64
+            " tasks so far, of another kind or more than '%.200s' has; "
+            "say --from and --reps as before",
+            job->id, job->total, config.from);
+    return status;
+}
+
+enum shoal_status shoal_plan_continue(const char *word, struct shoal_plan *plan,
+                                      struct shoal_use *use, char *ret_id,
+                                      struct shoal_error *err) {
+    struct shoal_job job;
+    memset(plan, 0, sizeof(*plan));
+    if (config.from == NULL)
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "--continue needs --from FILE, as it was submitted");
+    enum shoal_status status = load_rows(plan, err);
+    if (status == SHOAL_OK)
+        status = shoal_use_begin(SHOAL_CLUSTER_READ, NULL, 0, use, err);
+    if (status == SHOAL_OK)
+        status = shoal_use_find(use, word, ret_id, err);
+    if (status == SHOAL_OK)
+        status = shoal_describe(use->client, ret_id, &job, err);
+    if (status == SHOAL_OK)
+        status = check_same(plan, use, &job, err);
+    if (status == SHOAL_OK)
+        status = append_rows(plan, use->client, ret_id, err); /* skips what is there */
+    return status == SHOAL_OK ? shoal_close(use->client, ret_id, err) : status;
+}

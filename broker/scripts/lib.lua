@@ -67,7 +67,7 @@ end
 
 local NUMBERS = { 'total', 'cursor', 'ok', 'failed', 'cancelled', 'leased', 'delayed', 'leases',
   'ready', 'open', 'work', 'ran', 'stored', 'read', 'trimmed', 'kill', 'busy', 'spawnless',
-  'started', 'ended', 'args' }
+  'started', 'ended', 'args', 'hold' }
 local WORDS = { 'state', 'queue', 'policy', 'spec', 'seed', 'reason', 'name', 'retry', 'alone' }
 local FINAL = { succeeded = true, failed = true, cancelled = true }
 local loaded = {}  -- id -> job, or false
@@ -541,7 +541,11 @@ local function run_due(now)
       wake_retry(id, lo)
     else
       local j = load_job(item:match('^o:(%w+)$') or '')
-      if j then j.open = 0 end
+      if j and j.hold == 1 and j.state == 'waiting' then
+        stop_job(j, 'incomplete') -- whoever submitted it is gone
+      elseif j then
+        j.open = 0
+      end
     end
   end
   return #items == BOUND

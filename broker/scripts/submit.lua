@@ -4,7 +4,8 @@
 --
 -- ARGV     fresh id for this store, number of specs, their texts; number of jobs, then for each:
 --          id, which spec (from 1), queue, name, owner, policy, seed, total, start (wall ms, 0:
---          now), open (0 or 1), has arguments (0 or 1)
+--          now), open (0, 1, or 2: nothing is handed out before it is closed), has arguments
+--          (0 or 1)
 --          policy: priority:retries:max_lost:max_fails:max_running:keep_ms:budget
 -- Returns  for each job 1 (made) or 0 (was there)
 
@@ -39,7 +40,7 @@ for i = 1, number() do
   local policy, seed, total, start, open, args = word(), word(), word(), number(), word(), word()
   out[i] = 1 - call('EXISTS', job_key(id))
   if out[i] == 1 then
-    local waits = start > now
+    local waits = start > now or open == '2'
     local fields = { 'spec', spec, 'queue', queue, 'policy', policy, 'seed', seed, 'total', total,
       'created', fmt(now), 'owner', owner, 'state', waits and 'waiting' or 'active' }
     local function add(field, value)
@@ -47,8 +48,9 @@ for i = 1, number() do
       fields[#fields + 1] = value
     end
     if not waits then add('started', fmt(now)) end
-    if waits then add('start', fmt(start)) end
-    if open == '1' then add('open', '1') end
+    if start > now then add('start', fmt(start)) end
+    if open ~= '0' then add('open', '1') end
+    if open == '2' then add('hold', '1') end
     if args == '1' then add('args', '1') end
     if name ~= '' then
       add('name', name)
@@ -59,8 +61,8 @@ for i = 1, number() do
     call('ZADD', jobs_key(), fmt(now), id)
     call('SADD', queues_key(), queue)
     call('HINCRBY', queue_key(queue), 'jobs', 1)
-    if waits then call('ZADD', dates_key(), fmt(start), 's:' .. id) end
-    if open == '1' then call('ZADD', due_key(), fmt(fleet_ms() + 3600000), 'o:' .. id) end
+    if start > now and open ~= '2' then call('ZADD', dates_key(), fmt(start), 's:' .. id) end
+    if open ~= '0' then call('ZADD', due_key(), fmt(fleet_ms() + 3600000), 'o:' .. id) end
     load_job(id)
   end
 end

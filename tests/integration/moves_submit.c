@@ -251,6 +251,51 @@ static void pass_minutes(int minutes) {
     test_pass_time(&fleet, 1000);
 }
 
+static void submit_whole(int64_t start_ms) {
+    struct shoal_submission submission = play_usual(0);
+    submission.open = submission.whole = true;
+    submission.start_ms = start_ms;
+    play_submit(&submission);
+    play_move(SHOAL_OK, shoal_queue_append(&fleet.queue, job, 0, 3, NULL, 0, &play_err));
+}
+
+START_TEST(whole_job_begins_when_it_is_closed) {
+    play_start(_i);
+    submit_whole(0);
+    expect_state(SHOAL_JOB_WAITING);
+    play_no_lease(one, "a");
+    play_move(SHOAL_OK, shoal_queue_close(&fleet.queue, job, &play_err));
+    expect_state(SHOAL_JOB_ACTIVE);
+    for (int i = 0; i < 3; i++) {
+        struct shoal_lease lease = play_lease(one, "a", 1);
+        test_commit(&fleet, one, &lease, i, ".", true);
+    }
+    expect_state(SHOAL_JOB_SUCCEEDED);
+}
+END_TEST
+
+START_TEST(whole_job_waits_for_its_time_too) {
+    play_start(_i);
+    submit_whole(INT64_C(4000000000000));
+    play_move(SHOAL_OK, shoal_queue_close(&fleet.queue, job, &play_err));
+    expect_state(SHOAL_JOB_WAITING);
+    test_command_int(fleet.redis, "ZADD %s 1 s:%s", play_key(SHOAL_KEY_DATES, ""), job);
+    test_pass_time(&fleet, 1000);
+    expect_state(SHOAL_JOB_ACTIVE);
+    play_lease(one, "a", 1);
+}
+END_TEST
+
+START_TEST(whole_job_that_was_never_closed_is_cancelled) {
+    play_start(_i);
+    submit_whole(0);
+    test_command_int(fleet.redis, "ZADD %s 1 o:%s", play_key(SHOAL_KEY_DUE, ""), job);
+    test_pass_time(&fleet, 1000);
+    expect_state(SHOAL_JOB_CANCELLED);
+    expect_tasks(0, 0, 0, 0, 3);
+}
+END_TEST
+
 START_TEST(open_job_left_alone_for_an_hour_closes) {
     play_start(_i);
     submit_open(false);
@@ -345,6 +390,9 @@ int main(void) {
         append_skips_what_is_there_and_refuses_a_gap,
         closed_job_takes_no_more_and_ends,
         closed_job_ends_with_its_last_task,
+        whole_job_begins_when_it_is_closed,
+        whole_job_waits_for_its_time_too,
+        whole_job_that_was_never_closed_is_cancelled,
         open_job_left_alone_for_an_hour_closes,
         what_is_not_there_is_unknown,
         sweep_of_2_to_the_53_tasks_is_conserved,

@@ -376,6 +376,27 @@ START_TEST(job_goes_on_when_run_is_killed_or_its_reader_leaves) {
 }
 END_TEST
 
+/* However far the client came before it died. */
+START_TEST(submission_that_was_cut_off_is_continued) {
+    struct test_process client;
+    ok("seq 2000000 > rows");
+    ok("shoal pause default");
+    sh_start(&client, "shoal submit --name cut --from rows -- echo {}");
+    wait_until(sh("shoal status cut --json").exit == 0, LIMIT_MS);
+    test_process_signal(&client, SIGKILL);
+    test_process_finish(&client);
+    bool whole = job_is("cut", SHOAL_JOB_ACTIVE);
+    sh_exit(2, "shoal submit --continue cut");
+    sh_exit(2, "seq 3 > few; shoal submit --continue cut --from few --reps 2");
+    sh_exit(whole ? 2 : 0, "shoal submit --continue cut --from rows");
+    sh_exit(2, "shoal submit --continue cut --from rows"); /* once */
+    ck_assert_int_eq(job_now("cut").total, 2000000);
+    ok("shoal cancel cut");
+    ok("shoal resume default");
+    expect_audit();
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("cli_run");
     TCase *tests = tcase_create("cli_run");
@@ -383,6 +404,7 @@ int main(void) {
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_loop_test(tests, parameters_become_tasks, 0, (int)SHOAL_COUNT(sweeps));
     tcase_add_loop_test(tests, rows_of_a_file_become_tasks, 0, (int)SHOAL_COUNT(sources));
+    tcase_add_test(tests, submission_that_was_cut_off_is_continued);
     tcase_add_test(tests, billion_points_are_one_job_that_starts_and_can_be_cancelled);
     tcase_add_test(tests, dry_run_shows_commands_and_submits_nothing);
     tcase_add_test(tests, seed_makes_a_sweep_reproducible);
