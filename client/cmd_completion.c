@@ -111,14 +111,22 @@ static void zsh(void) {
         print_zsh_text(shoal_cli_commands[i]->summary);
         puts("'");
     }
-    puts("    )\n"
-         "    if (( CURRENT == 2 )); then\n"
+    printf("    )\n"
+           "    local -i at=2\n"
+           "    local valued='");
+    each_option(shoal_cli_options, print_with_value);
+    puts(" '\n"
+         "    while (( at < CURRENT )) && [[ $words[at] == -* ]]; do\n"
+         "        [[ $valued != *\" $words[at] \"* ]] || (( at++ ))\n"
+         "        (( at++ ))\n"
+         "    done\n"
+         "    if (( CURRENT <= at )); then\n"
          "        _describe command commands\n"
          "        return\n"
          "    fi\n"
-         "    local command=$words[2]\n"
-         "    shift words\n"
-         "    (( CURRENT-- ))\n"
+         "    local command=$words[at]\n"
+         "    shift $(( at - 1 )) words\n"
+         "    (( CURRENT -= at - 1 ))\n"
          "    case $command in");
     for (size_t i = 0; shoal_cli_commands[i] != NULL; i++) {
         const struct shoal_cli_command *command = shoal_cli_commands[i];

@@ -411,6 +411,11 @@ static enum shoal_status start_redis(const char *path, struct shoal_error *err) 
                  "yes",
                  "--appendfsync",
                  "everysec",
+                 /* A rewrite takes a core from what runs here. */
+                 "--auto-aof-rewrite-min-size",
+                 "256mb",
+                 "--rdbcompression",
+                 "no",
                  "--save",
                  "",
                  "--maxmemory",
