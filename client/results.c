@@ -12,8 +12,8 @@
 enum { ENTRIES_MOST = 64, BATCH_BYTES = 8 << 20 };
 
 /* Between two looks at Redis. While results come in, a look costs it the same for many;
- * while none do, looks become rare. */
-enum { PAUSE_LEAST_MS = 1, PAUSE_FLOW_MS = 25, PAUSE_MOST_MS = 250 };
+ * while none do, a few looks are quick and then they become rare. */
+enum { QUICK_LOOKS = 16, PAUSE_LEAST_MS = 1, PAUSE_FLOW_MS = 25, PAUSE_MOST_MS = 250 };
 
 struct shoal_results {
     struct shoal_client *client;
@@ -24,8 +24,8 @@ struct shoal_results {
     size_t at;            /* the next entry of it */
     int64_t position;     /* entries done with, the trimmed ones included */
     struct shoal_entry_reader reader;
-    bool reading; /* the entry before `at` still has outcomes */
-    int64_t pause_ms;
+    bool reading;   /* the entry before `at` still has outcomes */
+    int empty;      /* looks in a row that found nothing */
     int64_t due_ms; /* the next look */
 };
 
@@ -78,14 +78,18 @@ static int64_t next_size(const struct shoal_results *results) {
     return wanted < 1 ? 1 : wanted > ENTRIES_MOST ? ENTRIES_MOST : wanted;
 }
 
-static int64_t next_pause(const struct shoal_results *results) {
+static int64_t next_pause(struct shoal_results *results) {
     if (is_full(results))
         return 0; /* there may be more already */
-    if (results->entries->elements > 0)
+    if (results->entries->elements > 0) {
+        results->empty = 0;
         return PAUSE_FLOW_MS;
-    if (results->pause_ms == 0)
-        return PAUSE_LEAST_MS;
-    return results->pause_ms * 2 > PAUSE_MOST_MS ? PAUSE_MOST_MS : results->pause_ms * 2;
+    }
+    if (results->empty < QUICK_LOOKS + 8)
+        results->empty++;
+    int doublings = results->empty - QUICK_LOOKS;
+    int64_t pause = doublings <= 0 ? PAUSE_LEAST_MS : PAUSE_LEAST_MS << doublings;
+    return pause < PAUSE_MOST_MS ? pause : PAUSE_MOST_MS;
 }
 
 /* The next batch of entries; none is fine. Whether the job had ended is asked before, so
@@ -106,8 +110,7 @@ static enum shoal_status fetch(struct shoal_results *results, struct shoal_error
                             results->now.trimmed, results->asked, &results->entries, err);
     if (status != SHOAL_OK)
         return status;
-    results->pause_ms = next_pause(results);
-    results->due_ms = shoal_now_ms() + results->pause_ms;
+    results->due_ms = shoal_now_ms() + next_pause(results);
     return SHOAL_OK;
 }
 
