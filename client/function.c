@@ -42,6 +42,26 @@ static bool make_absolute(const char *path, char *absolute, size_t room) {
            (size_t)snprintf(absolute, room, "%s/%s", here, path) < room;
 }
 
+/* A name with dots in it, up to `end`. */
+static bool is_dotted_name(const char *text, const char *end) {
+    bool begins = true;
+    for (; text < end; text++) {
+        bool letter = (*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') ||
+                      *text == '_' || (unsigned char)*text >= 0x80;
+        bool digit = *text >= '0' && *text <= '9';
+        if (!letter && !(digit && !begins) && !(*text == '.' && !begins))
+            return false;
+        begins = *text == '.';
+    }
+    return !begins;
+}
+
+static bool is_function_name(const char *text) {
+    const char *colon = strchr(text, ':');
+    return colon != NULL && is_dotted_name(text, colon) &&
+           is_dotted_name(colon + 1, colon + strlen(colon));
+}
+
 static enum shoal_status check(char *const *words, struct shoal_error *err) {
     if (plugin != NULL && python != NULL)
         return shoal_error_set(err, SHOAL_INVALID,
@@ -49,11 +69,11 @@ static enum shoal_status check(char *const *words, struct shoal_error *err) {
     if ((plugin == NULL) != (task == NULL))
         return shoal_error_set(err, SHOAL_INVALID,
                                "--plugin FILE and --task NAME belong together");
-    if (python != NULL && (strchr(python, ':') == NULL || python[0] == ':' ||
-                           strstr(python, ":")[1] == '\0'))
-        return shoal_error_set(
-            err, SHOAL_INVALID,
-            "--python '%s': write MODULE:FUNCTION, as in model:simulate", python);
+    if (python != NULL && !is_function_name(python))
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "--python '%.200s': write MODULE:FUNCTION, as in "
+                               "model:simulate for simulate() in model.py",
+                               python);
     if (words[0] != NULL)
         return shoal_error_set(err, SHOAL_INVALID,
                                "'%s': there is a function to run, so there can be no "

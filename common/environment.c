@@ -14,12 +14,12 @@ enum { ENVIRONMENT_BYTES_MAX = 16 << 20, ENTRIES_MAX = 4096 };
 
 /* What passes from the worker to its tasks. Alphabetical. */
 static const char *const passed[] = {
-    "BLIS_*",   "CONDA_*",       "CUDA_*",   "GOMAXPROCS", "HOME",
-    "JULIA_*",  "LANG",          "LANGUAGE", "LC_*",       "LD_LIBRARY_PATH",
-    "LOGNAME",  "LOADEDMODULES", "MKL_*",    "MODULEPATH", "NUMEXPR_*",
-    "OMP_*",    "OPENBLAS_*",    "PATH",     "PYENV_*",    "PYTHONPATH",
-    "RAYON_*",  "R_*",           "SHELL",    "TZ",         "USER",
-    "VECLIB_*", "VIRTUAL_ENV",
+    "BLIS_*",  "CONDA_*",       "CUDA_*",      "GOMAXPROCS",   "HOME",
+    "JULIA_*", "LANG",          "LANGUAGE",    "LC_*",         "LD_LIBRARY_PATH",
+    "LOGNAME", "LOADEDMODULES", "MKL_*",       "MODULEPATH",   "NUMEXPR_*",
+    "OMP_*",   "OPENBLAS_*",    "PATH",        "PYENV_*",      "PYTHONPATH",
+    "RAYON_*", "R_*",           "SHELL",       "SHOAL_PYTHON", "TZ",
+    "USER",    "VECLIB_*",      "VIRTUAL_ENV",
 };
 
 /* What numeric libraries read to learn how many threads to start. */

@@ -317,6 +317,29 @@ static enum shoal_status check_words(const struct shoal_spec *spec,
     return status;
 }
 
+/* What a function gets besides its parameters. */
+static bool is_functions_own(const char *name) {
+    return strcmp(name, "index") == 0 || strcmp(name, "attempt") == 0;
+}
+
+static enum shoal_status check_names(const struct shoal_spec *spec,
+                                     struct shoal_error *err) {
+    const char *bad = NULL;
+    for (size_t i = 0; spec->stays && i < shoal_sweep_parameters(spec->sweep); i++) {
+        const char *name = shoal_sweep_name(spec->sweep, i);
+        bad = is_functions_own(name) ? name : bad;
+    }
+    for (char **name = spec->columns; spec->stays && name != NULL && *name != NULL;
+         name++)
+        bad = is_functions_own(*name) ? *name : bad;
+    if (bad == NULL)
+        return SHOAL_OK;
+    return shoal_error_set(err, SHOAL_INVALID,
+                           "a function gets '%s' by itself; give the parameter another "
+                           "name",
+                           bad);
+}
+
 enum shoal_status shoal_spec_check(const struct shoal_spec *spec,
                                    struct shoal_error *err) {
     int64_t count = 0;
@@ -335,5 +358,7 @@ enum shoal_status shoal_spec_check(const struct shoal_spec *spec,
         status = shoal_sweep_count(spec->sweep, &count, err);
     if (status == SHOAL_OK)
         status = check_environment(spec, err);
+    if (status == SHOAL_OK)
+        status = check_names(spec, err);
     return status == SHOAL_OK ? check_words(spec, err) : status;
 }

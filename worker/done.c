@@ -4,8 +4,6 @@
 
 #include <stdlib.h>
 
-enum { ONE_FIELDS = 7, MANY_FIELDS = 6 }; /* of an element of a pack: broker/outcome.h */
-
 static bool read_failure(struct shoal_record_reader *reader,
                          struct shoal_failure *failure) {
     const char *reason;
@@ -46,26 +44,13 @@ static bool read_failures(struct shoal_record_reader *reader, int64_t lo,
     return done->failures != NULL;
 }
 
-/* How many tasks an element is for; 0: it is none. */
-static int64_t tasks_of(struct shoal_record_reader element) {
-    int64_t many = 0;
-    size_t n;
-    if (!shoal_record_read_array(&element, &n))
-        return 0;
-    if (n == ONE_FIELDS)
-        return 1;
-    return n == MANY_FIELDS && shoal_record_read_int(&element, &many) && many > 0 ? many
-                                                                                  : 0;
-}
-
-/* Whether the outcomes are as many as the report says. */
+/* Whether the outcomes are some, and as many as the report says. */
 static bool fits(const struct shoal_report *report) {
     struct shoal_record_reader reader;
-    int64_t left = report->tasks;
+    int64_t left = report->tasks, tasks = 0;
     shoal_record_reader_init(&reader, report->outcomes, report->len);
     for (size_t i = 0; i < report->elements; i++) {
-        int64_t tasks = tasks_of(reader);
-        if (tasks == 0 || tasks > left || !shoal_record_skip(&reader))
+        if (!shoal_element_check(&reader, &tasks) || tasks > left)
             return false;
         left -= tasks;
     }

@@ -65,9 +65,11 @@ static void write_fields(struct shoal_call *call) {
     const char *name;
     json_t *value;
     shoal_buffer_clear(json);
+    shoal_buffer_add_char(json, '{');
     json_object_foreach(call->fields, name, value) {
         json_t *text = json_string(name);
-        shoal_buffer_add_char(json, json->len == 0 ? '{' : ',');
+        if (json->len > 1)
+            shoal_buffer_add_char(json, ',');
         json->failed = json->failed || text == NULL;
         json_dump_callback(text, add_json, json, JSON_COMPACT | JSON_ENCODE_ANY);
         json_decref(text);
@@ -164,7 +166,8 @@ void shoal_call_progress(struct shoal_call *call, double fraction, const char *t
     if (call->told_us != 0 && now - call->told_us < TELL_EVERY_US)
         return;
     call->told_us = now;
-    call->tell(call->owner, call->index, fraction > 0 ? fraction : 0,
+    fraction = fraction > 0 ? fraction : 0; /* nor a NaN */
+    call->tell(call->owner, call->index, fraction < 1 ? fraction : 1,
                text == NULL ? "" : text);
 }
 

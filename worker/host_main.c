@@ -161,6 +161,10 @@ static int find_task(shoal_task_fn *ret_run) {
                 config.plugin, plugin->version, SHOAL_TASK_VERSION);
         return 2;
     }
+    if (plugin->tasks == NULL) {
+        fprintf(stderr, "shoal-host: '%s' has no tasks\n", config.plugin);
+        return 2;
+    }
     const struct shoal_task_entry *task = plugin->tasks;
     while (task->name != NULL && strcmp(task->name, config.task) != 0)
         task++;
@@ -316,6 +320,8 @@ int main(int argc, char **argv) {
             puts(help), shoal_options_help(shown, stdout);
         return 0;
     }
+    if (config.python != NULL && (config.plugin != NULL || config.task != NULL))
+        return refuse("--python and --plugin do not go together");
     signal(SIGPIPE, SIG_IGN);
     return config.python != NULL ? become_python(argv + rest) : run_plugin(argv + rest);
 }

@@ -8,6 +8,7 @@
 #include "worker/host_call.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
@@ -16,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@ enum {
     LOOK_US = 200,     /* how often the clock is looked at, about */
     STRIDE_MAX = 4096, /* tasks between two looks */
     READ_MAX = 256 << 10,
+    HIDDEN = 200, /* descriptors from here on are not in the way of tasks */
 };
 
 /* Who may touch what is gathered. While a task runs, a second thread reports for the
@@ -50,6 +52,7 @@ struct gathered {
 };
 
 struct server {
+    int socket;
     shoal_task_fn run;
     struct shoal_slate *slate;
     struct shoal_buffer in;
@@ -60,6 +63,7 @@ struct server {
     struct gathered gathered;
     int64_t marked_us; /* up to here the time is accounted for */
     int64_t marked_cpu;
+    int64_t peak_kb; /* as of the last report */
     int64_t reported_us;
     int64_t stride, since_look;
     _Atomic bool broken; /* the worker is gone */
@@ -75,7 +79,7 @@ struct server {
 
 static void send_bytes(struct server *server, const char *bytes, size_t len) {
     while (len > 0 && !server->broken) {
-        ssize_t sent = write(SHOAL_HOST_SOCKET, bytes, len);
+        ssize_t sent = send(server->socket, bytes, len, MSG_NOSIGNAL);
         if (sent < 0 && errno != EINTR)
             server->broken = true;
         if (sent <= 0)
@@ -106,7 +110,7 @@ static bool next_message(struct server *server, const char **ret_message, size_t
                              ret_len, ret_size);
         if (state != SHOAL_FRAME_PARTIAL)
             return state == SHOAL_FRAME_WHOLE;
-        ssize_t got = read(SHOAL_HOST_SOCKET, chunk, sizeof(chunk));
+        ssize_t got = read(server->socket, chunk, sizeof(chunk));
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0 || server->broken)
@@ -125,10 +129,16 @@ static int64_t cpu_us(void) {
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+/* Of this program alone: getrusage() would begin with the peak of the worker. */
 static int64_t peak_kb(void) {
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return usage.ru_maxrss;
+    char line[128];
+    long long peak = 0;
+    SHOAL_CLEANUP(shoal_cleanup_file) FILE *file = fopen("/proc/self/status", "re");
+    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+        if (sscanf(line, "VmHWM: %lld", &peak) == 1)
+            break;
+    }
+    return peak;
 }
 
 /* An outcome with the times since the last mark, which moves on to `now`. */
@@ -138,7 +148,7 @@ static struct shoal_outcome measured(struct server *server, int64_t now) {
         .attempt = server->call.attempt,
         .wall_us = now - server->marked_us,
         .cpu_us = cpu - server->marked_cpu,
-        .rss_kb = peak_kb(),
+        .rss_kb = server->peak_kb,
         .result = "",
     };
     server->gathered.work_us += outcome.wall_us;
@@ -192,6 +202,7 @@ static void add_own(struct server *server, int64_t now, enum shoal_reason reason
 static void report(struct server *server, int64_t now, bool over) {
     struct gathered *gathered = &server->gathered;
     struct shoal_buffer message;
+    server->peak_kb = peak_kb();
     close_many(server, now);
     shoal_buffer_init(&message, SHOAL_FRAME_MAX);
     shoal_record_array(&message, 1 + SHOAL_DONE_FIELDS);
@@ -201,7 +212,7 @@ static void report(struct server *server, int64_t now, bool over) {
     shoal_record_bytes(&message, shoal_buffer_text(&gathered->outcomes),
                        gathered->outcomes.len);
     shoal_record_int(&message, gathered->work_us);
-    shoal_record_int(&message, peak_kb());
+    shoal_record_int(&message, server->peak_kb);
     shoal_record_int(&message, over);
     shoal_record_array(&message, (size_t)gathered->n_failures);
     shoal_buffer_add(&message, shoal_buffer_text(&gathered->failures),
@@ -229,8 +240,11 @@ static void report_for(struct server *server) {
     if (!atomic_compare_exchange_strong(&server->turn, &either, TURN_THEIRS))
         return;
     int64_t now = shoal_now_us();
-    if (server->gathered.tasks > 0 && now - server->reported_us >= REPORT_US)
+    if (server->gathered.tasks > 0 && now - server->reported_us >= REPORT_US) {
         report(server, before_task(server, now), false);
+        server->stride = 1; /* tasks are not that short any more */
+        server->since_look = 0;
+    }
     atomic_store(&server->turn, TURN_EITHER);
 }
 
@@ -264,10 +278,21 @@ static void end_reporter(struct server *server, pthread_t reporter) {
     pthread_join(reporter, NULL);
 }
 
+/* A task may fork; its child must not go on as a second runner. */
+static volatile bool is_child;
+
+static void become_child(void) {
+    is_child = true;
+}
+
 static int run_one(struct server *server) {
     int either = TURN_EITHER;
+    if (atomic_load_explicit(&server->slate->asked, memory_order_relaxed) != 0)
+        atomic_store_explicit(&server->slate->asked, 0, memory_order_relaxed);
     atomic_store(&server->turn, TURN_EITHER);
     int code = server->run(&server->call);
+    if (is_child)
+        _exit(code);
     while (!atomic_compare_exchange_weak(&server->turn, &either, TURN_OURS)) {
         either = TURN_EITHER;
         sched_yield();
@@ -353,6 +378,8 @@ static void run_tasks(struct server *server, int64_t first, int64_t count,
     server->marked_us = server->reported_us = shoal_now_us();
     server->marked_cpu = cpu_us();
     server->since_look = 0;
+    if (server->peak_kb == 0)
+        server->peak_kb = peak_kb();
     for (int64_t i = first; i < first + count && !server->broken; i++) {
         const char *argument = NULL;
         size_t len = 0;
@@ -457,6 +484,16 @@ static void finish_server(struct server *server) {
     shoal_spec_finish(&server->spec);
 }
 
+/* A task that closes what it does not know, or opens files, shall not meet them. */
+static bool hide_descriptors(struct server *server) {
+    server->socket = fcntl(SHOAL_HOST_SOCKET, F_DUPFD_CLOEXEC, HIDDEN);
+    close(SHOAL_HOST_SOCKET);
+    close(SHOAL_HOST_SLATE);
+    if (server->socket < 0)
+        fprintf(stderr, "shoal-host: cannot keep its socket: %s\n", strerror(errno));
+    return server->socket >= 0;
+}
+
 int shoal_host_serve(shoal_task_fn run) {
     static struct server server;
     const char *message = NULL;
@@ -470,6 +507,9 @@ int shoal_host_serve(shoal_task_fn run) {
         return 2;
     }
     init_server(&server, run, page);
+    if (!hide_descriptors(&server))
+        return 2;
+    pthread_atfork(NULL, NULL, become_child);
     pthread_t reporter;
     if (pthread_create(&reporter, NULL, be_reporter, &server) != 0) {
         fprintf(stderr, "shoal-host: no memory for a thread\n");

@@ -75,6 +75,7 @@ struct shoal_ending {
 struct shoal_runner_settings {
     struct event_base *base;
     int slot;              /* SHOAL_SLOT, from 0 */
+    int place;             /* of a runner that stays, among those of its slot */
     const char *directory; /* the worker's private directory (exists, mode 0700); the
                               runner makes and empties its own folder in it */
     int threads; /* what OMP_NUM_THREADS and its like default to: the slot's cores */
@@ -114,6 +115,8 @@ struct shoal_runner_kind {
     /* Whether pid was the runner's child; then it takes the status and the usage. */
     bool (*reap)(struct shoal_runner *runner, pid_t pid, int status,
                  const struct rusage *usage);
+    /* Whether its process is there for that spec. NULL: none stays. */
+    bool (*serves)(const struct shoal_runner *runner, const char *digest);
     /* Of its process, which may be idle; 0: none. */
     pid_t (*pid)(const struct shoal_runner *runner);
     /* Kills what runs, removes its folder. */

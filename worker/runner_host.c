@@ -36,6 +36,7 @@
 enum {
     GREETING_MS = 60000,  /* to load what it runs */
     GAP_MS = 25,          /* between two reports, if no task takes longer */
+    REFUSED_MS = 10000,   /* what did not start is not tried again so long */
     PATIENCE_MS = 100,    /* before a task that never asks is told to stop by a signal */
     TAKE_UNKNOWN = 1000,  /* tasks of a batch for a runner whose needs are not known */
     VALUES_MAX = 1 << 20, /* about so many bytes of values in a batch */
@@ -79,6 +80,9 @@ struct host {
     bool terminated;    /* SIGTERM was sent, or not needed */
     char nonsense[128]; /* what was wrong with what it said; "": nothing */
     char sentence[SHOAL_STDERR_MAX];
+    int64_t
+        refused_till_ms; /* it did not start lately, and is not tried again before … */
+    char refusal[SHOAL_STDERR_MAX]; /* … for this reason */
 };
 
 static struct host *of(const struct shoal_runner *runner) {
@@ -321,13 +325,15 @@ static void end_batch(struct host *host, const struct shoal_ending *ending) {
     host->settings.ended(host->settings.owner, ending);
 }
 
+static bool is_worn(const struct host *host) {
+    return (host->settings.max_tasks > 0 && host->tasks >= host->settings.max_tasks) ||
+           (host->settings.max_memory > 0 && host->memory > host->settings.max_memory);
+}
+
 static void end_in_good_order(struct host *host) {
     const struct shoal_ending ending = {
         .index = -1, .outcome = {.result = ""}, .stderr_end = ""};
-    bool worn =
-        (host->settings.max_tasks > 0 && host->tasks >= host->settings.max_tasks) ||
-        (host->settings.max_memory > 0 && host->memory > host->settings.max_memory);
-    if (worn)
+    if (is_worn(host))
         end_process(host);
     end_batch(host, &ending);
 }
@@ -360,8 +366,10 @@ static void say_death(struct host *host, struct shoal_ending *ending) {
         snprintf(host->sentence, sizeof(host->sentence), "its runner was ended: %s",
                  host->nonsense);
     else if (reason == SHOAL_REASON_SPAWN)
-        snprintf(host->sentence, sizeof(host->sentence), "its runner did not start: %.*s",
-                 (int)ending->stderr_len, end);
+        snprintf(host->sentence, sizeof(host->sentence),
+                 "its runner ended before it was ready (exit code or signal %" PRId64
+                 "): %.*s",
+                 ending->outcome.code, (int)ending->stderr_len, end);
     else if (ending->stderr_len == 0 && reason == SHOAL_REASON_EXIT)
         snprintf(host->sentence, sizeof(host->sentence),
                  "the task ended its runner with exit code %" PRId64 "; it should return",
@@ -394,6 +402,11 @@ static void die(struct host *host, int status, const struct rusage *usage) {
     if (!host->busy || host->over)
         return;
     say_death(host, &ending);
+    if (ending.outcome.reason == SHOAL_REASON_SPAWN) {
+        host->refused_till_ms = shoal_now_ms() + REFUSED_MS;
+        snprintf(host->refusal, sizeof(host->refusal), "%.*s", (int)ending.stderr_len,
+                 ending.stderr_end);
+    }
     if (ending.outcome.reason == SHOAL_REASON_STOPPED && !host->sent)
         ending.index = -1; /* nothing was begun */
     end_batch(host, &ending);
@@ -435,6 +448,8 @@ static bool take_done(struct host *host, struct shoal_record_reader *reader) {
     if (done.report.tasks > 0)
         host->settings.reported(host->settings.owner, &done.report);
     if (!done.over) {
+        if (is_worn(host)) /* the rest goes to its successor */
+            atomic_store(&host->slate->limit, 0);
         arm_timeout(host);
         return true;
     }
@@ -604,6 +619,9 @@ static enum shoal_status start(struct shoal_runner *runner,
                                const struct shoal_batch *batch, int64_t *ret_taken,
                                struct shoal_error *err) {
     struct host *host = of(runner);
+    if (strcmp(host->digest, batch->digest) == 0 &&
+        shoal_now_ms() < host->refused_till_ms)
+        return shoal_error_set(err, SHOAL_REFUSED, "%s", host->refusal);
     if (host->pid != 0 && strcmp(host->digest, batch->digest) != 0)
         end_process(host);
     host->batch = *batch;
@@ -623,7 +641,10 @@ static enum shoal_status start(struct shoal_runner *runner,
         set_timer(host, GREETING_MS);
     }
     int64_t n = batch->hi - batch->lo;
-    *ret_taken = !computes(host) && n > TAKE_UNKNOWN ? TAKE_UNKNOWN : n;
+    n = !computes(host) && n > TAKE_UNKNOWN ? TAKE_UNKNOWN : n;
+    if (host->settings.max_tasks > 0 && n > host->settings.max_tasks - host->tasks)
+        n = host->settings.max_tasks - host->tasks;
+    *ret_taken = n;
     host->batch.hi = batch->lo + *ret_taken;
     host->busy = true;
     host->sent = host->over = false;
@@ -642,6 +663,10 @@ static bool reap(struct shoal_runner *runner, pid_t pid, int status,
         return false;
     die(host, status, usage);
     return true;
+}
+
+static bool serves(const struct shoal_runner *runner, const char *digest) {
+    return of(runner)->pid != 0 && strcmp(of(runner)->digest, digest) == 0;
 }
 
 static pid_t pid_of(const struct shoal_runner *runner) {
@@ -677,6 +702,7 @@ static const struct shoal_runner_kind host_kind = {
     .stop = stop,
     .kill = kill_now,
     .reap = reap,
+    .serves = serves,
     .pid = pid_of,
     .destroy = destroy,
 };
@@ -701,8 +727,9 @@ static void find_beside(struct host *host) {
 }
 
 static enum shoal_status prepare(struct host *host, struct shoal_error *err) {
-    int len = snprintf(host->folder, sizeof(host->folder), "%s/h%d",
-                       host->settings.directory, host->settings.slot);
+    int len =
+        snprintf(host->folder, sizeof(host->folder), "%s/h%d.%d",
+                 host->settings.directory, host->settings.slot, host->settings.place);
     if (len < 0 || (size_t)len >= sizeof(host->folder)) {
         host->folder[0] = '\0'; /* what was cut names something else */
         return shoal_error_set(err, SHOAL_INVALID,

@@ -45,8 +45,10 @@ enum shoal_status shoal_slot_init(struct shoal_slot *slot, int number,
     own.told = told;
     own.owner = slot;
     enum shoal_status status = shoal_runner_exec_create(&own, &slot->exec, err);
-    if (status == SHOAL_OK)
-        status = shoal_runner_host_create(&own, &slot->stays, err);
+    for (int i = 0; i < SHOAL_SLOT_STAYS && status == SHOAL_OK; i++) {
+        own.place = i;
+        status = shoal_runner_host_create(&own, &slot->stays[i], err);
+    }
     slot->runner = slot->exec;
     return status;
 }
@@ -63,11 +65,14 @@ static void destroy_runner(struct shoal_runner *runner) {
 
 void shoal_slot_finish(struct shoal_slot *slot) {
     destroy_runner(slot->exec);
-    destroy_runner(slot->stays);
+    for (int i = 0; i < SHOAL_SLOT_STAYS; i++) {
+        destroy_runner(slot->stays[i]);
+        slot->stays[i] = NULL;
+    }
     shoal_held_destroy(slot->held);
     shoal_held_destroy(slot->next);
     forget_doom(slot);
-    slot->exec = slot->stays = slot->runner = NULL;
+    slot->exec = slot->runner = NULL;
     slot->held = slot->next = NULL;
 }
 
@@ -162,6 +167,22 @@ static void pause_slot(struct shoal_slot *slot, const struct shoal_error *err) {
     end_lease(slot);
 }
 
+/* The runner that has the spec loaded, else one that has nothing, else the one whose turn
+ * was longest ago. */
+static struct shoal_runner *pick_staying(struct shoal_slot *slot, const char *digest) {
+    int best = 0;
+    for (int i = 0; i < SHOAL_SLOT_STAYS; i++) {
+        if (slot->stays[i]->kind->serves(slot->stays[i], digest)) {
+            best = i;
+            break;
+        }
+        if (slot->used[i] < slot->used[best])
+            best = i;
+    }
+    slot->used[best] = ++slot->batches;
+    return slot->stays[best];
+}
+
 /* Hands the tasks up to the lease's end to its runner, which takes what it can. */
 static enum shoal_status launch(struct shoal_slot *slot, struct shoal_error *err) {
     struct shoal_held *held = slot->held;
@@ -177,7 +198,7 @@ static enum shoal_status launch(struct shoal_slot *slot, struct shoal_error *err
         .arguments = shoal_held_arguments(held),
     };
     int64_t taken = 0;
-    slot->runner = spec->stays ? slot->stays : slot->exec;
+    slot->runner = spec->stays ? pick_staying(slot, held->known->digest) : slot->exec;
     enum shoal_status status =
         slot->runner->kind->start(slot->runner, &batch, &taken, err);
     if (status == SHOAL_OK)
@@ -244,7 +265,10 @@ static void copy_line(char *line, size_t room, const char *text, size_t len) {
         n--; /* no part of a character */
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)text[i];
-        line[i] = c < ' ' || c == 0x7f ? ' ' : (char)c;
+        bool is_c1 = c >= 0x80 && c < 0xa0 && i > 0 && (unsigned char)text[i - 1] == 0xc2;
+        line[i] = c < ' ' || c == 0x7f || is_c1 ? ' ' : (char)c;
+        if (is_c1)
+            line[i - 1] = ' ';
     }
     line[n] = '\0';
 }

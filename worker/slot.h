@@ -13,6 +13,8 @@
 #include "worker/outbox.h"
 #include "worker/runner.h"
 
+enum { SHOAL_SLOT_STAYS = 3 };
+
 struct shoal_slot_host {
     const char *worker; /* its name */
     struct shoal_outbox *outbox;
@@ -38,9 +40,12 @@ struct shoal_said {
 
 struct shoal_slot {
     const struct shoal_slot_host *host;
-    struct shoal_runner *exec;   /* starts programs */
-    struct shoal_runner *stays;  /* keeps a child that runs many tasks */
-    struct shoal_runner *runner; /* the one of them that works, or did last */
+    struct shoal_runner *exec; /* starts programs */
+    /* Each keeps a child that runs many tasks: some, so that jobs that take turns need not
+     * load what they run again and again. */
+    struct shoal_runner *stays[SHOAL_SLOT_STAYS];
+    uint64_t used[SHOAL_SLOT_STAYS]; /* when: the number of the batch */
+    struct shoal_runner *runner;     /* the one of them that works, or did last */
     int number;
     struct shoal_held *held; /* what it works on */
     struct shoal_held *next; /* in store */
@@ -53,6 +58,7 @@ struct shoal_slot {
     int64_t paused_till_ms; /* the host had no processes or memory left */
     int64_t pause_ms;
     uint64_t leases;            /* so many were named */
+    uint64_t batches;           /* so many were given to runners that stay */
     char wish[SHOAL_LEASE_MAX]; /* name of the lease that is asked for next */
 };
 

@@ -114,29 +114,34 @@ static void try_to_end(struct shoal_worker *worker, int64_t now_ms) {
 
 /* ---- children */
 
-/* The processes of a slot's runners; one that stays may have nothing to do. */
+static size_t list_process(const struct shoal_slot *slot,
+                           const struct shoal_runner *runner,
+                           struct shoal_tree_task *task) {
+    pid_t pid = runner->kind->pid(runner);
+    if (pid == 0)
+        return 0;
+    *task = (struct shoal_tree_task){
+        .pid = pid,
+        .slot = slot->number,
+        .job = slot->running ? slot->held->lease.job : "",
+        .index = runner->kind->index(runner),
+    };
+    return 1;
+}
+
+/* The processes of a slot's runners; those that stay may have nothing to do. */
 static size_t list_processes(const struct shoal_slot *slot,
                              struct shoal_tree_task *tasks) {
-    const struct shoal_runner *runners[] = {slot->exec, slot->stays};
-    size_t n = 0;
-    for (size_t i = 0; i < SHOAL_COUNT(runners); i++) {
-        pid_t pid = runners[i]->kind->pid(runners[i]);
-        if (pid == 0)
-            continue;
-        tasks[n++] = (struct shoal_tree_task){
-            .pid = pid,
-            .slot = slot->number,
-            .job = slot->running ? slot->held->lease.job : "",
-            .index = runners[i]->kind->index(runners[i]),
-        };
-    }
+    size_t n = list_process(slot, slot->exec, tasks);
+    for (int i = 0; i < SHOAL_SLOT_STAYS; i++)
+        n += list_process(slot, slot->stays[i], tasks + n);
     return n;
 }
 
 static void sweep_tree(struct shoal_worker *worker) {
     SHOAL_CLEANUP(shoal_cleanup_free)
     struct shoal_tree_task *tasks =
-        calloc((size_t)worker->config->slots * 2, sizeof(*tasks));
+        calloc((size_t)worker->config->slots * (1 + SHOAL_SLOT_STAYS), sizeof(*tasks));
     size_t n = 0;
     if (tasks == NULL)
         return;
@@ -147,13 +152,21 @@ static void sweep_tree(struct shoal_worker *worker) {
         shoal_debug("ended what tasks left behind: processes=%zu", ended);
 }
 
+static bool is_of_slot(struct shoal_slot *slot, pid_t pid, int status,
+                       const struct rusage *usage) {
+    if (slot->exec->kind->reap(slot->exec, pid, status, usage))
+        return true;
+    for (int i = 0; i < SHOAL_SLOT_STAYS; i++) {
+        if (slot->stays[i]->kind->reap(slot->stays[i], pid, status, usage))
+            return true;
+    }
+    return false;
+}
+
 static void give_to_slot(struct shoal_worker *worker, pid_t pid, int status,
                          const struct rusage *usage) {
     for (int64_t i = 0; i < worker->config->slots; i++) {
-        struct shoal_runner *exec = worker->slots[i].exec;
-        struct shoal_runner *stays = worker->slots[i].stays;
-        if (exec->kind->reap(exec, pid, status, usage) ||
-            stays->kind->reap(stays, pid, status, usage))
+        if (is_of_slot(&worker->slots[i], pid, status, usage))
             return;
     }
 }

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,6 +48,24 @@ static int huge(struct shoal_call *call) {
     return 0;
 }
 
+/* What a task should not touch: the sockets of its process. */
+static void each_socket(void (*visit)(int fd)) {
+    struct stat status;
+    for (int fd = 3; fd < 1024; fd++) {
+        if (fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode))
+            visit(fd);
+    }
+}
+
+static void scribble(int fd) {
+    if (write(fd, "hello, worker", 13) != 13)
+        abort();
+}
+
+static void hang_up(int fd) {
+    close(fd);
+}
+
 /* Misbehaves at x = 3, in the way that it is told. */
 static int odd(struct shoal_call *call) {
     const char *how = shoal_call_text(call, "how", "");
@@ -61,16 +81,23 @@ static int odd(struct shoal_call *call) {
     }
     if (strcmp(how, "exit") == 0)
         exit(7);
+    if (strcmp(how, "fork") == 0) {
+        int status = 0;
+        if (fork() == 0)
+            return 0; /* it must not go on as a second runner */
+        wait(&status);
+        return 0;
+    }
     if (strcmp(how, "loop") == 0)
         for (;;)
             rest_ms(1000);
     if (strcmp(how, "scribble") == 0) {
-        ssize_t written = write(3, "hello, worker", 13);
+        each_socket(scribble);
         for (;;)
-            rest_ms((long)written * 100);
+            rest_ms(1000);
     }
     if (strcmp(how, "hang up") == 0) {
-        close(3);
+        each_socket(hang_up);
         for (;;)
             rest_ms(1000);
     }

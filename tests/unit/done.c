@@ -27,8 +27,14 @@ static void make(int64_t tasks, int64_t elements, int64_t many, int64_t failed,
     const struct shoal_outcome last = {
         .reason = SHOAL_REASON_EXIT, .attempt = 1, .result = ""};
     struct shoal_buffer outcomes;
+    struct shoal_buffer results;
     shoal_buffer_init(&outcomes, 1 << 16);
-    shoal_outcome_write_many(&outcomes, many, &sums, "$0\r\n\r\n", 6);
+    shoal_buffer_init(&results, 1 << 16);
+    for (int64_t i = 0; i < many; i++)
+        shoal_record_text(&results, "");
+    shoal_outcome_write_many(&outcomes, many, &sums, shoal_buffer_text(&results),
+                             results.len);
+    shoal_buffer_finish(&results);
     shoal_outcome_write(&outcomes, &last);
     shoal_buffer_init(&message, 1 << 16);
     shoal_record_int(&message, tasks);

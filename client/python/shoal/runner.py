@@ -3,24 +3,25 @@
     runner.py MODULE:FUNCTION                       started by a worker (by shoal-host)
     runner.py MODULE:FUNCTION --try [NAME=VALUE...]  one task, for a person
 
-The function gets a task's parameters by name: what looks like a number as int or float, the rest as
-text. It also gets seed, rep, index and attempt, as far as it has parameters of these names (or takes
-**anything, which gets the seed). A line of --from without columns is its first argument.
+The function gets a task's parameters by name: what is a number in JSON as int or float (5, -0.5, 1e-3;
+not 007, 1_000 or nan), the rest as text. It also gets seed, rep, index and attempt, as far as it has
+parameters of these names. A line of --from without columns is its first argument.
 
 What it returns is the task's result: a dict becomes columns, None nothing, bytes and text stay as they
 are, the rest is written as JSON where it can be. An exception is the task's failure: its traceback is
-shown by `shoal show`.
+shown by `shoal show`, behind what the task printed.
 
 The protocol is in worker/README.md.
 """
 import argparse
-import contextlib
+import fcntl
 import importlib
 import inspect
+import io
 import json
 import mmap
 import os
-import resource
+import re
 import signal
 import socket
 import struct
@@ -37,7 +38,11 @@ GO_ON, STOPPED, TIMED_OUT = 0, 1, 2
 REPORT_S = 0.02  # a report is not older than this …
 REPORT_BYTES = 256 << 10  # … and not larger, but for one task
 TELL_S = 0.1
-TEXT_MAX = 2048  # bytes of a traceback that are kept: its end
+TEXT_MAX = 2048  # bytes of what a failed task left that are kept: the end
+LINE_MAX = 1024  # characters of a line of log or progress
+HIDDEN = 200  # descriptors from here on are not in the way of tasks
+NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+WRITTEN_AS_TEXT = {"datetime", "decimal", "fractions", "pathlib", "uuid"}  # modules of types
 OWN = ("seed", "rep", "index", "attempt")
 
 
@@ -74,22 +79,32 @@ def progress(fraction, text=""):
     now = time.monotonic()
     if _current is not None and now - _current._told >= TELL_S:
         _current._told = now
-        _current._runner.tell("progress", _current.index, f"{float(fraction):.6g}", text)
+        fraction = float(fraction)
+        fraction = min(fraction, 1.0) if fraction > 0 else 0.0  # nor a nan
+        _current._runner.tell("progress", _current.index, f"{fraction:.6g}", str(text)[:LINE_MAX])
 
 
 def log(text):
     """A line for the worker's log."""
     if _current is not None:
-        _current._runner.tell("log", _current.index, text)
+        _current._runner.tell("log", _current.index, str(text)[:LINE_MAX])
 
 
 # ---- records: RESP arrays and strings
+
+def to_bytes(text):
+    """UTF-8; bytes that came as surrogates go as they were, what cannot be is a question mark."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
+
 
 def encode(item):
     if isinstance(item, (list, tuple)):
         return b"*%d\r\n" % len(item) + b"".join(map(encode, item))
     if not isinstance(item, bytes):
-        item = str(item).encode("utf-8", "surrogateescape")
+        item = to_bytes(str(item))
     return b"$%d\r\n%b\r\n" % (len(item), item)
 
 
@@ -133,12 +148,12 @@ def task_seed(job_seed, index):
 
 
 def value_of(text):
-    """A number where the text looks like one, else the text."""
-    if text[:1] in "+-0123456789.":
-        for kind in (int, float):
-            with contextlib.suppress(ValueError):
-                return kind(text)
-    return text
+    """A number where the text is one in JSON, else the text."""
+    match = NUMBER.fullmatch(text)
+    if match is None:
+        return text
+    value = float(text) if match[2] or match[3] else int(text)
+    return value if abs(value) != float("inf") else text
 
 
 def result_of(value):
@@ -147,15 +162,15 @@ def result_of(value):
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
     if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape")
-    return json.dumps(plain(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        return to_bytes(value)
+    return to_bytes(json.dumps(plain(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False))
 
 
 def plain(value):
     """The same in what JSON has; numpy's numbers and arrays by their own methods."""
     if isinstance(value, dict):
         return {str(name): plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item) for item in value]
     if isinstance(value, float):
         return value if value - value == 0 else None  # inf and nan are missing values
@@ -163,14 +178,22 @@ def plain(value):
         return value
     if hasattr(value, "tolist"):
         return plain(value.tolist())
-    return str(value)
+    if type(value).__module__.split(".")[0] in WRITTEN_AS_TEXT:
+        return str(value)
+    raise TypeError(f"a {type(value).__name__} is no result: return a dict, a list, a number, text or bytes")
+
+
+def refuse(text):
+    """Says what makes no sense, and ends as a command does after wrong usage."""
+    print(f"shoal: {text}", file=sys.stderr)
+    sys.exit(2)
 
 
 def load(name):
     """The function that MODULE:FUNCTION names."""
     module, _, function = name.partition(":")
     if not module or not function:
-        sys.exit(f"shoal: '{name}' is no function: write MODULE:FUNCTION")
+        refuse(f"'{name}' is no function: write MODULE:FUNCTION")
     sys.path.insert(0, os.getcwd())
     try:
         found = importlib.import_module(module)
@@ -178,9 +201,11 @@ def load(name):
             found = getattr(found, part)
     except Exception as error:  # whatever an import may raise
         traceback.print_exc()
-        sys.exit(f"shoal: cannot load '{name}': {type(error).__name__}: {error}")
+        refuse(f"cannot load '{name}': {type(error).__name__}: {error}")
     if not callable(found):
-        sys.exit(f"shoal: '{name}' cannot be called")
+        refuse(f"'{name}' cannot be called")
+    if inspect.iscoroutinefunction(found):
+        refuse(f"'{name}' is an async function; wrap it in one that calls asyncio.run()")
     return found
 
 
@@ -193,9 +218,8 @@ class Function:
             parameters = inspect.signature(self.call).parameters.values()
         except (TypeError, ValueError):
             parameters = ()
-        self.own = [p.name for p in parameters if p.name in OWN]
-        if any(p.kind == p.VAR_KEYWORD for p in parameters) and "seed" not in self.own:
-            self.own.append("seed")
+        named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        self.own = [p.name for p in parameters if p.name in OWN and p.kind in named]
 
     def __call__(self, arguments, parameters, current):
         for name in self.own:
@@ -204,6 +228,25 @@ class Function:
 
 
 # ---- the runner
+
+class Printed(io.TextIOBase):
+    """stdout and stderr: what a task prints is passed on, and its end is kept for when the task fails."""
+
+    def __init__(self, stream):
+        self.stream, self.kept = stream, ""
+
+    def write(self, text):
+        self.kept = (self.kept + text)[-TEXT_MAX:]
+        self.stream.write(text)
+        self.stream.flush()
+        return len(text)
+
+    def flush(self):
+        self.stream.flush()
+
+    def fileno(self):
+        return self.stream.fileno()
+
 
 class Gathered:
     """What was done and not reported."""
@@ -223,15 +266,21 @@ class Gathered:
 class Runner:
     def __init__(self, function):
         self.function = function
-        self.socket = socket.socket(fileno=SOCKET)
         self.slate = mmap.mmap(SLATE, SLATE_SIZE)
+        # A task that closes what it does not know, or opens files, shall not meet it.
+        self.socket = socket.socket(fileno=fcntl.fcntl(SOCKET, fcntl.F_DUPFD_CLOEXEC, HIDDEN))
+        os.close(SOCKET)
+        os.close(SLATE)
+        self.printed = sys.stdout = sys.stderr = Printed(sys.stderr)
+        self.is_child = False
+        os.register_at_fork(after_in_child=self.become_child)
         self.input = bytearray()
         self.spec, self.names, self.repetitions, self.kind = None, [], 1, "none"
-        self.interruptible = False
+        self.interruptible = self.asked = False
         self.sending = threading.Lock()
         self.gathering = threading.Lock()
         self.working = threading.Event()
-        self.gathered, self.reported = Gathered(), 0.0
+        self.gathered, self.reported, self.peak_kb = Gathered(), 0.0, peak_kb()
 
     # -- talking
 
@@ -265,7 +314,12 @@ class Runner:
     def write(self, offset, value):
         struct.pack_into("=q", self.slate, offset, value)
 
+    def become_child(self):
+        """A task may fork; its child must not go on as a second runner."""
+        self.is_child = True
+
     def asked_to_stop(self):
+        self.asked = True
         self.write(ASKED, 1)
         return self.field(STOP) != GO_ON
 
@@ -335,6 +389,10 @@ class Runner:
         global _current
         cpu, text, result, reason = time.process_time(), "", b"", "ok"
         _current = current
+        self.printed.kept = ""
+        if self.asked:
+            self.asked = False
+            self.write(ASKED, 0)
         try:
             self.interruptible = True
             result = result_of(self.function(arguments, parameters, current))
@@ -344,6 +402,8 @@ class Runner:
         except BaseException as error:  # SystemExit too: the runner stays
             self.interruptible = False
             reason, text = "exit", describe(error)
+        if self.is_child:
+            os._exit(0 if reason == "ok" else 1)
         _current = None
         if reason != "ok" and self.field(STOP) != GO_ON:
             reason = "timeout" if self.field(STOP) == TIMED_OUT else "stopped"
@@ -352,9 +412,9 @@ class Runner:
             text = "its result is over --max-result; write large data to a file and report the file's name"
         now = time.monotonic()
         wall, code = int((now - begun) * 1e6), 1 if reason == "exit" else 0
-        outcome = encode([reason, current.attempt, wall, int((time.process_time() - cpu) * 1e6), peak_kb(),
+        outcome = encode([reason, current.attempt, wall, int((time.process_time() - cpu) * 1e6), self.peak_kb,
                           code, result])
-        kept = text.encode("utf-8", "surrogateescape")[-TEXT_MAX:]
+        kept = to_bytes(self.printed.kept + text)[-TEXT_MAX:]
         with self.gathering:
             self.gathered.add(outcome, wall)
             if reason != "ok":
@@ -367,9 +427,10 @@ class Runner:
             self.send_report(gathered, over)
 
     def send_report(self, gathered, over):
+        self.peak_kb = peak_kb()
         failures = b"*%d\r\n" % len(gathered.failures) + b"".join(gathered.failures)
         message = b"*8\r\n" + b"".join(map(encode, (
-            "done", gathered.tasks, gathered.elements, b"".join(gathered.outcomes), gathered.work_us, peak_kb(),
+            "done", gathered.tasks, gathered.elements, b"".join(gathered.outcomes), gathered.work_us, self.peak_kb,
             over))) + failures
         self.send_message(message)
 
@@ -383,7 +444,9 @@ def describe(error):
 
 
 def peak_kb():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Of this program alone: getrusage() would begin with the peak of the worker."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        return next((int(line.split()[1]) for line in status if line.startswith("VmHWM:")), 0)
 
 
 # ---- trying
@@ -404,13 +467,17 @@ def try_one(function, options):
     for word in options.parameters:
         name, equals, value = word.partition("=")
         if not equals or (name and not name.isidentifier()):
-            sys.exit(f"shoal: '{word}' is no parameter: write NAME=VALUE")
+            refuse(f"'{word}' is no parameter: write NAME=VALUE")
         if name:
             parameters[name] = value_of(value)
         else:
             arguments = (value_of(value),)
     _current = Task(Trial(), options.index, options.attempt, options.seed, options.rep)
-    result = result_of(function(arguments, parameters, _current))
+    try:
+        result = result_of(function(arguments, parameters, _current))
+    except SystemExit as error:
+        traceback.print_exc()
+        sys.exit(error.code if isinstance(error.code, int) and error.code != 0 else 1)
     if result:
         sys.stdout.buffer.write(result + b"\n")
 
@@ -429,8 +496,12 @@ def main():
     function = Function(options.function)
     if options.tries:
         try_one(function, options)
-    else:
-        Runner(function).serve()
+        return
+    try:
+        os.fstat(SOCKET), os.fstat(SLATE)
+    except OSError:
+        refuse("a worker starts it with a socket and a slate; to try a function by hand, say --try")
+    Runner(function).serve()
 
 
 if __name__ == "__main__":
