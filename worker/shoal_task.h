@@ -19,7 +19,7 @@
  * A function runs in a process that stays and runs many tasks, one at a time, in the
  * thread that calls it. What it is given is borrowed until it returns. If it crashes or
  * ends the process, that is the outcome of the task that ran, and the others run in a new
- * process. What it prints goes to the end of stderr that `shoal show` shows. */
+ * process. What it prints is shown by `shoal show` when it ends its process. */
 #ifndef SHOAL_TASK_H
 #define SHOAL_TASK_H
 
