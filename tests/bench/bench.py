@@ -88,7 +88,7 @@ def seconds(work):
 # ---- figures: each gives (shoal, floor) of one round; floor None: there is none
 
 def exec_true(bench):
-    n = bench.times(2000, 10000)
+    n = bench.times(5000, 10000)
     floor = seconds(lambda: bench.floor("spawn_floor", n, 2, "/bin/true"))
     shoal = seconds(lambda: bench.shoal("run", "-p", f"i=1:{n}", "-o", "/dev/null", "--", "/bin/true"))
     return n / shoal, n / floor
