@@ -81,22 +81,24 @@ typedef enum shoal_status (*row_fn)(struct results *results, void *owner,
                                     struct shoal_error *err);
 
 /* With --take, what was printed goes as the rows come, so that a long stream fills
- * nothing and a job that was held goes on. */
+ * nothing and a job that was held goes on. Rows that wait for their columns are not
+ * printed yet. */
 static enum shoal_status take_some(struct results *results, struct shoal_error *err) {
     int64_t wait = 0, now = shoal_now_ms();
     if (!config.take || results->table == NULL || now - results->taken_ms < TAKE_MS)
         return SHOAL_OK;
     results->taken_ms = now;
     enum shoal_status status = shoal_table_tick(results->table, &wait, err);
-    return status == SHOAL_OK ? shoal_report_acknowledge(results->report, true, err)
-                              : status;
+    return status == SHOAL_OK && shoal_table_is_through(results->table)
+               ? shoal_report_acknowledge(results->report, true, err)
+               : status;
 }
 
 /* None for a while: what was printed gets out, and a job that is held says so, once. */
 static enum shoal_status pass_time(struct results *results, struct shoal_error *err) {
     const struct shoal_job *job = shoal_report_job(results->report);
     int64_t left = 0;
-    if (job->held && !config.take && !results->held_said) {
+    if (job->held && !results->held_said && (!config.take || results->table == NULL)) {
         shoal_say_held(job);
         results->held_said = true;
     }

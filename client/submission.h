@@ -35,8 +35,8 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_plan_submit(struct shoal_plan *plan, struct shoal_use *use,
                                     char *ret_id, struct shoal_error *err);
 
-/* Goes on with a submission of --from FILE that was cut off: what is there stays, the rest
- * is added, and the job begins. */
+/* Goes on with a submission of --from FILE that was cut off: what is there stays, the
+ * rest is added, and the job begins. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_plan_continue(const char *word, struct shoal_plan *plan,
                                       struct shoal_use *use, char *ret_id,

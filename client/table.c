@@ -544,3 +544,7 @@ enum shoal_status shoal_table_end(struct shoal_table *table, struct shoal_error 
         status = open_table(table, err);
     return status == SHOAL_OK ? flush(table, err) : status;
 }
+
+bool shoal_table_is_through(const struct shoal_table *table) {
+    return table->n_pending == 0;
+}

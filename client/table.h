@@ -91,4 +91,7 @@ enum shoal_status shoal_table_end(struct shoal_table *table, struct shoal_error 
 /* Whether the output was closed by whoever read it. */
 bool shoal_table_reader_left(const struct shoal_table *table);
 
+/* Whether every row that was added is written, after a tick. */
+bool shoal_table_is_through(const struct shoal_table *table);
+
 #endif

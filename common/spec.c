@@ -151,7 +151,7 @@ static enum shoal_status read_spec(const json_t *json, struct shoal_spec *spec,
                                version, VERSION);
     if (!read_number(json, "timeout_ms", TIME_MAX_MS, &spec->timeout_ms) ||
         !read_number(json, "grace_ms", TIME_MAX_MS, &spec->grace_ms) ||
-        !read_number(json, "result_max", 1 << 30, &spec->result_max))
+        !read_number(json, "result_max", SHOAL_RESULT_MOST, &spec->result_max))
         return garbage("a number of it", err);
     if (!read_kind(json, &spec->arguments) || !read_runner(json, &spec->stays) ||
         directory == NULL)

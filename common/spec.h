@@ -31,6 +31,7 @@ enum {
     SHOAL_SPEC_MAX = 1 << 20, /* bytes of the JSON */
     SHOAL_WORDS_MAX = 4096,   /* words of a command */
     SHOAL_RESULT_MAX = 65536, /* bytes of one task's result unless said otherwise */
+    SHOAL_RESULT_MOST = 16 << 20,
 };
 
 struct shoal_spec {

@@ -28,7 +28,8 @@ enum {
     LOOK_US = 200,     /* how often the clock is looked at, about */
     STRIDE_MAX = 4096, /* tasks between two looks */
     READ_MAX = 256 << 10,
-    HIDDEN = 200, /* descriptors from here on are not in the way of tasks */
+    TEXT_MAX = 1024, /* bytes of a line of log or progress */
+    HIDDEN = 200,    /* descriptors from here on are not in the way of tasks */
 };
 
 /* Who may touch what is gathered. While a task runs, a second thread reports for the
@@ -110,10 +111,12 @@ static bool next_message(struct server *server, const char **ret_message, size_t
                              ret_len, ret_size);
         if (state != SHOAL_FRAME_PARTIAL)
             return state == SHOAL_FRAME_WHOLE;
+        if (server->broken)
+            return false;
         ssize_t got = read(server->socket, chunk, sizeof(chunk));
         if (got < 0 && errno == EINTR)
             continue;
-        if (got <= 0 || server->broken)
+        if (got <= 0)
             return false;
         shoal_buffer_add(&server->in, chunk, (size_t)got);
         if (server->in.failed)
@@ -312,7 +315,7 @@ static void tell(void *owner, int64_t index, double fraction, const char *text) 
     shoal_record_int(&message, index);
     if (fraction >= 0)
         shoal_record_text(&message, number);
-    shoal_record_text(&message, text);
+    shoal_record_bytes(&message, text, strnlen(text, TEXT_MAX));
     send_message(server, &message);
     shoal_buffer_finish(&message);
 }

@@ -115,7 +115,8 @@ struct shoal_runner_kind {
     /* Whether pid was the runner's child; then it takes the status and the usage. */
     bool (*reap)(struct shoal_runner *runner, pid_t pid, int status,
                  const struct rusage *usage);
-    /* Whether its process is there for that spec. NULL: none stays. */
+    /* Whether its process is there for that spec, or could not be started for it lately.
+     * NULL: none stays. */
     bool (*serves)(const struct shoal_runner *runner, const char *digest);
     /* Of its process, which may be idle; 0: none. */
     pid_t (*pid)(const struct shoal_runner *runner);

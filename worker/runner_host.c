@@ -348,11 +348,11 @@ static int64_t index_of(const struct shoal_runner *runner) {
 static enum shoal_reason reason_of_death(const struct host *host, int status,
                                          int64_t *ret_code) {
     *ret_code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
-    if (!host->greeted)
-        return SHOAL_REASON_SPAWN;
     if (host->stop != SHOAL_SLATE_GO_ON)
         return host->stop == SHOAL_SLATE_TIMEOUT ? SHOAL_REASON_TIMEOUT
                                                  : SHOAL_REASON_STOPPED;
+    if (!host->greeted)
+        return SHOAL_REASON_SPAWN;
     if (host->nonsense[0] != '\0')
         return SHOAL_REASON_REJECTED;
     return WIFSIGNALED(status) ? SHOAL_REASON_SIGNAL : SHOAL_REASON_EXIT;
@@ -666,7 +666,9 @@ static bool reap(struct shoal_runner *runner, pid_t pid, int status,
 }
 
 static bool serves(const struct shoal_runner *runner, const char *digest) {
-    return of(runner)->pid != 0 && strcmp(of(runner)->digest, digest) == 0;
+    const struct host *host = of(runner);
+    return (host->pid != 0 || shoal_now_ms() < host->refused_till_ms) &&
+           strcmp(host->digest, digest) == 0;
 }
 
 static pid_t pid_of(const struct shoal_runner *runner) {

@@ -172,11 +172,14 @@ static void pause_slot(struct shoal_slot *slot, const struct shoal_error *err) {
 static struct shoal_runner *pick_staying(struct shoal_slot *slot, const char *digest) {
     int best = 0;
     for (int i = 0; i < SHOAL_SLOT_STAYS; i++) {
-        if (slot->stays[i]->kind->serves(slot->stays[i], digest)) {
+        const struct shoal_runner *runner = slot->stays[i], *chosen = slot->stays[best];
+        bool empty = runner->kind->pid(runner) == 0;
+        if (runner->kind->serves(runner, digest)) {
             best = i;
             break;
         }
-        if (slot->used[i] < slot->used[best])
+        if (empty != (chosen->kind->pid(chosen) == 0) ? empty
+                                                      : slot->used[i] < slot->used[best])
             best = i;
     }
     slot->used[best] = ++slot->batches;

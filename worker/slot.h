@@ -41,8 +41,8 @@ struct shoal_said {
 struct shoal_slot {
     const struct shoal_slot_host *host;
     struct shoal_runner *exec; /* starts programs */
-    /* Each keeps a child that runs many tasks: some, so that jobs that take turns need not
-     * load what they run again and again. */
+    /* Each keeps a child that runs many tasks: some, so that jobs that take turns need
+     * not load what they run again and again. */
     struct shoal_runner *stays[SHOAL_SLOT_STAYS];
     uint64_t used[SHOAL_SLOT_STAYS]; /* when: the number of the batch */
     struct shoal_runner *runner;     /* the one of them that works, or did last */

@@ -60,6 +60,9 @@ local function settle_failure(j, index, attempt, reason, record)
       put(j, index, index + 1, attempt + 1, r.fails, r.lost, 'q', true)
     end
     return false
+  elseif policy == 'spawn' and j.state == 'stopping' then
+    remember(j, index, index + 1, attempt, 'c')
+    return false
   elseif policy == 'spawn' and j.spawnless == 0 then
     local all, three = who_could_not(j)
     j.spawnless = all and 1 or 0

@@ -423,7 +423,8 @@ end
 -- ---- writing back
 
 local function finish(j)
-  j.state = (j.failed == 0 and j.cancelled == 0) and 'succeeded'
+  local cut_off = j.total == 0 and j.reason ~= '' -- before its first task was there
+  j.state = cut_off and 'cancelled' or (j.failed == 0 and j.cancelled == 0) and 'succeeded'
     or (j.cancelled > 0 and (j.reason == 'cancelled' or j.failed == 0)) and 'cancelled' or 'failed'
   j.ended = wall_ms()
   call('ZADD', dates_key(), fmt(j.ended + j.keep), 'x:' .. j.id)

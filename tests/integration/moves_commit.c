@@ -348,6 +348,17 @@ START_TEST(jobs_that_a_worker_cannot_start_do_not_hold_up_others) {
 }
 END_TEST
 
+START_TEST(what_cannot_start_in_a_job_that_stops_is_cancelled) {
+    play_start(_i);
+    play_join(two);
+    struct shoal_lease lease = begin(2, 1, 0);
+    play_move(SHOAL_OK, shoal_queue_cancel(&fleet.queue, job, false, &play_err));
+    test_commit(&fleet, one, &lease, 0, "p", true);
+    expect_state(SHOAL_JOB_CANCELLED);
+    expect_tasks(0, 0, 0, 0, 2);
+}
+END_TEST
+
 START_TEST(what_no_worker_can_start_fails) {
     play_start(_i);
     play_join(two);
@@ -431,6 +442,7 @@ int main(void) {
         commits_that_change_something_are_counted,
         who_cannot_start_it_leaves_it_to_others,
         jobs_that_a_worker_cannot_start_do_not_hold_up_others,
+        what_cannot_start_in_a_job_that_stops_is_cancelled,
         what_no_worker_can_start_fails,
         task_that_three_workers_cannot_start_fails,
         workers_that_drain_or_serve_others_are_not_waited_for,

@@ -296,6 +296,16 @@ START_TEST(whole_job_that_was_never_closed_is_cancelled) {
 }
 END_TEST
 
+START_TEST(job_that_is_cancelled_before_its_first_task_has_not_succeeded) {
+    play_start(_i);
+    struct shoal_submission submission = play_usual(0);
+    submission.open = submission.whole = true;
+    play_submit(&submission);
+    play_move(SHOAL_OK, shoal_queue_cancel(&fleet.queue, job, false, &play_err));
+    expect_state(SHOAL_JOB_CANCELLED);
+}
+END_TEST
+
 START_TEST(open_job_left_alone_for_an_hour_closes) {
     play_start(_i);
     submit_open(false);
@@ -393,6 +403,7 @@ int main(void) {
         whole_job_begins_when_it_is_closed,
         whole_job_waits_for_its_time_too,
         whole_job_that_was_never_closed_is_cancelled,
+        job_that_is_cancelled_before_its_first_task_has_not_succeeded,
         open_job_left_alone_for_an_hour_closes,
         what_is_not_there_is_unknown,
         sweep_of_2_to_the_53_tasks_is_conserved,

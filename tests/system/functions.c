@@ -337,6 +337,21 @@ START_TEST(python_task_that_never_asks_is_interrupted) {
 }
 END_TEST
 
+/* Nothing of it has begun; and the next job of it is loaded as any other. */
+START_TEST(job_may_be_cancelled_while_its_module_loads) {
+    ok("printf 'import os, time\\nopen(\"loading\", \"w\").close()\\n"
+       "while not os.path.exists(\"go\"): time.sleep(0.01)\\n"
+       "def f(i): return i\\n' > slow.py");
+    const char *job = ok("shoal submit --python slow:f -p i=1:3");
+    wait_until(files("loading") == 1, LIMIT_MS);
+    ok("shoal cancel %s", job);
+    sh_exit(1, "shoal wait %s", job);
+    ck_assert_int_eq(job_now(job).cancelled, 3);
+    ok("touch go; shoal run --python slow:f -p i=1:3");
+    expect_audit();
+}
+END_TEST
+
 START_TEST(python_process_that_ends_costs_its_task) {
     write_module();
     sh_exit(1, "shoal run --python model:ends -p i=1");
@@ -460,6 +475,7 @@ int main(void) {
     tcase_add_test(cases, python_exception_is_the_tasks_failure);
     tcase_add_test(cases, python_task_that_asks_gives_what_it_has);
     tcase_add_test(cases, python_task_that_never_asks_is_interrupted);
+    tcase_add_test(cases, job_may_be_cancelled_while_its_module_loads);
     tcase_add_test(cases, python_process_that_ends_costs_its_task);
     tcase_add_test(cases, replay_runs_a_function_again);
     tcase_add_loop_test(cases, runner_that_talks_nonsense_costs_its_task, 0,

@@ -348,7 +348,7 @@ static const char *const canonical[] = {
     "\"parameters\":[],\"repetitions\":9007199254740992},\"timeout_ms\":0,"
     "\"version\":1}",
     "{\"arguments\":\"fields\",\"columns\":[\"r\",\"c\"],\"command\":[\"awk\",\"{r}\","
-    "\"\\\"\\\\\\n\"],\"directory\":\"/\",\"grace_ms\":1,\"result_max\":1073741824,"
+    "\"\\\"\\\\\\n\"],\"directory\":\"/\",\"grace_ms\":1,\"result_max\":16777216,"
     "\"sweep\":{\"mode\":\"zip\",\"parameters\":[],\"repetitions\":1},"
     "\"timeout_ms\":1,\"version\":1}",
 };
@@ -547,7 +547,7 @@ static const struct {
     {"grace_ms", "\"10s\"", "a number"},
     {"result_max", NULL, "a number"},
     {"result_max", "-1", "a number"},
-    {"result_max", "1073741825", "a number"},
+    {"result_max", "16777217", "a number"},
     {"arguments", NULL, "arguments"},
     {"arguments", "\"lines\"", "arguments"},
     {"arguments", "\"\"", "arguments"},

@@ -247,6 +247,13 @@ class Printed(io.TextIOBase):
     def fileno(self):
         return self.stream.fileno()
 
+    def reconfigure(self, **_):
+        """It is as it is."""
+
+    buffer = property(lambda self: self.stream.buffer)
+    encoding = property(lambda self: self.stream.encoding)
+    errors = property(lambda self: self.stream.errors)
+
 
 class Gathered:
     """What was done and not reported."""
@@ -423,6 +430,8 @@ class Runner:
 
     def report(self, over):
         with self.gathering:
+            if not over and not self.gathered.tasks:
+                return  # the other thread was faster
             gathered, self.gathered, self.reported = self.gathered, Gathered(), time.monotonic()
             self.send_report(gathered, over)
 
