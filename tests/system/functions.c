@@ -202,6 +202,26 @@ START_TEST(what_cannot_be_loaded_fails_as_spawn) {
 }
 END_TEST
 
+static void setup_lone(void) {
+    start("--slots 1");
+}
+
+static const char *process_of_count(void) {
+    return ok(
+        "shoal run --plugin $PLUGIN --task count -p i=1:8 --format jsonl | grep -o '\"process\":[0-9]*' | sort -u");
+}
+
+/* It is not tried again for each task, and does not push out what is loaded. */
+START_TEST(module_that_cannot_be_loaded_costs_little) {
+    ok("printf 'open(\"loads\", \"a\").write(\"x\")\\nraise ImportError\\n' > broken.py");
+    const char *before = process_of_count();
+    sh_exit(1, "shoal run --python broken:f -p i=1:60");
+    ck_assert_int_eq(job_now(name_of_last()).failed, 60);
+    ck_assert_uint_le(strlen(text_of("loads")), 20); /* once in ten seconds */
+    ck_assert_str_eq(process_of_count(), before);
+}
+END_TEST
+
 /* ---- stopping */
 
 static void expect_counted(const char *job, int64_t n) {
@@ -481,6 +501,11 @@ int main(void) {
     tcase_add_loop_test(cases, runner_that_talks_nonsense_costs_its_task, 0,
                         SHOAL_COUNT(runners));
     suite_add_tcase(suite, cases);
+    TCase *lone = tcase_create("lone slot");
+    tcase_add_checked_fixture(lone, setup_lone, teardown);
+    tcase_set_timeout(lone, 60);
+    tcase_add_test(lone, module_that_cannot_be_loaded_costs_little);
+    suite_add_tcase(suite, lone);
     TCase *worn = tcase_create("worn");
     tcase_add_checked_fixture(worn, setup_worn, teardown);
     tcase_set_timeout(worn, 60);
