@@ -207,8 +207,8 @@ static void setup_lone(void) {
 }
 
 static const char *process_of_count(void) {
-    return ok(
-        "shoal run --plugin $PLUGIN --task count -p i=1:8 --format jsonl | grep -o '\"process\":[0-9]*' | sort -u");
+    return ok("shoal run --plugin $PLUGIN --task count -p i=1:8 --format jsonl | "
+              "grep -o '\"process\":[0-9]*' | sort -u");
 }
 
 /* It is not tried again for each task, and does not push out what is loaded. */
