@@ -98,6 +98,7 @@ static void add_job(struct shoal_request *args, const struct shoal_submission *j
     shoal_request_int(args, job->start_ms);
     shoal_request_int(args, job->open ? 1 + job->whole : 0);
     shoal_request_int(args, job->has_arguments);
+    shoal_request_text(args, job->waiter == NULL ? "" : job->waiter);
 }
 
 enum shoal_status shoal_queue_submit(struct shoal_queue *queue,

@@ -41,8 +41,11 @@ struct shoal_submission {
     bool whole;         /* with `open`: waits until it is closed, and is cancelled when it
                            was left alone for an hour before */
     bool has_arguments; /* each append brings them; with `open` only */
+    const char *waiter; /* a client that is told of news (a shoal_id); NULL: none */
 };
 
+/* All of them or none; SHOAL_SUBMIT_MAX at most. */
+enum { SHOAL_SUBMIT_MAX = 500 };
 SHOAL_MUST_CHECK
 enum shoal_status shoal_queue_submit(struct shoal_queue *queue,
                                      const struct shoal_submission *jobs, size_t n,

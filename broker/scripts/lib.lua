@@ -18,14 +18,21 @@ local call = redis.call
 local BOUND = 1000 -- items that one call works through at most
 local MAX_ATTEMPTS_KEPT = 10000
 local HEARTBEAT_MS = 2000
+local MAIL_MOST, MAIL_BYTES = 10000, 1024 -- messages that wait for a client, and of a result in one
 
 local function fmt(n)
   return string.format('%.0f', n)
 end
 
+local now_ms
+
+-- Time stands still while a script runs.
 local function wall_ms()
-  local t = call('TIME')
-  return tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+  if not now_ms then
+    local t = call('TIME')
+    now_ms = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+  end
+  return now_ms
 end
 
 -- The fleet's clock as the last tick left it.
@@ -65,14 +72,29 @@ end
 
 -- ---- jobs
 
-local NUMBERS = { 'total', 'cursor', 'ok', 'failed', 'cancelled', 'leased', 'delayed', 'leases',
-  'ready', 'open', 'work', 'ran', 'stored', 'read', 'trimmed', 'kill', 'busy', 'spawnless',
-  'started', 'ended', 'args', 'hold' }
-local WORDS = { 'state', 'queue', 'policy', 'spec', 'seed', 'reason', 'name', 'retry', 'alone' }
+-- What is zero or empty is not stored.
+local USUAL = { total = 0, cursor = 0, ok = 0, failed = 0, cancelled = 0, leased = 0, delayed = 0,
+  leases = 0, ready = 0, open = 0, work = 0, ran = 0, stored = 0, read = 0, trimmed = 0, kill = 0,
+  busy = 0, spawnless = 0, started = 0, ended = 0, args = 0, hold = 0, state = '', queue = '',
+  policy = '', spec = '', seed = '', reason = '', name = '', retry = '', alone = '', waiter = '' }
 local FINAL = { succeeded = true, failed = true, cancelled = true }
 local loaded = {}  -- id -> job, or false
 local in_order = {} -- the same jobs as they came
+local policies = {} -- text of a policy -> what a job of it has unless it says otherwise, or false
 local touched = {} -- queue -> true: its wake token must be looked at
+local totals = {} -- queue -> what is to be added to its totals
+
+local function policy_of(text)
+  if policies[text] == nil then
+    local priority, retries, max_lost, max_fails, max_running, keep, budget =
+      text:match('^(%d):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+)$')
+    policies[text] = priority and { __index = setmetatable({
+      priority = priority, retries = tonumber(retries), max_lost = tonumber(max_lost),
+      max_fails = tonumber(max_fails), max_running = tonumber(max_running),
+      keep = tonumber(keep), budget = tonumber(budget) }, { __index = USUAL }) } or false
+  end
+  return policies[text]
+end
 
 -- The job as a table, or nil when there is none or what is there is no job.
 local function load_job(id)
@@ -80,32 +102,26 @@ local function load_job(id)
     return loaded[id] or nil
   end
   loaded[id] = false
-  local fields = {}
-  for _, name in ipairs(NUMBERS) do fields[#fields + 1] = name end
-  for _, name in ipairs(WORDS) do fields[#fields + 1] = name end
-  local values = redis.pcall('HMGET', job_key(id), unpack(fields))
-  if values.err then
+  local fields = redis.pcall('HGETALL', job_key(id))
+  if fields.err then
     return nil
   end
-  local j = { id = id, was = {} }
-  for i, name in ipairs(NUMBERS) do
-    j[name] = tonumber(values[i] or '0')
-    if not j[name] then return nil end
-    j.was[name] = j[name]
+  local j, was = {}, {}
+  for i = 1, #fields, 2 do
+    local name, value = fields[i], fields[i + 1]
+    local usual = USUAL[name]
+    if usual == 0 then
+      value = tonumber(value)
+      if not value then return nil end
+    end
+    if usual then j[name], was[name] = value, value end
   end
-  for i, name in ipairs(WORDS) do
-    j[name] = values[#NUMBERS + i] or ''
-    j.was[name] = j[name]
-  end
-  local priority, retries, max_lost, max_fails, max_running, keep, budget =
-    j.policy:match('^(%d):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+)$')
-  if not priority or j.state == '' or j.queue == '' then
+  local policy = policy_of(j.policy or '')
+  if not policy or not j.state or not j.queue then
     return nil
   end
-  j.priority = priority
-  j.retries, j.max_lost, j.max_fails = tonumber(retries), tonumber(max_lost), tonumber(max_fails)
-  j.max_running, j.keep, j.budget = tonumber(max_running), tonumber(keep), tonumber(budget)
-  loaded[id] = j
+  j.id, j.was = id, setmetatable(was, { __index = USUAL })
+  loaded[id] = setmetatable(j, policy)
   in_order[#in_order + 1] = j
   return j
 end
@@ -162,13 +178,13 @@ end
 -- The ranges that overlap [a, b), in order.
 local function meet(j, a, b)
   local out = {}
-  local before = call('ZREVRANGEBYSCORE', open_key(j.id), fmt(a), '-inf', 'LIMIT', 0, 1)
-  if before[1] then
-    local r = range(before[1])
-    if r and r.hi > a then out[1] = r end
-  end
-  for _, member in ipairs(call('ZRANGEBYSCORE', open_key(j.id), '(' .. fmt(a), '(' .. fmt(b))) do
+  for _, member in ipairs(call('ZRANGEBYSCORE', open_key(j.id), fmt(a), '(' .. fmt(b))) do
     out[#out + 1] = range(member)
+  end
+  if not out[1] or out[1].lo > a then
+    local before = call('ZREVRANGEBYSCORE', open_key(j.id), '(' .. fmt(a), '-inf', 'LIMIT', 0, 1)
+    local r = before[1] and range(before[1])
+    if r and r.hi > a then table.insert(out, 1, r) end
   end
   return out
 end
@@ -220,8 +236,9 @@ end
 
 local function add_result(j, accepted, pack)
   local entry = accepted .. '\n' .. pack
-  call('RPUSH', results_key(j.id), entry)
+  local entries = call('RPUSH', results_key(j.id), entry)
   j.stored = j.stored + #entry
+  j.news = entries == 1 and j.trimmed == 0 and entry or ''
 end
 
 local function add_attempt(j, record)
@@ -307,7 +324,7 @@ local function end_lease(sid, lease, how, worker, only)
   local j = id and load_job(id)
   if not j then return end
   j.leases = math.max(j.leases - 1, 0)
-  local ranges = owned(j, sid, lease, tonumber(lo), tonumber(hi))
+  local ranges = j.leased > 0 and owned(j, sid, lease, tonumber(lo), tonumber(hi)) or {}
   for _, r in ipairs(ranges) do
     give_back(j, r, how, worker, only and #ranges == 1)
   end
@@ -440,6 +457,24 @@ local function make_ready(j)
   end
 end
 
+-- A client that waits for a job is told as soon as there is news, in its own list: that there are
+-- results, unless something unread says so already, and how the job ended, with its results where
+-- they are one small entry. What is lost of this it finds by looking.
+local function tell_waiter(j)
+  local ended = FINAL[j.state] and not FINAL[j.was.state]
+  if not ended and not j.news then return end
+  local key = mail_key(j.waiter)
+  if not ended and call('EXISTS', key) == 1 then return end
+  local entry = ended and j.news and #j.news <= MAIL_BYTES and j.news or ''
+  local n = call('RPUSH', key, ended and array(j.id, j.state, fmt(j.total), fmt(j.ok),
+    fmt(j.failed), fmt(j.cancelled), entry) or array(j.id))
+  if n == 1 then
+    call('PEXPIRE', key, 3600000) -- a client that is gone reads nothing
+  elseif n > MAIL_MOST then
+    call('LPOP', key)
+  end
+end
+
 local function save(j)
   if j.state == 'active' and j.max_fails > 0 and j.failed >= j.max_fails and j.busy == 0 then
     stop_job(j, 'max-fails')
@@ -452,26 +487,24 @@ local function save(j)
     call('SREM', busy_key(), j.id)
   end
   make_ready(j)
-  local changes = {}
-  for _, name in ipairs(NUMBERS) do
-    if j[name] ~= j.was[name] then
+  local changes, was = {}, j.was
+  for name, value in pairs(j) do
+    local usual = USUAL[name]
+    if usual and value ~= was[name] then
       changes[#changes + 1] = name
-      changes[#changes + 1] = fmt(j[name])
-    end
-  end
-  for _, name in ipairs(WORDS) do
-    if j[name] ~= j.was[name] then
-      changes[#changes + 1] = name
-      changes[#changes + 1] = j[name]
+      changes[#changes + 1] = usual == 0 and fmt(value) or value
     end
   end
   if #changes > 0 then
     call('HSET', job_key(j.id), unpack(changes))
     touched[j.queue] = true
   end
+  if j.waiter ~= '' then tell_waiter(j) end
   for _, name in ipairs({ 'ok', 'failed', 'cancelled' }) do
-    if j[name] > j.was[name] then
-      call('HINCRBY', queue_key(j.queue), name, fmt(j[name] - j.was[name]))
+    if j[name] > was[name] then
+      local sums = totals[j.queue] or {}
+      sums[name] = (sums[name] or 0) + (j[name] - was[name])
+      totals[j.queue] = sums
     end
   end
 end
@@ -513,6 +546,9 @@ end
 local function save_all()
   for _, j in ipairs(in_order) do
     if loaded[j.id] then save(j) end
+  end
+  for queue, sums in pairs(totals) do
+    for name, n in pairs(sums) do call('HINCRBY', queue_key(queue), name, fmt(n)) end
   end
   local full = call('HGET', clock_key(), 'full') == '1'
   for queue in pairs(touched) do

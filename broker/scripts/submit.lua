@@ -5,7 +5,7 @@
 -- ARGV     fresh id for this store, number of specs, their texts; number of jobs, then for each:
 --          id, which spec (from 1), queue, name, owner, policy, seed, total, start (wall ms, 0:
 --          now), open (0, 1, or 2: nothing is handed out before it is closed), has arguments
---          (0 or 1)
+--          (0 or 1), the client that is told of news ("": none)
 --          policy: priority:retries:max_lost:max_fails:max_running:keep_ms:budget
 -- Returns  for each job 1 (made) or 0 (was there)
 
@@ -23,8 +23,11 @@ call('SCARD', queues_key())
 call('ZCARD', dates_key())
 call('ZCARD', due_key())
 call('ZCARD', jobs_key())
-for at = tonumber(ARGV[2]) + 4, #ARGV, 11 do
-  expect_keys(ARGV[at + 2], ARGV[at + 5]:sub(1, 1))
+local seen
+for at = tonumber(ARGV[2]) + 4, #ARGV, 12 do
+  local queue, priority = ARGV[at + 2], ARGV[at + 5]:sub(1, 1)
+  if seen ~= queue .. priority then expect_keys(queue, priority) end
+  seen = queue .. priority
 end
 
 call('HSETNX', epoch_key(), 'id', word())
@@ -34,38 +37,68 @@ for i = 1, number() do
   digests[i] = redis.sha1hex(text)
   call('SETNX', spec_key(digests[i]), text)
 end
+
+-- What many jobs do to one key is done at once, behind them.
+local uses, jobs, ready, created = {}, {}, {}, {}
+
+local function add_to(sums, of, n)
+  sums[of] = (sums[of] or 0) + n
+end
+
+local function append(lists, of, item)
+  local list = lists[of] or {}
+  list[#list + 1] = item
+  lists[of] = list
+end
+
 local out, now = {}, wall_ms()
+local at = fmt(now)
 for i = 1, number() do
   local id, spec, queue, name, owner = word(), digests[number()], word(), word(), word()
   local policy, seed, total, start, open, args = word(), word(), word(), number(), word(), word()
+  local waiter = word()
   out[i] = 1 - call('EXISTS', job_key(id))
   if out[i] == 1 then
     local waits = start > now or open == '2'
+    local is_ready = not waits and total ~= '0'
     local fields = { 'spec', spec, 'queue', queue, 'policy', policy, 'seed', seed, 'total', total,
-      'created', fmt(now), 'owner', owner, 'state', waits and 'waiting' or 'active' }
+      'created', at, 'owner', owner, 'state', waits and 'waiting' or 'active' }
     local function add(field, value)
       fields[#fields + 1] = field
       fields[#fields + 1] = value
     end
-    if not waits then add('started', fmt(now)) end
+    if not waits then add('started', at) end
     if start > now then add('start', fmt(start)) end
     if open ~= '0' then add('open', '1') end
     if open == '2' then add('hold', '1') end
     if args == '1' then add('args', '1') end
+    if waiter ~= '' then add('waiter', waiter) end
     if name ~= '' then
       add('name', name)
       call('HSET', names_key(), name, id)
     end
+    if is_ready then
+      add('ready', '1')
+      append(ready, queue .. ':' .. policy:sub(1, 1), id)
+    end
     call('HSET', job_key(id), unpack(fields))
-    call('HINCRBY', specs_key(), spec, 1)
-    call('ZADD', jobs_key(), fmt(now), id)
-    call('SADD', queues_key(), queue)
-    call('HINCRBY', queue_key(queue), 'jobs', 1)
+    add_to(uses, spec, 1)
+    add_to(jobs, queue, 1)
+    created[#created + 1] = at
+    created[#created + 1] = id
     if start > now and open ~= '2' then call('ZADD', dates_key(), fmt(start), 's:' .. id) end
     if open ~= '0' then call('ZADD', due_key(), fmt(fleet_ms() + 3600000), 'o:' .. id) end
-    load_job(id)
+    if total == '0' and open == '0' then load_job(id) end -- it ends at once
   end
 end
+for spec, n in pairs(uses) do call('HINCRBY', specs_key(), spec, n) end
+if #created > 0 then call('ZADD', jobs_key(), unpack(created)) end
+for queue, n in pairs(jobs) do
+  call('SADD', queues_key(), queue)
+  call('HINCRBY', queue_key(queue), 'jobs', n)
+  touched[queue] = true
+end
+for list, ids in pairs(ready) do call('RPUSH', ready_key(list), unpack(ids)) end
 for _, digest in ipairs(digests) do -- of jobs that were all there already, and forgotten since
   if call('HEXISTS', specs_key(), digest) == 0 then call('DEL', spec_key(digest)) end
 end
