@@ -346,8 +346,10 @@ enum shoal_status shoal_session_advance(struct shoal_queue *queue,
     shoal_request_int(&args, (int64_t)advance->n_wishes);
     for (size_t i = 0; i < advance->n_wishes; i++) {
         shoal_request_text(&args, advance->wishes[i].lease);
+        shoal_request_int(&args, advance->wishes[i].count);
         shoal_request_int(&args, advance->wishes[i].most);
         shoal_request_int(&args, advance->wishes[i].prefetch);
+        shoal_request_int(&args, advance->wishes[i].guess_us);
     }
     struct call call = {.done.advanced = done, .owner = owner};
     return send_move(queue, &shoal_script_advance, &args, decode_advanced, &call, err);

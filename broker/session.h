@@ -9,7 +9,7 @@
 #include "broker/queue.h"
 
 enum {
-    SHOAL_LEASE_MAX = 16
+    SHOAL_LEASE_MAX = 24
 }; /* bytes of a lease's name with its NUL; the worker chooses it */
 
 /* A range of a job's tasks that one slot works through in order. */
@@ -101,9 +101,11 @@ void shoal_commit_add_failure(struct shoal_commit *commit, int64_t index,
                               const char *text, size_t text_len);
 
 struct shoal_wish {
-    char lease[SHOAL_LEASE_MAX]; /* the same name again gives the same lease */
-    int64_t most;
+    char lease[SHOAL_LEASE_MAX]; /* the same name again gives the same leases */
+    int64_t count; /* of leases at most, all of them short; "<lease>.1" is the second */
+    int64_t most;  /* tasks of each */
     bool prefetch;
+    int64_t guess_us; /* that a task of a job without history may take; 0: unknown */
 };
 
 struct shoal_advance {

@@ -12,11 +12,13 @@
 --              index, attempt, reason, record for the attempts list ("" for none)
 --            pack
 --          number of queues, their names, the preferred one first,
---          number of leases wanted, then for each: lease, most tasks, 1 if it is a prefetch
+--          number of wishes, then for each: lease, most leases, most tasks of each, 1 if it is a
+--            prefetch, µs that a task of a job without history is thought to take (0: unknown);
+--            the leases behind the first are called "<lease>.1" and so on
 -- Returns  {1 or 0 (the session is over: no lease is given), commit sequence, store id, then for
 --          each lease {lease, job, lo, hi, attempt, spec's digest, seed, index of the pack's first
 --          argument, pack of arguments}, the last two only for jobs with arguments}
-local LEASE_US = 250000
+local LEASE_US = 250000 -- of work that a wish gets at most, if it is not one task
 local sid, name = word(), word()
 
 local POLICY = { exit = 'charged', signal = 'charged', timeout = 'charged', oom = 'charged',
@@ -146,12 +148,23 @@ local function commit()
   return n > 0
 end
 
+local slots
+
+-- A half of an even share of n.
+local function half_share(n)
+  slots = slots or math.max(tonumber(call('HGET', clock_key(), 'slots') or '1'), 1)
+  return n / (2 * slots)
+end
+
+-- µs that a task of the job takes, by its own average so far. Unknown: as long as a lease may be.
+local function mean_us(j, guess)
+  return j.ran > 0 and math.max(j.work / j.ran, 1) or guess > 0 and guess or LEASE_US
+end
+
 -- About 250 ms of work by the job's own average, doubling from 1 with what has come back, at most
 -- half an even share of what is left.
 local function quota(j, most)
-  local mean = j.ran > 0 and math.max(j.work / j.ran, 1) or LEASE_US
-  local slots = math.max(tonumber(call('HGET', clock_key(), 'slots') or '1'), 1)
-  local n = math.min(most, LEASE_US / mean, j.ran + 1, queued(j) / (2 * slots))
+  local n = math.min(most, LEASE_US / mean_us(j, 0), j.ran + 1, half_share(queued(j)))
   return math.max(math.floor(n), 1)
 end
 
@@ -175,8 +188,11 @@ end
 
 -- The range that this session runs alone, or empties itself for; nil when there is none (any
 -- more). The session's field `alone` is "job:lo", the job's field `alone` that session.
+local alone -- that field, once it was read
+
 local function alone_range()
-  local id, lo = (call('HGET', session_key(sid), 'alone') or ''):match('^(%w+):(%d+)$')
+  alone = alone or call('HGET', session_key(sid), 'alone') or ''
+  local id, lo = alone:match('^(%w+):(%d+)$')
   local j = id and load_job(id)
   local member = j and call('ZRANGEBYSCORE', open_key(id), lo, lo)[1]
   local r = member and range(member)
@@ -185,7 +201,10 @@ local function alone_range()
       or r.label:sub(1, #sid + 2) == '@' .. sid .. '/') then
     return j, r
   end
-  if id then call('HDEL', session_key(sid), 'alone') end
+  if id then
+    call('HDEL', session_key(sid), 'alone')
+    alone = ''
+  end
   if j and j.alone == sid then j.alone = '' end
 end
 
@@ -201,8 +220,8 @@ local empties = false -- this session is to get nothing more until it has nothin
 local function may_take_suspect(j, r)
   local free = call('HLEN', leases_key(sid)) == 0
   if not empties and (free or not is_reserved(j)) then
-    j.alone = sid
-    call('HSET', session_key(sid), 'alone', j.id .. ':' .. fmt(r.lo))
+    j.alone, alone = sid, j.id .. ':' .. fmt(r.lo)
+    call('HSET', session_key(sid), 'alone', alone)
     empties = not free
   end
   return free and not empties
@@ -211,6 +230,7 @@ end
 -- A queued range where a hint says so, or nil. Stale hints are skipped, those of suspects that
 -- cannot be taken now are kept.
 local function queued_range(j)
+  if queued(j) == j.total - j.cursor then return nil end -- all of it lies beyond the cursor
   local kept, out = {}, nil
   for _ = 1, BOUND do
     local lo = call('LPOP', todo_key(j.id))
@@ -257,9 +277,7 @@ end
 
 -- A lease that was given already, when its answer was lost. Nil, and it is over, when meanwhile
 -- others did all of it or the job stops.
-local function given(lease)
-  local held = call('HGET', leases_key(sid), lease)
-  if not held then return nil end
+local function given(lease, held)
   local id, lo, hi = held:match('^(%w+):(%d+):(%d+)$')
   local j = load_job(id)
   local r = j and owned(j, sid, lease, tonumber(lo), tonumber(hi))[1]
@@ -280,23 +298,27 @@ local function barred(j, now)
 end
 
 -- The first job of a list that this worker may take; those that it may not stay in front, but those
--- that it could not start go behind the others unless the queue is fifo.
-local function cut_from(list, fifo, lease, most, prefetch)
-  local aside, behind, out = {}, {}, nil
+-- that it could not start go behind the others unless the queue is fifo. Returns the lease and its
+-- job. `but`: not from these jobs.
+local function cut_from(list, fifo, lease, wish, but)
+  local aside, behind, out, from = {}, {}, nil, nil
   for _ = 1, 200 do
     local id = call('LPOP', list)
     if not id then break end
     local j = load_job(id)
-    if j then
+    if j and but and (but[id] or queued(j) ~= j.total - j.cursor) then
+      aside[#aside + 1] = j
+      break
+    elseif j then
       j.ready = 0
       if can_hand_out(j) then
         local is_barred = barred(j, fleet_ms())
         if is_barred and not fifo then
           behind[#behind + 1] = j
-        elseif is_barred or (prefetch and j.max_running > 0) then
+        elseif is_barred or (wish.prefetch and j.max_running > 0) then
           aside[#aside + 1] = j
         else
-          out = cut(j, lease, most)
+          out, from = cut(j, lease, wish.most), j
           if out and can_hand_out(j) then
             if fifo then
               aside[#aside + 1] = j
@@ -318,27 +340,75 @@ local function cut_from(list, fifo, lease, most, prefetch)
     call('RPUSH', list, j.id)
     j.ready = 1
   end
-  return out
+  return out, from
 end
 
-local function hand_out(queues, lease, most, prefetch)
-  local again = given(lease)
-  if again then return again end
-  local j, suspect = alone_range()
-  if empties then return nil end
-  if j then
-    local free = suspect.label == 'q' and call('HLEN', leases_key(sid)) == 0
-    return free and not prefetch and cut(j, lease, 1, suspect) or nil
-  end
+local queues = {}
+
+local function find_work(lease, wish)
   for _, queue in ipairs(queues) do
     local paused, order = unpack(call('HMGET', queue_key(queue), 'paused', 'order'))
     if paused ~= '1' then
       for priority = 9, 0, -1 do
         local list = ready_key(queue .. ':' .. priority)
-        local out = cut_from(list, order == 'fifo', lease, most, prefetch)
-        if out or empties then return out end
+        local out, j = cut_from(list, order == 'fifo', lease, wish)
+        if out or empties then return out, j, list, order == 'fifo' end
       end
     end
+  end
+end
+
+-- The first lease of a wish; also the list that its job came from.
+local function hand_out(lease, wish)
+  local j, suspect = alone_range()
+  if empties then return nil end
+  if j then
+    local free = suspect.label == 'q' and call('HLEN', leases_key(sid)) == 0
+    return free and not wish.prefetch and cut(j, lease, 1, suspect) or nil
+  end
+  return find_work(lease, wish)
+end
+
+local function name_of(wish, i)
+  return i == 0 and wish.lease or wish.lease .. '.' .. i
+end
+
+-- More leases from the list that the first came from, of other jobs, while all of them are short:
+-- jobs of one task, say. At most half an even share of the jobs that wait, and none beside a task
+-- that was lost before: it may take its worker with it again.
+local function hand_out_more(wish, list, fifo, first, reply, out)
+  local but, work = { [first.id] = true }, (reply[4] - reply[3]) * mean_us(first, wish.guess)
+  local most = math.min(wish.count, half_share(call('LLEN', list) + 1))
+  for i = 1, most - 1 do
+    if work >= LEASE_US then return end
+    local more, j = cut_from(list, fifo, name_of(wish, i), wish, but)
+    if not more then return end
+    out[#out + 1] = more
+    but[j.id] = true
+    work = work + (more[4] - more[3]) * mean_us(j, wish.guess)
+  end
+end
+
+-- What was given when the same was asked before; returns whether there was anything.
+local function give_again(wish, out)
+  local names, any = {}, false
+  for i = 0, wish.count - 1 do names[i + 1] = name_of(wish, i) end
+  for i, held in ipairs(call('HMGET', leases_key(sid), unpack(names))) do
+    if held then
+      local again = given(names[i], held)
+      out[#out + 1] = again
+      any = any or again ~= nil
+    end
+  end
+  return any
+end
+
+local function fulfil(wish, out)
+  if give_again(wish, out) then return end
+  local reply, j, list, fifo = hand_out(wish.lease, wish)
+  out[#out + 1] = reply
+  if list and reply and reply[5] == '1' and wish.count > 1 and alone == '' then
+    hand_out_more(wish, list, fifo, j, reply, out)
   end
 end
 
@@ -351,7 +421,6 @@ local seq = changed and call('HINCRBY', epoch_key(), 'seq', 1)
 
 for _, j in ipairs(in_order) do make_ready(j) end -- so that who commits may take what that freed
 
-local queues = {}
 for i = 1, number() do
   queues[i] = word()
   touched[queues[i]] = true
@@ -360,10 +429,9 @@ local alive = call('ZSCORE', sessions_key(), sid) and 1 or 0
 local out = { alive, fmt(seq), call('HGET', epoch_key(), 'id') or '' }
 local full = call('HGET', clock_key(), 'full') == '1'
 for _ = 1, number() do
-  local lease, most, prefetch = word(), number(), word() == '1'
-  if alive == 1 and not full then
-    out[#out + 1] = hand_out(queues, lease, most, prefetch)
-  end
+  local wish = { lease = word(), count = math.max(math.min(number(), BOUND), 1), most = number(),
+    prefetch = word() == '1', guess = number() }
+  if alive == 1 and not full then fulfil(wish, out) end
 end
 save_all()
 return out

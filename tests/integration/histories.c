@@ -260,7 +260,7 @@ static void advance(struct player *player) {
     for (int i = 0; i < SLOTS; i++) {
         if (player->slots[i].busy)
             continue;
-        wishes[n_wishes] = (struct shoal_wish){.most = 1 + below(20)};
+        wishes[n_wishes] = (struct shoal_wish){.count = 1, .most = 1 + below(20)};
         memcpy(wishes[n_wishes++].lease, player->slots[i].wish, SHOAL_LEASE_MAX);
     }
     const struct shoal_advance request = {

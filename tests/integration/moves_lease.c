@@ -29,7 +29,7 @@ static void ask(const char *session, const char *name, size_t n,
     struct shoal_wish wishes[16];
     ck_assert_uint_le(n, SHOAL_COUNT(wishes));
     for (size_t i = 0; i < n; i++) {
-        wishes[i] = (struct shoal_wish){.most = 100, .prefetch = prefetch};
+        wishes[i] = (struct shoal_wish){.count = 1, .most = 100, .prefetch = prefetch};
         snprintf(wishes[i].lease, sizeof(wishes[i].lease), "%s%zu", name, i);
     }
     const struct shoal_advance request = {
@@ -222,7 +222,7 @@ START_TEST(lease_ends_with_its_pack_of_arguments) {
     }
     play_warm(job);
     for (size_t i = 0; i < SHOAL_COUNT(rows); i++) {
-        struct shoal_wish wish = {.most = rows[i].hi - rows[i].lo + (i < 2 ? 9 : 0)};
+        struct shoal_wish wish = {.count = 1, .most = rows[i].hi - rows[i].lo + (i < 2 ? 9 : 0)};
         snprintf(wish.lease, sizeof(wish.lease), "%zu", i);
         const struct shoal_advance request = {
             .session = one, .worker = one, .queues = q, .wishes = &wish, .n_wishes = 1};
@@ -311,7 +311,7 @@ static void commit_and_ask(const struct shoal_lease *lease, const char *next) {
         .reason = SHOAL_REASON_OK, .attempt = lease->attempt, .result = ""};
     struct shoal_commit commit;
     const struct shoal_commit *commits = &commit;
-    struct shoal_wish wish = {.most = 1};
+    struct shoal_wish wish = {.count = 1, .most = 1};
     snprintf(wish.lease, sizeof(wish.lease), "%s", next);
     shoal_commit_init(&commit, lease->job, lease->name, lease->lo);
     shoal_commit_add(&commit, &outcome, one, "", 0);

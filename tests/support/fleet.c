@@ -202,7 +202,7 @@ static void advance(struct test_fleet *fleet, const char *session,
 bool test_lease(struct test_fleet *fleet, const char *session, const char *name,
                 int64_t most, struct shoal_lease *ret_lease) {
     struct test_answer answer;
-    struct shoal_wish wish = {.most = most};
+    struct shoal_wish wish = {.count = 1, .most = most};
     snprintf(wish.lease, sizeof(wish.lease), "%s", name);
     advance(fleet, session, NULL, &wish, &answer);
     if (answer.advanced.n_grants == 0)
