@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { SHOAL_PROTOCOL_VERSION = 1, SHOAL_FRAME_MAX = 64 << 20 };
+enum { SHOAL_PROTOCOL_VERSION = 2, SHOAL_FRAME_MAX = 64 << 20 };
 
 /* The fields of the messages, behind their name; README.md tells what they mean. */
 enum {

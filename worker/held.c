@@ -54,6 +54,7 @@ struct shoal_held *shoal_held_create(const struct shoal_grant *grant,
     held->lease = grant->lease;
     held->seed = grant->seed;
     held->at = grant->lease.lo;
+    held->doom.index = -1;
     held->commit = new_commit(&held->lease, held->at);
     if (held->commit == NULL || !copy_arguments(held, grant)) {
         shoal_held_destroy(held);
@@ -70,6 +71,7 @@ void shoal_held_destroy(struct shoal_held *held) {
         shoal_commit_finish(held->commit);
     free(held->commit);
     free(held->pack);
+    free(held->doom.text);
     shoal_specs_release(held->known);
     free(held);
 }
@@ -93,6 +95,29 @@ void shoal_held_skip(struct shoal_held *held, int64_t to) {
 
 void shoal_held_rewind(struct shoal_held *held) {
     held->at = held->commit->hi;
+}
+
+int64_t shoal_held_end_of_batch(const struct shoal_held *held) {
+    return held->doom.index < 0 ? held->lease.hi : held->doom.index;
+}
+
+void shoal_held_forget_doom(struct shoal_held *held) {
+    free(held->doom.text);
+    held->doom = (struct shoal_doom){.index = -1};
+}
+
+void shoal_held_foresee(struct shoal_held *held, int64_t index,
+                        const struct shoal_outcome *outcome, const char *text,
+                        size_t len) {
+    shoal_held_forget_doom(held);
+    char *copy = malloc(len + 1);
+    if (copy == NULL)
+        return;
+    memcpy(copy, text, len);
+    held->doom = (struct shoal_doom){
+        .index = index, .outcome = *outcome, .text = copy, .len = len};
+    held->doom.outcome.result = "";
+    held->doom.outcome.result_len = 0;
 }
 
 void shoal_held_give_back(struct shoal_held *held, int64_t rest) {

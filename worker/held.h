@@ -10,8 +10,18 @@
 #include "common/records.h"
 #include "worker/specs.h"
 
+/* A task that ended its runner while tasks before it were done but not reported: they are
+ * run again first. */
+struct shoal_doom {
+    int64_t index; /* -1: there is none */
+    struct shoal_outcome outcome;
+    char *text;
+    size_t len;
+};
+
 struct shoal_held {
-    struct shoal_lease lease; /* hi shrinks when the untouched rest is given back */
+    struct shoal_held *behind; /* the slot's next */
+    struct shoal_lease lease;  /* hi shrinks when the untouched rest is given back */
     uint64_t seed;
     struct shoal_known_spec *known;
     int64_t at; /* the next task to start */
@@ -21,6 +31,9 @@ struct shoal_held {
     int64_t argument_at;                  /* before the argument of this task … */
     struct shoal_record_reader arguments; /* … stands this */
     struct shoal_commit *commit;          /* what is gathered, never NULL */
+    struct shoal_doom doom;
+    bool launched; /* a batch of it is in the runner's hands */
+    bool unwanted; /* it ends when that comes back, its job stops */
 };
 
 /* NULL: no memory (the lease is not taken then; the next heartbeat gives it back). */
@@ -38,6 +51,15 @@ void shoal_held_skip(struct shoal_held *held, int64_t to);
 
 /* What was started and is not gathered was not done: it is started again. */
 void shoal_held_rewind(struct shoal_held *held);
+
+/* The end of the tasks that may be started now. */
+int64_t shoal_held_end_of_batch(const struct shoal_held *held);
+
+/* Remembers what ended the runner; without memory for it, it is found again. */
+void shoal_held_foresee(struct shoal_held *held, int64_t index,
+                        const struct shoal_outcome *outcome, const char *text,
+                        size_t len);
+void shoal_held_forget_doom(struct shoal_held *held);
 
 /* Stands before the argument of task `at`; NULL when the job has none. */
 const struct shoal_record_reader *shoal_held_arguments(struct shoal_held *held);

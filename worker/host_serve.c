@@ -64,13 +64,18 @@ struct server {
     struct gathered gathered;
     int64_t marked_us; /* up to here the time is accounted for */
     int64_t marked_cpu;
-    int64_t peak_kb; /* as of the last report */
+    int64_t peak_kb; /* as it was last looked up, … */
+    int64_t peak_us; /* … then */
     int64_t reported_us;
+    int64_t positions; /* so many tasks it was sent before this batch */
     int64_t stride, since_look;
+    bool hurried;        /* the next batch is there */
     _Atomic bool broken; /* the worker is gone */
     _Atomic int turn;
-    pthread_mutex_t sending; /* a message at a time */
-    pthread_mutex_t lock;    /* of `working` */
+    pthread_mutex_t sending; /* of `out`: a message at a time */
+    struct shoal_buffer out; /* reports of batches, while others are there already … */
+    _Atomic int64_t out_since; /* … in µs; 0: it is empty */
+    pthread_mutex_t lock;      /* of `working` */
     pthread_cond_t changed;
     bool working; /* on a batch */
     bool ended;
@@ -90,15 +95,36 @@ static void send_bytes(struct server *server, const char *bytes, size_t len) {
     }
 }
 
-static void send_message(struct server *server, const struct shoal_buffer *message) {
+static void send_all(struct server *server) {
+    send_bytes(server, shoal_buffer_text(&server->out), server->out.len);
+    shoal_buffer_clear(&server->out);
+    server->out_since = 0;
+}
+
+/* `now`: with what waited before it. */
+static void send_message(struct server *server, const struct shoal_buffer *message,
+                         bool now) {
     char head[32];
-    if (message->failed)
-        server->broken = true;
     pthread_mutex_lock(&server->sending);
-    send_bytes(server, head, shoal_frame_head(head, message->len));
-    send_bytes(server, shoal_buffer_text(message), message->len);
-    send_bytes(server, "\r\n", 2);
+    shoal_buffer_add(&server->out, head, shoal_frame_head(head, message->len));
+    shoal_buffer_add(&server->out, shoal_buffer_text(message), message->len);
+    shoal_buffer_add(&server->out, "\r\n", 2);
+    if (message->failed || server->out.failed)
+        server->broken = true;
+    if (server->out_since == 0)
+        server->out_since = shoal_now_us();
+    if (now || server->out.len >= REPORT_BYTES)
+        send_all(server);
     pthread_mutex_unlock(&server->sending);
+}
+
+/* Whether the next message is there, so that what is to be said of this one can wait. */
+static bool has_more(const struct server *server, size_t size) {
+    const char *message = NULL;
+    size_t len = 0, next = 0;
+    return server->in.len > size &&
+           shoal_frame_look(server->in.data + size, server->in.len - size, &message, &len,
+                            &next) == SHOAL_FRAME_WHOLE;
 }
 
 /* The next message; its bytes stay until take_away(). False: there are no more. */
@@ -133,7 +159,7 @@ static int64_t cpu_us(void) {
 }
 
 /* Of this program alone: getrusage() would begin with the peak of the worker. */
-static int64_t peak_kb(void) {
+static int64_t read_peak_kb(void) {
     char line[128];
     long long peak = 0;
     SHOAL_CLEANUP(shoal_cleanup_file) FILE *file = fopen("/proc/self/status", "re");
@@ -142,6 +168,13 @@ static int64_t peak_kb(void) {
             break;
     }
     return peak;
+}
+
+static void look_at_memory(struct server *server, int64_t now) {
+    if (server->peak_us != 0 && now - server->peak_us < REPORT_US)
+        return;
+    server->peak_us = now;
+    server->peak_kb = read_peak_kb();
 }
 
 /* An outcome with the times since the last mark, which moves on to `now`. */
@@ -205,7 +238,7 @@ static void add_own(struct server *server, int64_t now, enum shoal_reason reason
 static void report(struct server *server, int64_t now, bool over) {
     struct gathered *gathered = &server->gathered;
     struct shoal_buffer message;
-    server->peak_kb = peak_kb();
+    look_at_memory(server, now);
     close_many(server, now);
     shoal_buffer_init(&message, SHOAL_FRAME_MAX);
     shoal_record_array(&message, 1 + SHOAL_DONE_FIELDS);
@@ -222,7 +255,7 @@ static void report(struct server *server, int64_t now, bool over) {
                      gathered->failures.len);
     message.failed =
         message.failed || gathered->outcomes.failed || gathered->failures.failed;
-    send_message(server, &message);
+    send_message(server, &message, !over || !server->hurried);
     shoal_buffer_finish(&message);
     gathered->tasks = gathered->elements = gathered->work_us = gathered->n_failures = 0;
     shoal_buffer_clear(&gathered->outcomes);
@@ -242,11 +275,15 @@ static void report_for(struct server *server) {
     int either = TURN_EITHER;
     if (!atomic_compare_exchange_strong(&server->turn, &either, TURN_THEIRS))
         return;
-    int64_t now = shoal_now_us();
+    int64_t now = shoal_now_us(), since = server->out_since;
     if (server->gathered.tasks > 0 && now - server->reported_us >= REPORT_US) {
         report(server, before_task(server, now), false);
         server->stride = 1; /* tasks are not that short any more */
         server->since_look = 0;
+    } else if (since != 0 && now - since >= REPORT_US) {
+        pthread_mutex_lock(&server->sending);
+        send_all(server);
+        pthread_mutex_unlock(&server->sending);
     }
     atomic_store(&server->turn, TURN_EITHER);
 }
@@ -267,6 +304,8 @@ static void *be_reporter(void *owner) {
 }
 
 static void set_working(struct server *server, bool working) {
+    if (server->working == working)
+        return;
     pthread_mutex_lock(&server->lock);
     server->working = working;
     pthread_cond_signal(&server->changed);
@@ -316,7 +355,7 @@ static void tell(void *owner, int64_t index, double fraction, const char *text) 
     if (fraction >= 0)
         shoal_record_text(&message, number);
     shoal_record_bytes(&message, text, strnlen(text, TEXT_MAX));
-    send_message(server, &message);
+    send_message(server, &message, true);
     shoal_buffer_finish(&message);
 }
 
@@ -369,7 +408,8 @@ static void look(struct server *server) {
         server->stride *= 2;
     else if (took > LOOK_US && server->stride > 1)
         server->stride /= 2;
-    if (now - server->reported_us >= REPORT_US ||
+    int64_t since = server->out_since == 0 ? server->reported_us : server->out_since;
+    if (now - since >= REPORT_US ||
         gathered->outcomes.len + gathered->failures.len >= REPORT_BYTES)
         report(server, now, false);
 }
@@ -381,13 +421,14 @@ static void run_tasks(struct server *server, int64_t first, int64_t count,
     server->marked_us = server->reported_us = shoal_now_us();
     server->marked_cpu = cpu_us();
     server->since_look = 0;
-    if (server->peak_kb == 0)
-        server->peak_kb = peak_kb();
+    look_at_memory(server, server->marked_us);
+    int64_t shift = server->positions - first;
+    server->positions += count;
     for (int64_t i = first; i < first + count && !server->broken; i++) {
         const char *argument = NULL;
         size_t len = 0;
-        atomic_store_explicit(&slate->mark, i, memory_order_relaxed);
-        if (i >= atomic_load_explicit(&slate->limit, memory_order_relaxed) ||
+        atomic_store_explicit(&slate->mark, i + shift, memory_order_relaxed);
+        if (i + shift >= atomic_load_explicit(&slate->limit, memory_order_relaxed) ||
             (arguments != NULL && !shoal_record_read_bytes(arguments, &argument, &len)))
             break;
         shoal_call_begin(call, i, shoal_task_seed(server->job_seed, (uint64_t)i),
@@ -418,7 +459,8 @@ static bool take_run(struct server *server, struct shoal_record_reader *reader) 
     bool explicit = kind_len == 9 && memcmp(kind, "arguments", 9) == 0;
     shoal_record_reader_init(&arguments, bytes, len);
     run_tasks(server, first, count, explicit ? &arguments : NULL);
-    set_working(server, false);
+    if (!server->hurried)
+        set_working(server, false);
     return true;
 }
 
@@ -457,7 +499,7 @@ static void send_hello(struct server *server) {
     shoal_record_text(&message, "hello");
     shoal_record_int(&message, SHOAL_PROTOCOL_VERSION);
     shoal_record_int(&message, 1); /* it computes parameters from the sweep */
-    send_message(server, &message);
+    send_message(server, &message, true);
     shoal_buffer_finish(&message);
 }
 
@@ -469,6 +511,7 @@ static void init_server(struct server *server, shoal_task_fn run,
     pthread_mutex_init(&server->lock, NULL);
     pthread_cond_init(&server->changed, NULL);
     shoal_buffer_init(&server->in, SHOAL_FRAME_MAX + READ_MAX);
+    shoal_buffer_init(&server->out, 2 * (size_t)SHOAL_FRAME_MAX);
     struct shoal_buffer *buffers[] = {&gathered->outcomes, &gathered->failures,
                                       &gathered->many};
     for (size_t i = 0; i < SHOAL_COUNT(buffers); i++)
@@ -481,6 +524,7 @@ static void finish_server(struct server *server) {
     shoal_buffer_finish(&gathered->failures);
     shoal_buffer_finish(&gathered->many);
     shoal_buffer_finish(&server->in);
+    shoal_buffer_finish(&server->out);
     if (!server->has_spec)
         return;
     shoal_call_finish(&server->call);
@@ -519,9 +563,12 @@ int shoal_host_serve(shoal_task_fn run) {
         return 2;
     }
     send_hello(&server);
-    while (next_message(&server, &message, &len, &size) &&
-           take_message(&server, message, len))
+    while (next_message(&server, &message, &len, &size)) {
+        server.hurried = has_more(&server, size);
+        if (!take_message(&server, message, len))
+            break;
         shoal_buffer_drop(&server.in, size);
+    }
     end_reporter(&server, reporter);
     finish_server(&server);
     munmap(page, SHOAL_SLATE_SIZE);

@@ -74,7 +74,7 @@ static void store_seen(struct shoal_worker *worker, const char *store, int64_t c
 static struct shoal_slot *slot_that_wished(struct shoal_worker *worker,
                                            const char *lease) {
     for (int64_t i = 0; i < worker->config->slots; i++) {
-        if (strcmp(worker->slots[i].wish, lease) == 0)
+        if (shoal_slot_asked_for(&worker->slots[i], lease))
             return &worker->slots[i];
     }
     return NULL;
@@ -91,8 +91,22 @@ static void take_grant(struct shoal_worker *worker, const struct shoal_grant *gr
         return;
     }
     shoal_slot_take(slot, held);
-    if (worker->phase != SHOAL_WORKER_WORKS)
-        shoal_slot_give_back(slot);
+}
+
+static void take_grants(struct shoal_worker *worker,
+                        const struct shoal_advanced *answer) {
+    for (size_t i = 0; i < answer->n_grants; i++)
+        take_grant(worker, &answer->grants[i]);
+    for (int64_t i = 0; i < worker->config->slots; i++) {
+        shoal_slot_answered(&worker->slots[i]);
+        if (worker->phase != SHOAL_WORKER_WORKS && worker->slots[i].got > 0)
+            shoal_slot_give_back(&worker->slots[i]);
+    }
+}
+
+static void forget_wishes(struct shoal_worker *worker) {
+    for (int64_t i = 0; i < worker->config->slots; i++)
+        shoal_slot_asks(&worker->slots[i], NULL);
 }
 
 /* Tokens that lead to nothing (the work is not for this worker) must not make it spin.
@@ -130,6 +144,7 @@ static void say_fine(struct shoal_link *link) {
 static void advance_failed(struct shoal_worker *worker, enum shoal_status status,
                            const struct shoal_error *err) {
     shoal_outbox_came_back(&worker->outbox);
+    forget_wishes(worker);
     if (status == SHOAL_LOST || status == SHOAL_TIMEOUT)
         return; /* it is sent again when Redis is back */
     say_trouble(&worker->link, err);
@@ -150,8 +165,7 @@ static void advanced(void *owner, enum shoal_status status,
     shoal_outbox_arrived(&worker->outbox, shoal_now_ms());
     store_seen(worker, answer->store, answer->commits);
     after_wishes(link, answer->n_grants);
-    for (size_t i = 0; i < answer->n_grants; i++)
-        take_grant(worker, &answer->grants[i]);
+    take_grants(worker, answer);
     shoal_specs_ask(&worker->specs, &link->queue);
     if (!answer->alive)
         register_session(worker);
@@ -171,6 +185,7 @@ static size_t gather_wishes(struct shoal_worker *worker, struct shoal_wish *wish
             (!wishes[n].prefetch && !worker->link.hungry))
             continue;
         worker->link.wished += !wishes[n].prefetch;
+        shoal_slot_asks(&worker->slots[i], &wishes[n]);
         n++;
     }
     return n;
@@ -206,8 +221,10 @@ static void flush(evutil_socket_t fd, short what, void *owner) {
     enum shoal_status status =
         shoal_session_advance(&link->queue, &advance, advanced, worker, NULL);
     link->flying = status == SHOAL_OK;
-    if (status != SHOAL_OK)
+    if (status != SHOAL_OK) {
         shoal_outbox_came_back(&worker->outbox);
+        forget_wishes(worker);
+    }
     link->answers_token = link->woken;
     link->woken = false;
 }
@@ -241,11 +258,15 @@ static void add_commit(void *owner, const struct shoal_commit *commit) {
 static void add_all_names(struct shoal_worker *worker, struct names *names) {
     for (int64_t i = 0; i < worker->config->slots; i++) {
         const struct shoal_slot *slot = &worker->slots[i];
-        if (slot->held != NULL)
-            add_name(names, slot->held->lease.name);
-        if (slot->next != NULL)
-            add_name(names, slot->next->lease.name);
+        const struct shoal_held *held = slot->held;
+        char name[SHOAL_LEASE_MAX];
+        for (; held != NULL; held = held->behind)
+            add_name(names, held->lease.name);
         add_name(names, slot->wish);
+        for (int64_t k = 1; k < slot->asked; k++) {
+            snprintf(name, sizeof(name), "%.17s.%d", slot->wish, (int)k);
+            add_name(names, name);
+        }
     }
     shoal_outbox_each(&worker->outbox, add_commit, names);
 }
@@ -255,10 +276,10 @@ static void add_all_names(struct shoal_worker *worker, struct names *names) {
 static bool holds_any(const struct shoal_worker *worker,
                       const struct shoal_beaten *answer) {
     for (int64_t i = 0; i < worker->config->slots; i++) {
-        const struct shoal_held *both[] = {worker->slots[i].held, worker->slots[i].next};
-        for (size_t k = 0; k < answer->n_gone; k++) {
-            for (size_t h = 0; h < SHOAL_COUNT(both); h++) {
-                if (both[h] != NULL && strcmp(both[h]->lease.name, answer->gone[k]) == 0)
+        const struct shoal_held *held = worker->slots[i].held;
+        for (; held != NULL && answer->n_gone > 0; held = held->behind) {
+            for (size_t k = 0; k < answer->n_gone; k++) {
+                if (strcmp(held->lease.name, answer->gone[k]) == 0)
                     return true;
             }
         }
@@ -296,10 +317,10 @@ static void gather_progress(const struct shoal_worker *worker,
     char number[32];
     for (int64_t i = 0; i < worker->config->slots; i++) {
         const struct shoal_slot *slot = &worker->slots[i];
-        if (slot->said.index < 0 || slot->held == NULL)
+        if (slot->said.index < 0)
             continue;
         snprintf(number, sizeof(number), "%.6g", slot->said.fraction);
-        shoal_record_text(progress, slot->held->lease.job);
+        shoal_record_text(progress, slot->said.job);
         shoal_record_int(progress, slot->said.index);
         shoal_record_text(progress, number);
         shoal_record_text(progress, slot->said.text);
@@ -393,13 +414,10 @@ static void tell_commit(void *owner, const struct shoal_commit *commit) {
 static void tell_leases(struct shoal_worker *worker) {
     worker->link.told_n = 0;
     for (int64_t i = 0; i < worker->config->slots; i++) {
-        const struct shoal_slot *slot = &worker->slots[i];
-        const struct shoal_held *both[] = {slot->held, slot->next};
-        for (size_t h = 0; h < SHOAL_COUNT(both); h++) {
-            if (both[h] == NULL)
-                continue;
-            struct shoal_lease lease = both[h]->lease;
-            lease.lo = both[h]->commit->lo;
+        const struct shoal_held *held = worker->slots[i].held;
+        for (; held != NULL; held = held->behind) {
+            struct shoal_lease lease = held->lease;
+            lease.lo = held->commit->lo;
             if (lease.lo < lease.hi)
                 tell_lease(&worker->link, &lease);
         }
@@ -605,6 +623,7 @@ static void down(void *owner, const struct shoal_error *why) {
     struct shoal_worker *worker = owner;
     struct shoal_link *link = &worker->link;
     link->registered = link->registering = link->flying = link->beating = false;
+    forget_wishes(worker);
     if (!link->away_said)
         shoal_warn("Redis is away, what runs goes on and outcomes wait: %s", why->text);
     link->away_said = true;

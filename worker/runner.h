@@ -1,10 +1,11 @@
 /* How a slot runs tasks: the interface that runner_exec.c (a program per task) and
  * runner_host.c (a child that stays and runs many) implement.
  *
- * A runner belongs to one slot and works on one batch at a time, in order:
+ * A runner belongs to one slot and works through the batches in its hands in order:
  *
  *     idle --start--> at work --(some are done: `reported`)--> at work
- *                        |  --(the batch is over: `ended`)--> idle
+ *                        |  --(a batch is over: `ended`)--> at the next, or idle
+ *                        |  start: another batch behind those that it has, if it takes it
  *                        |  stop: asks the running task to end, then the spec's grace,
  *                        |        then SIGKILL to the whole tree
  *                        |  kill: SIGKILL to the whole tree at once
@@ -52,7 +53,8 @@ struct shoal_failure {
     size_t len;
 };
 
-/* Tasks of the batch that are done, from the first that was not reported yet. */
+/* Tasks of the first batch in its hands that are done, from the first that was not
+ * reported yet. */
 struct shoal_report {
     int64_t tasks;
     int64_t work_us; /* that they took together */
@@ -63,10 +65,13 @@ struct shoal_report {
     size_t n_failures;
 };
 
-/* How a batch ended. Tasks that were taken, not reported, and not the one that ended it
- * were not done. Bytes are the runner's and stay until the next start(). */
+/* How the first batch in its hands ended, or all of them when the process is gone. Tasks
+ * that were taken, not reported, and not the one that ended it were not done. Bytes are
+ * the runner's and stay until the next start(). */
 struct shoal_ending {
-    int64_t index; /* of the task that ended it; -1: none did, the batch is just over */
+    bool all;
+    size_t batch;  /* with `all`: of which batch, from 0, … */
+    int64_t index; /* … that task was which ended it; -1: none did, it is just over */
     struct shoal_outcome outcome; /* of that task */
     const char *stderr_end; /* for SPAWN, REJECTED and TOO_LARGE a sentence instead */
     size_t stderr_len;
@@ -82,7 +87,7 @@ struct shoal_runner_settings {
     int64_t max_tasks;  /* after so many a runner that stays is replaced; 0: never */
     int64_t max_memory; /* bytes, the same */
     /* Both are called from the loop, never from within start(); `ended` once for each
-     * successful start(). */
+     * batch that was started and not forgotten, or once for all. */
     void (*reported)(void *owner, const struct shoal_report *report);
     void (*ended)(void *owner, const struct shoal_ending *ending);
     /* What a task says while it runs; may be NULL. A fraction below 0: no progress, a
@@ -105,9 +110,15 @@ struct shoal_runner_kind {
     enum shoal_status (*start)(struct shoal_runner *runner,
                                const struct shoal_batch *batch, int64_t *ret_taken,
                                struct shoal_error *err);
-    /* Begins no other task of the batch. Returns the first that surely was not begun. */
-    int64_t (*cut)(struct shoal_runner *runner);
-    int64_t (*index)(const struct shoal_runner *runner); /* of the task that runs */
+    /* Whether start() may be called while it is at work. NULL: never. */
+    bool (*takes_more)(struct shoal_runner *runner, const char *digest);
+    void (*flush)(
+        struct shoal_runner *runner); /* behind one or more start(); may be NULL */
+    /* Begins no other task. Returns the first that surely was not begun, of the batch at
+     * *ret_batch; those behind that are forgotten. */
+    int64_t (*cut)(struct shoal_runner *runner, size_t *ret_batch);
+    /* The task that runs, and of which batch in its hands, from 0. */
+    int64_t (*index)(struct shoal_runner *runner, size_t *ret_batch);
     /* The running task's outcome will be STOPPED, or what it still gives; no other is
      * begun. Again: nothing. */
     void (*stop)(struct shoal_runner *runner);

@@ -298,8 +298,8 @@ static int64_t microseconds(struct timeval time) {
 /* Peak memory: the kernel lets a child begin with the peak of who started it, so a small
  * program shows the worker's own few MiB. */
 static void end(struct exec *exec, int status, const struct rusage *usage) {
-    struct shoal_ending ending = {.index = exec->index,
-                                  .outcome = {.attempt = exec->attempt}};
+    struct shoal_ending ending = {
+        .all = true, .index = exec->index, .outcome = {.attempt = exec->attempt}};
     kill(-exec->pid, SIGKILL); /* what is left of its group */
     exec->pid = 0;
     evtimer_del(exec->timer);
@@ -330,11 +330,13 @@ static pid_t pid_of(const struct shoal_runner *runner) {
 }
 
 /* There is no other in its hands. */
-static int64_t cut(struct shoal_runner *runner) {
+static int64_t cut(struct shoal_runner *runner, size_t *ret_batch) {
+    *ret_batch = 0;
     return of(runner)->index + 1;
 }
 
-static int64_t index_of(const struct shoal_runner *runner) {
+static int64_t index_of(struct shoal_runner *runner, size_t *ret_batch) {
+    *ret_batch = 0;
     return of(runner)->index;
 }
 

@@ -4,14 +4,16 @@
  *      ^                 |                  |             |
  *      +-----------------+------------------+-------------+   it died, or is replaced
  *
- * Batches go to it and outcomes come back as frames (frame.h) through a socket; what must
- * be seen while a task runs stands on a slate (slate.h). Its outcomes are packed already:
- * only counts and failures are looked at here. README.md has the protocol. */
+ * While it is busy it takes further batches (batches.h). They go to it and outcomes come
+ * back as frames (frame.h) through a socket; what must be seen while a task runs stands on
+ * a slate (slate.h). Its outcomes are packed already: only counts and failures are looked
+ * at here. README.md has the protocol. */
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/environment.h"
 #include "common/id.h"
 #include "common/scratch.h"
+#include "worker/batches.h"
 #include "worker/capture.h"
 #include "worker/child.h"
 #include "worker/done.h"
@@ -63,19 +65,18 @@ struct host {
     struct evbuffer *in;
     struct evbuffer *out;
     bool greeted;
-    bool computes; /* it finds the parameters of a sweep by itself */
-    char digest[41];
-    int64_t tasks;  /* that it has run */
-    int64_t memory; /* bytes, as it last said */
+    bool computes;   /* it finds the parameters of a sweep by itself */
+    char digest[41]; /* of its spec, … */
+    int64_t timeout_ms;
+    int64_t grace_ms; /* … which has these */
+    int64_t tasks;    /* that it has run */
+    int64_t memory;   /* bytes, as it last said */
 
-    /* The batch. */
-    bool busy;
-    bool sent;
-    bool dying;               /* its last messages are read … */
-    bool over;                /* … and one of them ended the batch */
-    struct shoal_batch batch; /* lo: the first that is not reported */
-    struct shoal_record_reader arguments;
-    int64_t reported_us; /* when there was a report, or the batch began */
+    /* What is in its hands. */
+    struct shoal_batches hands;
+    bool limited;        /* what is sent ends early, so nothing may be sent behind it */
+    bool dying;          /* its last messages are read */
+    int64_t reported_us; /* when there was a report, or a batch began */
     enum shoal_slate_stop stop;
     bool terminated;    /* SIGTERM was sent, or not needed */
     char nonsense[128]; /* what was wrong with what it said; "": nothing */
@@ -94,8 +95,13 @@ static void set_timer(struct host *host, int64_t ms) {
     evtimer_add(host->timer, &tv);
 }
 
-static bool computes(const struct host *host) {
-    return host->computes || host->batch.arguments != NULL;
+static struct shoal_given *in_hand(struct host *host) {
+    return shoal_batches_first(&host->hands);
+}
+
+/* Something was sent that is not over. */
+static bool is_at_work(struct host *host) {
+    return host->hands.n > 0 && in_hand(host)->sent;
 }
 
 /* ---- the process */
@@ -211,7 +217,7 @@ static void writable(evutil_socket_t fd, short what, void *owner) {
         event_add(host->writable, NULL);
 }
 
-/* Sends a message; an empty one has failed for want of memory. */
+/* A message that leaves with the next flush(); a failed one had no memory. */
 static void send_message(struct host *host, const struct shoal_buffer *message) {
     char head[32];
     if (message->failed ||
@@ -219,16 +225,14 @@ static void send_message(struct host *host, const struct shoal_buffer *message) 
         evbuffer_add(host->out, message->data, message->len) != 0 ||
         evbuffer_add(host->out, "\r\n", 2) != 0) {
         give_up(host, "there is no memory for what it is to be told");
-        return;
     }
-    writable(host->socket, 0, host);
 }
 
-static void send_spec(struct host *host) {
+static void send_spec(struct host *host, const struct shoal_spec *spec) {
     struct shoal_buffer message;
     char *text = NULL;
     shoal_buffer_init(&message, SHOAL_FRAME_MAX);
-    if (shoal_spec_write(host->batch.spec, &text, NULL) != SHOAL_OK)
+    if (shoal_spec_write(spec, &text, NULL) != SHOAL_OK)
         message.failed = true;
     shoal_record_array(&message, 2);
     shoal_record_text(&message, "spec");
@@ -239,17 +243,18 @@ static void send_spec(struct host *host) {
 }
 
 /* The values of each task's parameters, of as many tasks as a batch may have. */
-static void add_values(struct host *host, struct shoal_buffer *bytes, int64_t *count) {
-    const struct shoal_sweep *sweep = host->batch.spec->sweep;
+static void add_values(const struct shoal_batch *batch, struct shoal_buffer *bytes,
+                       int64_t *count) {
+    const struct shoal_sweep *sweep = batch->spec->sweep;
     size_t n = shoal_sweep_parameters(sweep);
     struct shoal_buffer value;
     shoal_buffer_init(&value, SHOAL_VALUE_MAX + 1);
-    for (*count = 0; *count < host->batch.hi - host->batch.lo && bytes->len < VALUES_MAX;
+    for (*count = 0; *count < batch->hi - batch->lo && bytes->len < VALUES_MAX;
          ++*count) {
         shoal_record_array(bytes, n);
         for (size_t i = 0; i < n; i++) {
             shoal_buffer_clear(&value);
-            shoal_sweep_value(sweep, i, host->batch.lo + *count, &value);
+            shoal_sweep_value(sweep, i, batch->lo + *count, &value);
             shoal_record_bytes(bytes, shoal_buffer_text(&value), value.len);
         }
     }
@@ -257,43 +262,45 @@ static void add_values(struct host *host, struct shoal_buffer *bytes, int64_t *c
 }
 
 /* The explicit arguments of the batch's tasks, as they stand in the pack. */
-static void add_arguments(struct host *host, struct shoal_buffer *bytes, int64_t *count) {
-    const char *begin = host->arguments.at, *argument = NULL;
+static void add_arguments(struct shoal_given *given, struct shoal_buffer *bytes,
+                          int64_t *count) {
+    const struct shoal_batch *batch = &given->batch;
+    const char *begin = given->arguments.at, *argument = NULL;
     size_t len = 0;
-    for (*count = 0; *count < host->batch.hi - host->batch.lo; ++*count) {
-        if (!shoal_record_read_bytes(&host->arguments, &argument, &len))
+    for (*count = 0; *count < batch->hi - batch->lo; ++*count) {
+        if (!shoal_record_read_bytes(&given->arguments, &argument, &len))
             break;
     }
-    if (!host->arguments.failed)
-        shoal_buffer_add(bytes, begin, (size_t)(host->arguments.at - begin));
+    if (!given->arguments.failed)
+        shoal_buffer_add(bytes, begin, (size_t)(given->arguments.at - begin));
 }
 
 /* What stands between "run" and the first byte of a task. */
-static const char *add_tasks(struct host *host, struct shoal_buffer *bytes,
-                             int64_t *count) {
-    *count = host->batch.hi - host->batch.lo;
-    if (host->batch.arguments != NULL) {
-        add_arguments(host, bytes, count);
+static const char *add_tasks(struct host *host, struct shoal_given *given,
+                             struct shoal_buffer *bytes, int64_t *count) {
+    *count = given->batch.hi - given->batch.lo;
+    if (given->batch.arguments != NULL) {
+        add_arguments(given, bytes, count);
         return "arguments";
     }
-    if (computes(host))
+    if (host->computes)
         return "computed";
-    add_values(host, bytes, count);
+    add_values(&given->batch, bytes, count);
     return "values";
 }
 
 static void arm_timeout(struct host *host) {
-    if (host->batch.spec->timeout_ms > 0 && host->stop == SHOAL_SLATE_GO_ON)
-        set_timer(host, host->batch.spec->timeout_ms + GAP_MS);
+    if (host->timeout_ms > 0 && host->stop == SHOAL_SLATE_GO_ON)
+        set_timer(host, host->timeout_ms + GAP_MS);
 }
 
-static void send_batch(struct host *host) {
+static void send_batch(struct host *host, struct shoal_given *given) {
     struct shoal_buffer bytes, message;
-    const struct shoal_batch *batch = &host->batch;
+    const struct shoal_batch *batch = &given->batch;
     int64_t count = 0;
     shoal_buffer_init(&bytes, SHOAL_FRAME_MAX - 4096);
     shoal_buffer_init(&message, SHOAL_FRAME_MAX);
-    const char *kind = add_tasks(host, &bytes, &count);
+    const char *kind = add_tasks(host, given, &bytes, &count);
     shoal_record_array(&message, 1 + SHOAL_RUN_FIELDS);
     shoal_record_text(&message, "run");
     shoal_record_text(&message, batch->job);
@@ -304,23 +311,54 @@ static void send_batch(struct host *host) {
     shoal_record_text(&message, kind);
     shoal_record_bytes(&message, shoal_buffer_text(&bytes), bytes.len);
     message.failed = message.failed || bytes.failed;
-    host->batch.hi = batch->lo + count;
-    atomic_store(&host->slate->mark, batch->lo);
-    atomic_store(&host->slate->limit, batch->hi);
-    atomic_store(&host->slate->stop, SHOAL_SLATE_GO_ON);
-    host->sent = true;
-    host->reported_us = shoal_now_us();
+    shoal_batches_sent(&host->hands, given, count);
     send_message(host, &message);
-    arm_timeout(host);
     shoal_buffer_finish(&bytes);
     shoal_buffer_finish(&message);
 }
 
-/* ---- how a batch ends */
+/* It has nothing to do: what was asked of it before is over. */
+static void begin_work(struct host *host) {
+    atomic_store(&host->slate->mark, host->hands.positions);
+    atomic_store(&host->slate->limit, INT64_MAX);
+    atomic_store(&host->slate->stop, SHOAL_SLATE_GO_ON);
+    host->limited = host->terminated = false;
+    host->stop = SHOAL_SLATE_GO_ON;
+    host->reported_us = shoal_now_us();
+}
 
-/* `ending` is told when nothing is in its hands any more. */
-static void end_batch(struct host *host, const struct shoal_ending *ending) {
-    host->busy = false;
+/* Sends what is in its hands and may be sent; leaves it to flush(). */
+static void send_ready(struct host *host) {
+    bool idle = !is_at_work(host);
+    if (!host->greeted || host->dying || (host->limited && !idle))
+        return;
+    if (idle && host->hands.n > 0)
+        begin_work(host);
+    for (struct shoal_given *given; (given = shoal_batches_unsent(&host->hands)) != NULL;)
+        send_batch(host, given);
+    if (idle && host->hands.n > 0)
+        arm_timeout(host);
+}
+
+static void flush(struct shoal_runner *runner) {
+    struct host *host = of(runner);
+    if (host->pid != 0 && evbuffer_get_length(host->out) > 0)
+        writable(host->socket, 0, host);
+}
+
+/* What is sent ends before the task at that position. */
+static void limit(struct host *host, int64_t position) {
+    host->limited = true;
+    if (position < atomic_load(&host->slate->limit))
+        atomic_store(&host->slate->limit, position);
+}
+
+/* ---- how batches end */
+
+/* Nothing is in its hands any more. */
+static void end_all(struct host *host, struct shoal_ending *ending) {
+    ending->all = true;
+    shoal_batches_clear(&host->hands);
     evtimer_del(host->timer);
     host->settings.ended(host->settings.owner, ending);
 }
@@ -330,19 +368,29 @@ static bool is_worn(const struct host *host) {
            (host->settings.max_memory > 0 && host->memory > host->settings.max_memory);
 }
 
-static void end_in_good_order(struct host *host) {
-    const struct shoal_ending ending = {
+/* What it was given and not sent goes to its successor, which a start() in between may have
+ * begun. */
+static void end_first(struct host *host) {
+    struct shoal_ending ending = {
         .index = -1, .outcome = {.result = ""}, .stderr_end = ""};
-    if (is_worn(host))
+    bool dropped = in_hand(host)->dropped;
+    shoal_batches_shift(&host->hands);
+    if (!is_at_work(host))
+        evtimer_del(host->timer);
+    if (is_worn(host) && !host->dying && !is_at_work(host))
         end_process(host);
-    end_batch(host, &ending);
+    if (!dropped)
+        host->settings.ended(host->settings.owner, &ending);
+    if (host->pid == 0 && host->hands.n > 0)
+        end_all(host, &ending);
+    send_ready(host);
+    flush(&host->runner);
 }
 
 /* The task that runs, or would be next. */
-static int64_t index_of(const struct shoal_runner *runner) {
-    const struct host *host = of(runner);
-    int64_t mark = host->sent ? atomic_load(&host->slate->mark) : host->batch.lo;
-    return mark >= host->batch.lo && mark < host->batch.hi ? mark : host->batch.lo;
+static int64_t index_of(struct shoal_runner *runner, size_t *ret_batch) {
+    struct host *host = of(runner);
+    return shoal_batches_find(&host->hands, atomic_load(&host->slate->mark), ret_batch);
 }
 
 static enum shoal_reason reason_of_death(const struct host *host, int status,
@@ -384,32 +432,35 @@ static void say_death(struct host *host, struct shoal_ending *ending) {
 
 static void take_messages(struct host *host);
 
+/* It ends before it had greeted: so it does every time, for a while. */
+static void remember_refusal(struct host *host, const struct shoal_ending *ending) {
+    host->refused_till_ms = shoal_now_ms() + REFUSED_MS;
+    snprintf(host->refusal, sizeof(host->refusal), "%.*s", (int)ending->stderr_len,
+             ending->stderr_end);
+}
+
 static void die(struct host *host, int status, const struct rusage *usage) {
-    struct shoal_ending ending = {.index = -1, .outcome = {.result = ""}};
+    struct shoal_ending ending = {.outcome = {.result = ""}};
     kill(-host->pid, SIGKILL); /* what is left of its group */
     host->dying = true;
     if (host->nonsense[0] == '\0')
         take_messages(host); /* that it sent before */
     host->dying = false;
     ending.outcome.reason = reason_of_death(host, status, &ending.outcome.code);
-    ending.index = index_of(&host->runner);
-    ending.outcome.attempt = host->batch.attempt;
+    ending.index = index_of(&host->runner, &ending.batch);
+    const struct shoal_given *given = shoal_batches_at(&host->hands, ending.batch);
+    if (given == NULL || (ending.outcome.reason != SHOAL_REASON_SPAWN && !given->sent))
+        ending.index = -1; /* nothing of what is wanted was begun */
+    ending.outcome.attempt = given == NULL ? 1 : given->batch.attempt;
     ending.outcome.wall_us = shoal_now_us() - host->reported_us;
     ending.outcome.rss_kb = usage->ru_maxrss;
     close_process(host);
-    if (host->busy && host->over)
-        end_in_good_order(host);
-    if (!host->busy || host->over)
+    if (host->hands.n == 0)
         return;
     say_death(host, &ending);
-    if (ending.outcome.reason == SHOAL_REASON_SPAWN) {
-        host->refused_till_ms = shoal_now_ms() + REFUSED_MS;
-        snprintf(host->refusal, sizeof(host->refusal), "%.*s", (int)ending.stderr_len,
-                 ending.stderr_end);
-    }
-    if (ending.outcome.reason == SHOAL_REASON_STOPPED && !host->sent)
-        ending.index = -1; /* nothing was begun */
-    end_batch(host, &ending);
+    if (ending.outcome.reason == SHOAL_REASON_SPAWN)
+        remember_refusal(host, &ending);
+    end_all(host, &ending);
 }
 
 /* ---- messages */
@@ -431,32 +482,42 @@ static bool take_hello(struct host *host, struct shoal_record_reader *reader) {
     host->greeted = true;
     host->computes = can_compute == 1;
     evtimer_del(host->timer);
-    send_spec(host);
-    if (host->busy)
-        send_batch(host);
+    if (host->hands.n == 0) { /* nobody waits for it any more */
+        end_process(host);
+        return true;
+    }
+    send_spec(host, in_hand(host)->batch.spec);
+    send_ready(host);
+    flush(&host->runner);
     return true;
 }
 
+/* A batch is over when all of it is done, or as much as the slate allows. */
 static bool take_done(struct host *host, struct shoal_record_reader *reader) {
     SHOAL_CLEANUP(shoal_done_cleanup) struct shoal_done done = {.over = false};
-    if (!host->sent || !shoal_done_read(reader, host->batch.lo, host->batch.hi, &done))
+    struct shoal_given *given = in_hand(host);
+    if (!is_at_work(host) || !shoal_done_read(reader, given->batch.lo, given->end, &done))
         return false;
-    host->batch.lo += done.report.tasks;
+    struct shoal_batch *batch = &given->batch;
+    batch->lo += done.report.tasks;
+    if (done.over ? batch->lo < given->end && !host->limited : done.report.tasks == 0)
+        return false;
+    if (batch->hi < batch->lo)
+        batch->hi = batch->lo; /* it was begun when it was taken back */
     host->tasks += done.report.tasks;
     host->memory = done.memory;
     host->reported_us = shoal_now_us();
-    if (done.report.tasks > 0)
+    if (done.report.tasks > 0 && !given->dropped)
         host->settings.reported(host->settings.owner, &done.report);
+    if (is_worn(host)) /* the rest goes to its successor */
+        limit(host, 0);
     if (!done.over) {
-        if (is_worn(host)) /* the rest goes to its successor */
-            atomic_store(&host->slate->limit, 0);
         arm_timeout(host);
         return true;
     }
-    host->sent = false;
-    host->over = true;
-    if (!host->dying)
-        end_in_good_order(host);
+    end_first(host);
+    if (is_at_work(host) && host->pid != 0)
+        arm_timeout(host);
     return true;
 }
 
@@ -473,7 +534,7 @@ static bool take_words(struct host *host, struct shoal_record_reader *reader,
         !shoal_record_read_bytes(reader, &text, &len))
         return false;
     fraction = !is_progress ? -1 : fraction < 0 ? 0 : fraction > 1 ? 1 : fraction;
-    if (host->sent && host->settings.told != NULL)
+    if (is_at_work(host) && host->settings.told != NULL)
         host->settings.told(host->settings.owner, index, fraction, text, len);
     return true;
 }
@@ -542,17 +603,17 @@ static void readable(evutil_socket_t fd, short what, void *owner) {
         return;
     if (got == 0) /* most often it has ended, and its status comes next */
         event_del(host->readable);
-    if (got == 0 && host->busy && kill(pid, 0) == 0)
+    if (got == 0 && host->hands.n > 0 && kill(pid, 0) == 0)
         set_timer(host, PATIENCE_MS);
 }
 
 /* ---- stopping */
 
 static void begin_stop(struct host *host, enum shoal_slate_stop why) {
-    if (!host->busy || host->stop != SHOAL_SLATE_GO_ON)
+    if (host->hands.n == 0 || host->stop != SHOAL_SLATE_GO_ON)
         return;
     host->stop = why;
-    atomic_store(&host->slate->limit, 0);
+    limit(host, 0);
     atomic_store(&host->slate->stop, why);
     if (!host->greeted)
         kill(-host->pid, SIGKILL);
@@ -566,7 +627,7 @@ static void stop(struct shoal_runner *runner) {
 
 static void kill_now(struct shoal_runner *runner) {
     struct host *host = of(runner);
-    if (host->pid == 0 || !host->busy)
+    if (host->pid == 0 || host->hands.n == 0)
         return;
     host->stop = host->stop == SHOAL_SLATE_GO_ON ? SHOAL_SLATE_STOP : host->stop;
     kill(-host->pid, SIGKILL);
@@ -578,14 +639,14 @@ static void terminate(struct host *host) {
     if (atomic_load(&host->slate->asked) != 1)
         kill(-host->pid, SIGTERM);
     kill(-host->pid, SIGCONT); /* one that stands still cannot hear */
-    set_timer(host, host->batch.spec->grace_ms);
+    set_timer(host, host->grace_ms);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *owner) {
     struct host *host = owner;
     (void)fd;
     (void)what;
-    if (host->pid == 0)
+    if (host->pid == 0 || (host->greeted && host->hands.n == 0))
         return;
     if (!event_pending(host->readable, EV_READ, NULL))
         give_up(host, "it closed its connection to the worker");
@@ -599,60 +660,79 @@ static void on_timer(evutil_socket_t fd, short what, void *owner) {
         kill_now(&host->runner);
 }
 
-static int64_t cut(struct shoal_runner *runner) {
+static int64_t cut(struct shoal_runner *runner, size_t *ret_batch) {
     struct host *host = of(runner);
-    int64_t rest = index_of(runner) + 1;
-    if (host->sent) {
-        if (rest < atomic_load(&host->slate->limit))
-            atomic_store(&host->slate->limit, rest);
-        int64_t now = index_of(runner) + 1; /* it may have gone on meanwhile */
-        rest = now > rest ? now : rest;
+    int64_t rest = index_of(runner, ret_batch) + 1;
+    struct shoal_given *given = shoal_batches_at(&host->hands, *ret_batch);
+    if (given->sent) {
+        limit(host, given->shift + rest);
+        rest = index_of(runner, ret_batch) + 1; /* it may have gone on meanwhile */
+        given = shoal_batches_at(&host->hands, *ret_batch);
     }
-    if (rest < host->batch.hi)
-        host->batch.hi = rest;
-    return host->batch.hi;
+    if (rest < given->batch.hi)
+        given->batch.hi = rest;
+    shoal_batches_drop_behind(&host->hands, given);
+    return given->batch.hi;
 }
 
 /* ---- the interface */
 
+/* How many tasks it may get before it is replaced. */
+static int64_t room(struct host *host) {
+    return host->settings.max_tasks == 0 ? INT64_MAX
+                                         : host->settings.max_tasks - host->tasks -
+                                               shoal_batches_tasks(&host->hands);
+}
+
+static bool takes_more(struct shoal_runner *runner, const char *digest) {
+    struct host *host = of(runner);
+    return host->hands.n > 0 && host->hands.n < SHOAL_BATCHES_MAX && host->pid != 0 &&
+           !host->dying && !host->limited && host->nonsense[0] == '\0' &&
+           strcmp(host->digest, digest) == 0 && room(host) > 0;
+}
+
+static enum shoal_status begin_process(struct host *host, const struct shoal_batch *batch,
+                                       struct shoal_error *err) {
+    host->tasks = host->memory = 0;
+    host->computes = false;
+    atomic_store(&host->slate->asked, 0);
+    snprintf(host->digest, sizeof(host->digest), "%s", batch->digest);
+    host->timeout_ms = batch->spec->timeout_ms;
+    host->grace_ms = batch->spec->grace_ms;
+    host->hands.positions = 0;
+    host->limited = host->terminated = false;
+    host->stop = SHOAL_SLATE_GO_ON;
+    host->nonsense[0] = '\0';
+    enum shoal_status status = start_process(host, batch->spec, err);
+    if (status == SHOAL_OK)
+        set_timer(host, GREETING_MS);
+    return status;
+}
+
+/* One that dies takes nothing any more, but keeps what it is given until it is dead. */
 static enum shoal_status start(struct shoal_runner *runner,
                                const struct shoal_batch *batch, int64_t *ret_taken,
                                struct shoal_error *err) {
     struct host *host = of(runner);
-    if (strcmp(host->digest, batch->digest) == 0 &&
-        shoal_now_ms() < host->refused_till_ms)
+    bool same = strcmp(host->digest, batch->digest) == 0;
+    if (same && shoal_now_ms() < host->refused_till_ms)
         return shoal_error_set(err, SHOAL_REFUSED, "%s", host->refusal);
-    if (host->pid != 0 && strcmp(host->digest, batch->digest) != 0)
+    if (host->pid != 0 && !host->dying && (!same || host->nonsense[0] != '\0'))
         end_process(host);
-    host->batch = *batch;
-    host->nonsense[0] = '\0';
-    if (batch->arguments != NULL) {
-        host->arguments = *batch->arguments;
-        host->batch.arguments = &host->arguments;
-    }
     if (host->pid == 0) {
-        host->tasks = host->memory = 0;
-        host->computes = false;
-        atomic_store(&host->slate->asked, 0);
-        snprintf(host->digest, sizeof(host->digest), "%s", batch->digest);
-        enum shoal_status status = start_process(host, batch->spec, err);
+        enum shoal_status status = begin_process(host, batch, err);
         if (status != SHOAL_OK)
             return status;
-        set_timer(host, GREETING_MS);
     }
-    int64_t n = batch->hi - batch->lo;
-    n = !computes(host) && n > TAKE_UNKNOWN ? TAKE_UNKNOWN : n;
-    if (host->settings.max_tasks > 0 && n > host->settings.max_tasks - host->tasks)
-        n = host->settings.max_tasks - host->tasks;
-    *ret_taken = n;
-    host->batch.hi = batch->lo + *ret_taken;
-    host->busy = true;
-    host->sent = host->over = false;
-    host->terminated = false;
-    host->stop = SHOAL_SLATE_GO_ON;
-    host->reported_us = shoal_now_us();
-    if (host->greeted)
-        send_batch(host);
+    int64_t n = batch->hi - batch->lo, most = room(host);
+    if (!host->computes && batch->arguments == NULL && n > TAKE_UNKNOWN)
+        n = TAKE_UNKNOWN;
+    *ret_taken = n < most ? n : most < 1 ? 1 : most;
+    struct shoal_given *given = shoal_batches_add(&host->hands, batch);
+    given->batch.hi = batch->lo + *ret_taken;
+    if (host->hands.n == 1)
+        host->reported_us = shoal_now_us();
+    send_ready(host);
     return SHOAL_OK;
 }
 
@@ -699,6 +779,8 @@ static void destroy(struct shoal_runner *runner) {
 
 static const struct shoal_runner_kind host_kind = {
     .start = start,
+    .takes_more = takes_more,
+    .flush = flush,
     .cut = cut,
     .index = index_of,
     .stop = stop,

@@ -1,6 +1,8 @@
 /* A page of memory that a worker and a runner that stays share, for what must be seen at
  * once while a task runs. Each field has one writer.
  *
+ * A position counts the tasks that a runner was sent, from 0.
+ *
  * Which task ended its runner is read from `mark`. Tasks are taken back by lowering
  * `limit`: a task that is begun at that very moment may run twice, and its first outcome
  * counts. */
@@ -20,8 +22,8 @@ enum shoal_slate_stop {
 
 /* 64-bit numbers of the machine's own byte order. */
 struct shoal_slate {
-    _Atomic int64_t mark;  /* runner: index of the task that runs, or is about to */
-    _Atomic int64_t limit; /* worker: no task from this index on is begun */
+    _Atomic int64_t mark;  /* runner: position of the task that runs, or is about to */
+    _Atomic int64_t limit; /* worker: no task from this position on is begun */
     _Atomic int64_t stop;  /* worker: enum shoal_slate_stop, for the task that runs */
     _Atomic int64_t asked; /* runner: 1 once a task has asked whether it should stop */
 };

@@ -10,6 +10,8 @@
 
 enum {
     LEASE_TASKS_MAX = 16384,
+    LEASES_MAX = 256,       /* of a wish */
+    LEASE_US = 250000,      /* of work that a wish is for, as in advance.lua */
     LONG_TASK_MS = 1000,    /* from here on the untouched rest goes to others */
     SHORT_TASK_US = 250000, /* up to here a lease in store is worth it */
     MOMENT_US = 300,        /* about what an answer of Redis takes */
@@ -19,7 +21,7 @@ enum {
 
 static void name_wish(struct shoal_slot *slot) {
     snprintf(slot->wish, sizeof(slot->wish), "%x.%" PRIx64,
-             (unsigned)slot->number & 0xffff, slot->leases++ & UINT64_C(0xfffffffff));
+             (unsigned)slot->number & 0xffff, slot->wishes++ & UINT64_C(0xfffffffff));
 }
 
 static void told(void *owner, int64_t index, double fraction, const char *text,
@@ -33,7 +35,7 @@ enum shoal_status shoal_slot_init(struct shoal_slot *slot, int number,
                                   struct shoal_error *err) {
     *slot = (struct shoal_slot){.host = host,
                                 .number = number,
-                                .doom = {.index = -1},
+                                .appetite = 1,
                                 .said = {.index = -1},
                                 .last_wall_us = INT64_MAX,
                                 .pause_ms = PAUSE_MS};
@@ -53,11 +55,6 @@ enum shoal_status shoal_slot_init(struct shoal_slot *slot, int number,
     return status;
 }
 
-static void forget_doom(struct shoal_slot *slot) {
-    free(slot->doom.text);
-    slot->doom = (struct shoal_doom){.index = -1};
-}
-
 static void destroy_runner(struct shoal_runner *runner) {
     if (runner != NULL)
         runner->kind->destroy(runner);
@@ -69,21 +66,88 @@ void shoal_slot_finish(struct shoal_slot *slot) {
         destroy_runner(slot->stays[i]);
         slot->stays[i] = NULL;
     }
-    shoal_held_destroy(slot->held);
-    shoal_held_destroy(slot->next);
-    forget_doom(slot);
+    while (slot->held != NULL) {
+        struct shoal_held *held = slot->held;
+        slot->held = held->behind;
+        shoal_held_destroy(held);
+    }
     slot->exec = slot->runner = NULL;
-    slot->held = slot->next = NULL;
 }
 
 bool shoal_slot_is_idle(const struct shoal_slot *slot) {
     return slot->held == NULL;
 }
 
+static bool is_running(const struct shoal_slot *slot) {
+    return slot->launched > 0;
+}
+
+/* ---- its leases */
+
+/* The i-th that is in the runner's hands. */
+static struct shoal_held *launched_at(const struct shoal_slot *slot, size_t i) {
+    for (struct shoal_held *held = slot->held; held != NULL; held = held->behind) {
+        if (held->launched && i-- == 0)
+            return held;
+    }
+    return NULL;
+}
+
+struct shoal_held *shoal_slot_running(const struct shoal_slot *slot) {
+    size_t batch = 0;
+    if (!is_running(slot))
+        return NULL;
+    slot->runner->kind->index(slot->runner, &batch);
+    return launched_at(slot, batch);
+}
+
+static void end_lease(struct shoal_slot *slot, struct shoal_held *held) {
+    struct shoal_held **at = &slot->held;
+    while (*at != held)
+        at = &(*at)->behind;
+    *at = held->behind;
+    slot->n_held--;
+    shoal_outbox_add(slot->host->outbox, shoal_held_end(held));
+    slot->host->changed(slot->host->owner);
+}
+
+static bool is_of(const struct shoal_held *held, const char *job) {
+    return held != NULL && (job == NULL || strcmp(held->lease.job, job) == 0);
+}
+
+/* What is not in the runner's hands goes back: leases of that job, NULL: of any. */
+static void end_stored(struct shoal_slot *slot, const char *job) {
+    for (struct shoal_held *held = slot->held, *behind; held != NULL; held = behind) {
+        behind = held->behind;
+        if (!held->launched && is_of(held, job))
+            end_lease(slot, held);
+    }
+}
+
+/* It is not in the runner's hands any more, and what was not done of it starts again. */
+static void come_back(struct shoal_slot *slot, struct shoal_held *held) {
+    held->launched = false;
+    slot->launched--;
+    shoal_held_rewind(held);
+}
+
+/* Nothing behind the running task is begun. What was in the runner's hands behind its lease
+ * is in store again. Returns the first that is not begun, of *ret_running. */
+static int64_t cut(struct shoal_slot *slot, struct shoal_held **ret_running) {
+    size_t batch = 0;
+    int64_t rest = slot->runner->kind->cut(slot->runner, &batch);
+    *ret_running = launched_at(slot, batch);
+    while (slot->launched > batch + 1)
+        come_back(slot, launched_at(slot, slot->launched - 1));
+    return rest < (*ret_running)->at ? rest : (*ret_running)->at;
+}
+
+/* ---- wishes */
+
 /* Whether the task that runs has turned out to be long: what waits behind it is for
  * others. */
 static bool takes_long(const struct shoal_slot *slot) {
-    return slot->running && shoal_now_ms() - slot->started_ms > LONG_TASK_MS;
+    return is_running(slot) && shoal_now_ms() - slot->started_ms > LONG_TASK_MS;
 }
 
 /* A lone task of a moment: its commit comes as soon as a wish for the store could be
@@ -94,66 +158,93 @@ static bool ends_at_once(const struct shoal_slot *slot) {
            shoal_now_ms() - slot->started_ms < 2;
 }
 
-bool shoal_slot_wishes(const struct shoal_slot *slot, struct shoal_wish *ret_wish) {
+/* One lease in store is enough; when many short ones are taken at once, half of them. */
+static bool wants_store(const struct shoal_slot *slot) {
     const struct shoal_held *held = slot->held;
-    bool prefetch = held != NULL && slot->next == NULL && slot->running &&
-                    !slot->stopping && held->at >= held->lease.hi &&
-                    slot->last_wall_us < SHORT_TASK_US && !takes_long(slot) &&
-                    !ends_at_once(slot);
-    if (slot->paused_till_ms != 0 || (held != NULL && !prefetch))
+    if (!is_running(slot) || slot->refused || takes_long(slot) ||
+        slot->last_wall_us >= SHORT_TASK_US)
         return false;
-    *ret_wish = (struct shoal_wish){.most = LEASE_TASKS_MAX, .prefetch = prefetch};
+    return slot->n_held > 1
+               ? slot->n_held <= slot->granted / 2
+               : held->at >= held->lease.hi && !held->unwanted && !ends_at_once(slot);
+}
+
+bool shoal_slot_wishes(const struct shoal_slot *slot, struct shoal_wish *ret_wish) {
+    bool prefetch = slot->held != NULL;
+    if (slot->paused_till_ms != 0 || (prefetch && !wants_store(slot)))
+        return false;
+    int64_t guess = slot->last_wall_us == INT64_MAX ? LEASE_US : slot->last_wall_us + 1;
+    int64_t count = LEASE_US / guess;
+    count = count < slot->appetite ? count : slot->appetite;
+    *ret_wish = (struct shoal_wish){
+        .count = count < 1 ? 1 : count,
+        .most = LEASE_TASKS_MAX,
+        .prefetch = prefetch,
+        .guess_us = guess,
+    };
     memcpy(ret_wish->lease, slot->wish, sizeof(ret_wish->lease));
     return true;
 }
 
+void shoal_slot_asks(struct shoal_slot *slot, const struct shoal_wish *wish) {
+    slot->asked = wish == NULL ? 0 : wish->count;
+    slot->got = 0;
+}
+
+bool shoal_slot_asked_for(const struct shoal_slot *slot, const char *lease) {
+    size_t len = strlen(slot->wish);
+    return slot->asked > 0 && strncmp(lease, slot->wish, len) == 0 &&
+           (lease[len] == '\0' || lease[len] == '.');
+}
+
 void shoal_slot_take(struct shoal_slot *slot, struct shoal_held *held) {
+    struct shoal_held **last = &slot->held;
+    while (*last != NULL)
+        last = &(*last)->behind;
+    *last = held;
+    slot->n_held++;
+    slot->got++;
+}
+
+/* Asks for twice as many when all were there. */
+void shoal_slot_answered(struct shoal_slot *slot) {
+    bool all = slot->got >= (size_t)slot->asked;
+    if (slot->asked == 0)
+        return;
+    slot->asked = 0;
+    slot->refused = slot->got == 0 && slot->held != NULL;
+    if (slot->got == 0)
+        return;
     name_wish(slot);
-    if (slot->held == NULL)
-        slot->held = held;
-    else
-        slot->next = held;
+    slot->granted = slot->got;
+    if (all && slot->appetite < LEASES_MAX)
+        slot->appetite *= 2;
     shoal_slot_step(slot);
 }
 
-static void end_lease(struct shoal_slot *slot) {
-    shoal_outbox_add(slot->host->outbox, shoal_held_end(slot->held));
-    slot->held = slot->next;
-    slot->next = NULL;
-    slot->stopping = false;
-    forget_doom(slot);
-    slot->host->changed(slot->host->owner);
-}
-
-static void end_stored(struct shoal_slot *slot) {
-    if (slot->next == NULL)
-        return;
-    shoal_outbox_add(slot->host->outbox, shoal_held_end(slot->next));
-    slot->next = NULL;
-    slot->host->changed(slot->host->owner);
-}
+/* ---- how tasks end that the slot itself ends */
 
 /* What is gathered must not outgrow what a commit can hold. */
-static void send_if_large(struct shoal_slot *slot) {
-    if (slot->held->commit->outcomes.len >= SHOAL_COMMIT_BYTES)
-        shoal_outbox_add(slot->host->outbox, shoal_held_take_commit(slot->held));
+static void send_if_large(struct shoal_slot *slot, struct shoal_held *held) {
+    if (held->commit->outcomes.len >= SHOAL_COMMIT_BYTES)
+        shoal_outbox_add(slot->host->outbox, shoal_held_take_commit(held));
 }
 
 /* Notes how the task at `commit->hi` ended. */
-static void note(struct shoal_slot *slot, struct shoal_outcome *outcome, const char *text,
-                 size_t len) {
-    outcome->attempt = slot->held->lease.attempt;
-    shoal_commit_add(slot->held->commit, outcome, slot->host->worker, text, len);
-    send_if_large(slot);
+static void note(struct shoal_slot *slot, struct shoal_held *held,
+                 struct shoal_outcome *outcome, const char *text, size_t len) {
+    outcome->attempt = held->lease.attempt;
+    shoal_commit_add(held->commit, outcome, slot->host->worker, text, len);
+    send_if_large(slot, held);
     slot->host->changed(slot->host->owner);
 }
 
 /* The next task ends before it began. */
-static void end_unstarted(struct shoal_slot *slot, enum shoal_reason reason,
-                          const struct shoal_error *err) {
+static void end_unstarted(struct shoal_slot *slot, struct shoal_held *held,
+                          enum shoal_reason reason, const struct shoal_error *err) {
     struct shoal_outcome outcome = {.reason = reason, .result = ""};
-    slot->held->at++;
-    note(slot, &outcome, err->text, strlen(err->text));
+    held->at++;
+    note(slot, held, &outcome, err->text, strlen(err->text));
 }
 
 /* The host cannot start processes now: the lease goes to others, the slot rests. */
@@ -163,9 +254,10 @@ static void pause_slot(struct shoal_slot *slot, const struct shoal_error *err) {
                err->text, slot->number, slot->pause_ms);
     slot->pause_ms =
         slot->pause_ms * 2 > PAUSE_MAX_MS ? PAUSE_MAX_MS : slot->pause_ms * 2;
-    end_stored(slot);
-    end_lease(slot);
+    end_stored(slot, NULL);
 }
+
+/* ---- starting */
 
 /* The runner that has the spec loaded, else one that has nothing, else the one whose turn
  * was longest ago. */
@@ -187,77 +279,109 @@ static struct shoal_runner *pick_staying(struct shoal_slot *slot, const char *di
 }
 
 /* Hands the tasks up to the lease's end to its runner, which takes what it can. */
-static enum shoal_status launch(struct shoal_slot *slot, struct shoal_error *err) {
-    struct shoal_held *held = slot->held;
-    const struct shoal_spec *spec = &held->known->spec;
+static enum shoal_status launch(struct shoal_slot *slot, struct shoal_held *held,
+                                struct shoal_error *err) {
     const struct shoal_batch batch = {
-        .spec = spec,
+        .spec = &held->known->spec,
         .digest = held->known->digest,
         .job = held->lease.job,
         .seed = held->seed,
         .attempt = held->lease.attempt,
         .lo = held->at,
-        .hi = slot->doom.index < 0 ? held->lease.hi : slot->doom.index,
+        .hi = shoal_held_end_of_batch(held),
         .arguments = shoal_held_arguments(held),
     };
     int64_t taken = 0;
-    slot->runner = spec->stays ? pick_staying(slot, held->known->digest) : slot->exec;
     enum shoal_status status =
         slot->runner->kind->start(slot->runner, &batch, &taken, err);
-    if (status == SHOAL_OK)
-        held->at += taken;
-    return status;
+    if (status != SHOAL_OK)
+        return status;
+    held->at += taken;
+    held->launched = true;
+    if (slot->launched++ == 0)
+        slot->started_ms = shoal_now_ms();
+    return SHOAL_OK;
 }
 
-static void start_next(struct shoal_slot *slot) {
+/* False: it has to wait. */
+static bool start(struct shoal_slot *slot, struct shoal_held *held) {
     struct shoal_error err = {.status = SHOAL_OK};
-    enum shoal_status status = launch(slot, &err);
+    enum shoal_status status = launch(slot, held, &err);
     if (status == SHOAL_OK) {
-        slot->running = true;
-        slot->started_ms = shoal_now_ms();
         slot->pause_ms = PAUSE_MS;
-        if (slot->held->at >= slot->held->lease.hi)
+        if (held->at >= held->lease.hi)
             slot->host->changed(slot->host->owner);
     } else if (status == SHOAL_REFUSED) {
-        end_unstarted(slot, SHOAL_REASON_SPAWN, &err);
-        end_lease(slot); /* others may have the program */
+        end_unstarted(slot, held, SHOAL_REASON_SPAWN, &err);
+        end_lease(slot, held); /* others may have the program */
     } else if (status == SHOAL_SYSTEM || status == SHOAL_MEMORY) {
         pause_slot(slot, &err);
     } else {
-        end_unstarted(slot, SHOAL_REASON_REJECTED, &err);
+        end_unstarted(slot, held, SHOAL_REASON_REJECTED, &err);
     }
+    return slot->paused_till_ms == 0;
+}
+
+/* Whether the runner takes it now, behind what it has: all of the lease before must be in
+ * its hands. */
+static bool finds_runner(struct shoal_slot *slot, const struct shoal_held *held,
+                         const struct shoal_held *before) {
+    const struct shoal_known_spec *known = held->known;
+    if (!is_running(slot)) {
+        slot->runner = known->spec.stays ? pick_staying(slot, known->digest) : slot->exec;
+        return true;
+    }
+    const struct shoal_runner_kind *kind = slot->runner->kind;
+    return before->at >= before->lease.hi && known->spec.stays &&
+           kind->takes_more != NULL && kind->takes_more(slot->runner, known->digest);
 }
 
 /* What the task at hand did when it ended its runner. */
-static void meet_doom(struct shoal_slot *slot) {
-    slot->held->at++;
-    note(slot, &slot->doom.outcome, slot->doom.text, slot->doom.len);
-    forget_doom(slot);
+static void meet_doom(struct shoal_slot *slot, struct shoal_held *held) {
+    held->at++;
+    note(slot, held, &held->doom.outcome, held->doom.text, held->doom.len);
+    shoal_held_forget_doom(held);
 }
 
+/* One step with the first lease that is not launched. False: there is none to be made. */
+static bool go_on(struct shoal_slot *slot, struct shoal_held *held,
+                  const struct shoal_held *before) {
+    if (held->at >= held->lease.hi || held->unwanted)
+        end_lease(slot, held);
+    else if (held->at == held->doom.index)
+        meet_doom(slot, held);
+    else if (held->known->state == SHOAL_SPEC_BAD)
+        end_unstarted(slot, held, SHOAL_REASON_REJECTED, &held->known->error);
+    else
+        return held->known->state == SHOAL_SPEC_READY &&
+               finds_runner(slot, held, before) && start(slot, held);
+    return true;
+}
+
+/* A lease that came back unfinished waits until those launched behind it are back too. */
 void shoal_slot_step(struct shoal_slot *slot) {
-    while (!slot->running && slot->held != NULL && slot->paused_till_ms == 0) {
-        struct shoal_held *held = slot->held;
-        if (held->at >= held->lease.hi || slot->stopping)
-            end_lease(slot);
-        else if (held->at == slot->doom.index)
-            meet_doom(slot);
-        else if (held->known->state == SHOAL_SPEC_BAD)
-            end_unstarted(slot, SHOAL_REASON_REJECTED, &held->known->error);
-        else if (held->known->state == SHOAL_SPEC_READY)
-            start_next(slot);
-        else
-            return; /* its spec is on the way */
+    bool more = slot->paused_till_ms == 0;
+    while (more) {
+        struct shoal_held *held = slot->held, *before = NULL;
+        size_t ahead = 0;
+        for (; held != NULL && held->launched; held = held->behind, ahead++)
+            before = held;
+        more = held != NULL && ahead == slot->launched && go_on(slot, held, before);
     }
+    if (is_running(slot) && slot->runner->kind->flush != NULL)
+        slot->runner->kind->flush(slot->runner);
 }
 
-static void note_failure(struct shoal_slot *slot, const struct shoal_failure *failure) {
+/* ---- what the runner tells */
+
+static void note_failure(struct shoal_slot *slot, struct shoal_held *held,
+                         const struct shoal_failure *failure) {
     const struct shoal_outcome outcome = {.reason = failure->reason,
-                                          .attempt = slot->held->lease.attempt,
+                                          .attempt = held->lease.attempt,
                                           .wall_us = failure->wall_us,
                                           .code = failure->code};
-    shoal_commit_add_failure(slot->held->commit, failure->index, &outcome,
-                             slot->host->worker, failure->text, failure->len);
+    shoal_commit_add_failure(held->commit, failure->index, &outcome, slot->host->worker,
+                             failure->text, failure->len);
 }
 
 /* Text of a task, which may be anything, on one line and without what a terminal would
@@ -279,93 +403,107 @@ static void copy_line(char *line, size_t room, const char *text, size_t len) {
 static void told(void *owner, int64_t index, double fraction, const char *text,
                  size_t len) {
     struct shoal_slot *slot = owner;
+    const struct shoal_held *held = shoal_slot_running(slot);
     char line[1024];
+    if (held == NULL)
+        return; /* it was taken back as it began */
     if (fraction >= 0) {
         slot->said = (struct shoal_said){.index = index, .fraction = fraction};
+        memcpy(slot->said.job, held->lease.job, sizeof(slot->said.job));
         copy_line(slot->said.text, sizeof(slot->said.text), text, len);
         return;
     }
     copy_line(line, sizeof(line), text, len);
-    shoal_info("%s: job=%s task=%" PRId64 " slot=%d", line, slot->held->lease.job, index,
+    shoal_info("%s: job=%s task=%" PRId64 " slot=%d", line, held->lease.job, index,
                slot->number);
 }
 
 static void reported(void *owner, const struct shoal_report *report) {
     struct shoal_slot *slot = owner;
+    struct shoal_held *held = launched_at(slot, 0);
     for (size_t i = 0; i < report->n_failures; i++)
-        note_failure(slot, &report->failures[i]);
-    shoal_commit_add_packed(slot->held->commit, report->tasks, report->work_us,
+        note_failure(slot, held, &report->failures[i]);
+    shoal_commit_add_packed(held->commit, report->tasks, report->work_us,
                             report->elements, report->outcomes, report->len);
-    send_if_large(slot);
+    send_if_large(slot, held);
     slot->started_ms = shoal_now_ms();
     slot->last_wall_us = report->work_us / report->tasks;
-    if (slot->said.index < slot->held->commit->hi)
+    if (slot->said.index < held->commit->hi)
         slot->said.index = -1;
     slot->host->changed(slot->host->owner);
 }
 
-/* What ended the runner is noted when the tasks before it are; without memory to remember
- * it, it is found again. */
-static void foresee_doom(struct shoal_slot *slot, const struct shoal_ending *ending) {
-    forget_doom(slot);
-    char *text = malloc(ending->stderr_len + 1);
-    if (text == NULL)
-        return;
-    memcpy(text, ending->stderr_end, ending->stderr_len);
-    slot->doom = (struct shoal_doom){.index = ending->index,
-                                     .outcome = ending->outcome,
-                                     .text = text,
-                                     .len = ending->stderr_len};
-    slot->doom.outcome.result = "";
-    slot->doom.outcome.result_len = 0;
+/* All leases come back from a runner that is gone. What ended it is noted when the tasks
+ * before it are. */
+static void lose_runner(struct shoal_slot *slot, const struct shoal_ending *ending) {
+    struct shoal_held *held = ending->index < 0 ? NULL : launched_at(slot, ending->batch);
+    struct shoal_outcome outcome = ending->outcome;
+    if (held != NULL && ending->index == held->commit->hi) {
+        slot->last_wall_us = outcome.wall_us;
+        note(slot, held, &outcome, ending->stderr_end, ending->stderr_len);
+    } else if (held != NULL) {
+        shoal_held_foresee(held, ending->index, &outcome, ending->stderr_end,
+                           ending->stderr_len);
+    }
+    while (slot->launched > 0)
+        come_back(slot, launched_at(slot, 0));
+    if (held != NULL && outcome.reason == SHOAL_REASON_SPAWN)
+        end_lease(slot, held); /* others may have what it needs */
+}
+
+/* Tasks have turned out to be longer than thought: most of what waits is for others. */
+static void shed(struct shoal_slot *slot) {
+    if (slot->n_held > 1 &&
+        slot->last_wall_us > 2 * LEASE_US / (int64_t)(slot->n_held - 1))
+        shoal_slot_give_back(slot);
 }
 
 static void ended(void *owner, const struct shoal_ending *ending) {
     struct shoal_slot *slot = owner;
-    struct shoal_held *held = slot->held;
-    struct shoal_outcome outcome = ending->outcome;
-    slot->running = false;
     slot->said.index = -1;
-    if (ending->index == held->commit->hi) {
-        slot->last_wall_us = outcome.wall_us;
-        note(slot, &outcome, ending->stderr_end, ending->stderr_len);
-    } else if (ending->index >= 0) {
-        foresee_doom(slot, ending);
+    if (ending->all) {
+        lose_runner(slot, ending);
+    } else {
+        struct shoal_held *held = launched_at(slot, 0);
+        come_back(slot, held);
+        if (held->at >= held->lease.hi)
+            end_lease(slot, held);
     }
-    shoal_held_rewind(held);
-    if (ending->index >= 0 && outcome.reason == SHOAL_REASON_SPAWN)
-        end_lease(slot); /* others may have what it needs */
     shoal_slot_step(slot);
+    shed(slot);
 }
+
+/* ---- what the worker tells */
 
 void shoal_slot_flush(struct shoal_slot *slot) {
-    if (slot->held != NULL)
-        shoal_outbox_add(slot->host->outbox, shoal_held_take_commit(slot->held));
-}
-
-static bool is_of(const struct shoal_held *held, const char *job) {
-    return held != NULL && (job == NULL || strcmp(held->lease.job, job) == 0);
+    struct shoal_held *held = slot->held;
+    for (size_t i = 0; i <= slot->launched && held != NULL; i++, held = held->behind)
+        shoal_outbox_add(slot->host->outbox, shoal_held_take_commit(held));
 }
 
 void shoal_slot_stop(struct shoal_slot *slot, const char *job, bool kill) {
-    if (is_of(slot->next, job))
-        end_stored(slot);
-    if (!is_of(slot->held, job))
-        return;
-    slot->stopping = true;
-    if (slot->running && kill)
+    struct shoal_held *running = shoal_slot_running(slot);
+    bool launched = false;
+    for (struct shoal_held *held = slot->held; held != NULL; held = held->behind) {
+        if (!is_of(held, job))
+            continue;
+        held->unwanted = true;
+        launched = launched || held->launched;
+    }
+    if (launched && is_of(running, job) && kill)
         slot->runner->kind->kill(slot->runner);
-    else if (slot->running)
+    else if (launched && is_of(running, job))
         slot->runner->kind->stop(slot->runner);
-    else
-        end_lease(slot);
+    else if (launched)
+        cut(slot, &running);
+    end_stored(slot, job);
     shoal_slot_step(slot);
 }
 
 static void skip_settled(struct shoal_slot *slot, struct shoal_held *held, int64_t lo,
                          int64_t hi) {
     int64_t to = hi < held->lease.hi ? hi : held->lease.hi;
-    if (held->at < lo || held->at >= to || (held == slot->held && slot->running))
+    if (held->launched || held->at < lo || held->at >= to)
         return; /* at worst they run twice, and the first outcome counts */
     shoal_outbox_add(slot->host->outbox, shoal_held_take_commit(held));
     if (held->commit->hi == held->commit->lo)
@@ -374,43 +512,37 @@ static void skip_settled(struct shoal_slot *slot, struct shoal_held *held, int64
 
 void shoal_slot_settled(struct shoal_slot *slot, const char *job, int64_t lo,
                         int64_t hi) {
-    if (is_of(slot->held, job) && slot->running &&
-        slot->runner->kind->index(slot->runner) >= lo && slot->held->at <= hi)
+    const struct shoal_held *running = shoal_slot_running(slot);
+    size_t batch = 0;
+    if (is_of(running, job) && running->at <= hi &&
+        slot->runner->kind->index(slot->runner, &batch) >= lo)
         slot->runner->kind->stop(slot->runner);
-    if (is_of(slot->held, job))
-        skip_settled(slot, slot->held, lo, hi);
-    if (is_of(slot->next, job))
-        skip_settled(slot, slot->next, lo, hi);
+    for (struct shoal_held *held = slot->held; held != NULL; held = held->behind) {
+        if (is_of(held, job))
+            skip_settled(slot, held, lo, hi);
+    }
     shoal_slot_step(slot);
 }
 
-/* The running task goes on, those behind it are not begun. Returns the first of them. */
-static int64_t cut(struct shoal_slot *slot) {
-    int64_t rest = slot->runner->kind->cut(slot->runner);
-    return rest < slot->held->at ? rest : slot->held->at;
-}
-
 void shoal_slot_give_back(struct shoal_slot *slot) {
-    end_stored(slot);
-    if (slot->held == NULL)
-        return;
-    if (!slot->running) {
-        slot->stopping = true;
-        slot->paused_till_ms = 0;
-        shoal_slot_step(slot);
-        return;
+    if (is_running(slot)) {
+        struct shoal_held *running = NULL;
+        int64_t rest = cut(slot, &running);
+        if (rest < running->lease.hi) {
+            shoal_held_give_back(running, rest);
+            slot->host->changed(slot->host->owner);
+        }
     }
-    int64_t rest = cut(slot);
-    if (rest < slot->held->lease.hi) {
-        shoal_held_give_back(slot->held, rest);
-        slot->host->changed(slot->host->owner);
-    }
+    slot->paused_till_ms = 0;
+    end_stored(slot, NULL);
 }
 
 /* Whether something behind the running task waits for it. */
 static bool has_untouched(const struct shoal_slot *slot) {
-    return slot->next != NULL || slot->held->at < slot->held->lease.hi ||
-           slot->runner->kind->index(slot->runner) + 1 < slot->held->at;
+    const struct shoal_held *running = shoal_slot_running(slot);
+    size_t batch = 0;
+    return running->behind != NULL || running->at < running->lease.hi ||
+           slot->runner->kind->index(slot->runner, &batch) + 1 < running->at;
 }
 
 void shoal_slot_tick(struct shoal_slot *slot, int64_t now_ms) {
@@ -423,25 +555,29 @@ void shoal_slot_tick(struct shoal_slot *slot, int64_t now_ms) {
         shoal_slot_give_back(slot);
 }
 
-static void adopt_current(struct shoal_slot *slot, int64_t attempt) {
-    struct shoal_held *held = slot->held;
-    if (attempt > 0) {
-        held->lease.attempt = attempt;
-        return;
+/* Others have it, or nothing is left to do in it. */
+static void lose_lease(struct shoal_slot *slot, struct shoal_held *held, bool over) {
+    struct shoal_held *running = shoal_slot_running(slot);
+    if (held->launched) {
+        int64_t rest = cut(slot, &running);
+        if (held == running)
+            held->lease.hi = held->at = rest;
     }
-    held->lease.hi = held->at = slot->running ? cut(slot) : held->at;
-    if (attempt < 0 && slot->running)
+    if (!held->launched)
+        end_lease(slot, held);
+    else if (over && held == running)
         slot->runner->kind->stop(slot->runner);
     shoal_slot_step(slot);
 }
 
 void shoal_slot_adopted(struct shoal_slot *slot, const char *lease, int64_t attempt) {
-    if (slot->next != NULL && strcmp(slot->next->lease.name, lease) == 0) {
+    for (struct shoal_held *held = slot->held; held != NULL; held = held->behind) {
+        if (strcmp(held->lease.name, lease) != 0)
+            continue;
         if (attempt > 0)
-            slot->next->lease.attempt = attempt;
+            held->lease.attempt = attempt;
         else
-            end_stored(slot);
+            lose_lease(slot, held, attempt < 0);
+        return;
     }
-    if (slot->held != NULL && strcmp(slot->held->lease.name, lease) == 0)
-        adopt_current(slot, attempt);
 }

@@ -1,11 +1,11 @@
-/* A slot: has the tasks of its lease run, one after the other, and keeps at most one
- * lease in store.
+/* A slot: has the tasks of its leases run, one after the other.
  *
- *     idle --take--> held --start--> running --ended--> held … --the last--> idle (or the
- * next lease)
+ *     granted --> held … held --launched--> in the runner's hands --over--> committed
+ *                 in store                  the first of them runs
  *
- * What ends is gathered in the lease's commit; `changed` tells the worker that there is
- * something to send or to ask for. */
+ * Of short leases, such as jobs of one task, many are held and launched at once; of others
+ * at most one is in store. What ends is gathered in the lease's commit; `changed` tells the
+ * worker that there is something to send or to ask for. */
 #ifndef SHOAL_SLOT_H
 #define SHOAL_SLOT_H
 
@@ -22,18 +22,10 @@ struct shoal_slot_host {
     void *owner;
 };
 
-/* A task that ended its runner while tasks before it were done but not reported: they are
- * run again first. */
-struct shoal_doom {
-    int64_t index; /* -1: there is none */
-    struct shoal_outcome outcome;
-    char *text;
-    size_t len;
-};
-
 /* How far a task says it is. */
 struct shoal_said {
     int64_t index; /* -1: none has said anything */
+    char job[13];
     double fraction;
     char text[100];
 };
@@ -47,19 +39,22 @@ struct shoal_slot {
     uint64_t used[SHOAL_SLOT_STAYS]; /* when: the number of the batch */
     struct shoal_runner *runner;     /* the one of them that works, or did last */
     int number;
-    struct shoal_held *held; /* what it works on */
-    struct shoal_held *next; /* in store */
-    bool running;
-    bool stopping; /* its task was told to stop, the lease is given up */
-    struct shoal_doom doom;
+    struct shoal_held *held; /* in the order in which they are run */
+    size_t n_held;
+    size_t launched; /* so many of them, the first ones, are in the runner's hands */
     struct shoal_said said; /* by the task that runs */
     int64_t started_ms;     /* when the task that runs was started, about */
     int64_t last_wall_us;   /* of the task before */
     int64_t paused_till_ms; /* the host had no processes or memory left */
     int64_t pause_ms;
-    uint64_t leases;            /* so many were named */
+    uint64_t wishes;            /* so many were named */
     uint64_t batches;           /* so many were given to runners that stay */
     char wish[SHOAL_LEASE_MAX]; /* name of the lease that is asked for next */
+    int64_t asked;              /* leases, by the wish under way; 0: there is none */
+    size_t got;                 /* of them, so far */
+    size_t granted;             /* by the wish before */
+    int64_t appetite;           /* leases that it may ask for at once */
+    bool refused;               /* it asked for its store in vain */
 };
 
 SHOAL_MUST_CHECK
@@ -71,11 +66,21 @@ void shoal_slot_finish(struct shoal_slot *slot);
 
 bool shoal_slot_is_idle(const struct shoal_slot *slot); /* it has no lease */
 
-/* Whether it would like a lease now, and whether only in store. */
+/* Whether it would like leases now, and whether only in store. */
 bool shoal_slot_wishes(const struct shoal_slot *slot, struct shoal_wish *ret_wish);
 
-/* Takes a lease that was granted to its wish. */
+/* Its wish is under way; NULL: the answer was lost. */
+void shoal_slot_asks(struct shoal_slot *slot, const struct shoal_wish *wish);
+
+/* Whether a lease of that name was granted to its wish. */
+bool shoal_slot_asked_for(const struct shoal_slot *slot, const char *lease);
+
+/* Takes a lease that was granted to its wish; answered() follows the last. */
 void shoal_slot_take(struct shoal_slot *slot, struct shoal_held *held);
+void shoal_slot_answered(struct shoal_slot *slot);
+
+/* The lease whose task runs; NULL: none does. */
+struct shoal_held *shoal_slot_running(const struct shoal_slot *slot);
 
 /* Goes on: starts the next task, ends a lease that is done. Harmless at any time. */
 void shoal_slot_step(struct shoal_slot *slot);

@@ -25,7 +25,7 @@ enum {
 size_t shoal_worker_running(const struct shoal_worker *worker) {
     size_t n = 0;
     for (int64_t i = 0; i < worker->config->slots; i++)
-        n += worker->slots[i].running;
+        n += worker->slots[i].launched > 0;
     return n;
 }
 
@@ -114,17 +114,18 @@ static void try_to_end(struct shoal_worker *worker, int64_t now_ms) {
 
 /* ---- children */
 
-static size_t list_process(const struct shoal_slot *slot,
-                           const struct shoal_runner *runner,
+static size_t list_process(const struct shoal_slot *slot, struct shoal_runner *runner,
                            struct shoal_tree_task *task) {
     pid_t pid = runner->kind->pid(runner);
+    const struct shoal_held *running = shoal_slot_running(slot);
+    size_t batch = 0;
     if (pid == 0)
         return 0;
     *task = (struct shoal_tree_task){
         .pid = pid,
         .slot = slot->number,
-        .job = slot->running ? slot->held->lease.job : "",
-        .index = runner->kind->index(runner),
+        .job = running == NULL ? "" : running->lease.job,
+        .index = runner->kind->index(runner, &batch),
     };
     return 1;
 }

@@ -179,6 +179,16 @@ static char *take_done(int64_t tasks) {
     return outcomes;
 }
 
+/* Takes a "done" of a batch of which nothing may be begun. */
+static void take_nothing_done(void) {
+    struct shoal_record_reader reader = receive();
+    size_t n = 0;
+    ck_assert(shoal_record_read_array(&reader, &n));
+    ck_assert_str_eq(next_text(&reader), "done");
+    ck_assert_int_eq(next_int(&reader), 0);
+    ck_assert_int_eq(next_int(&reader), 0);
+}
+
 /* What stands between < and > in them, each with a space behind it. */
 static void expect_results(const char *outcomes, const char *expected) {
     char seen[256] = "";
@@ -226,18 +236,30 @@ START_TEST(runner_speaks_the_protocol) {
     ck_assert_int_eq(next_int(&hello), runners[_i].computes);
 
     say_spec(spec);
-    atomic_store(&slate->limit, 10);
+    atomic_store(&slate->limit, INT64_MAX);
     say(run);
     char *outcomes = take_done(3);
     expect_results(outcomes, "a b  \303\251 ");
     free(outcomes);
-    ck_assert_int_eq(atomic_load(&slate->mark), 9);
+    ck_assert_int_eq(atomic_load(&slate->mark), 2); /* a position, not an index */
 
-    atomic_store(&slate->limit, 8); /* task 8 and those behind it were taken back */
+    atomic_store(&slate->limit, 4); /* the second task and those behind were taken back */
     say(run);
     outcomes = take_done(1);
     expect_results(outcomes, "a ");
     free(outcomes);
+
+    atomic_store(&slate->limit,
+                 10); /* three batches at once, up to the first of the last */
+    say(run);
+    say(run);
+    for (int i = 0; i < 2; i++) {
+        outcomes = take_done(i == 0 ? 3 : 1);
+        expect_results(outcomes, i == 0 ? "a b  \303\251 " : "a ");
+        free(outcomes);
+    }
+    say(run);
+    take_nothing_done();
     end_runner();
     test_directory_destroy(&directory);
 }

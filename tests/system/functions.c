@@ -397,7 +397,8 @@ END_TEST
 
 /* A message of `length` bytes in its frame. */
 #define FRAME(length, body) "printf '$" length "\\r\\n" body "\\r\\n' >&3; "
-#define HELLO FRAME("29", "*3\\r\\n$5\\r\\nhello\\r\\n" ONE ONE)
+#define TWO "$1\\r\\n2\\r\\n"
+#define HELLO FRAME("29", "*3\\r\\n$5\\r\\nhello\\r\\n" TWO ONE)
 #define ONE "$1\\r\\n1\\r\\n"
 #define ZERO "$1\\r\\n0\\r\\n"
 #define DONE "*8\\r\\n$4\\r\\ndone\\r\\n"

@@ -30,7 +30,7 @@ import threading
 import time
 import traceback
 
-VERSION = 1
+VERSION = 2
 SOCKET, SLATE = 3, 4  # descriptors that the worker gives
 SLATE_SIZE = 4096
 MARK, LIMIT, STOP, ASKED = 0, 8, 16, 24  # offsets on the slate, 64 bits each
@@ -281,7 +281,7 @@ class Runner:
         self.printed = sys.stdout = sys.stderr = Printed(sys.stderr)
         self.is_child = False
         os.register_at_fork(after_in_child=self.become_child)
-        self.input = bytearray()
+        self.input, self.positions = bytearray(), 0
         self.spec, self.names, self.repetitions, self.kind = None, [], 1, "none"
         self.interruptible = self.asked = False
         self.sending = threading.Lock()
@@ -368,10 +368,11 @@ class Runner:
     def run(self, _job, seed, attempt, first, count, kind, data):
         seed, attempt, first, count = int(seed), int(attempt), int(first), int(count)
         self.reported = now = time.monotonic()
+        shift, self.positions = self.positions - first, self.positions + count
         self.working.set()
         for index, (arguments, parameters) in zip(range(first, first + count), self.inputs(kind, data)):
-            self.write(MARK, index)
-            if index >= self.field(LIMIT):
+            self.write(MARK, index + shift)
+            if index + shift >= self.field(LIMIT):
                 break
             current = Task(self, index, attempt, task_seed(seed, index), index % self.repetitions)
             now = self.run_one(current, arguments, parameters, now)
