@@ -104,6 +104,7 @@ static const struct field job_fields[] = {
     FIELD(TEXT, shoal_job, owner, "owner"),
     FIELD(TEXT, shoal_job, spec, "spec"),
     FIELD(TEXT, shoal_job, reason, "reason"),
+    FIELD(TEXT, shoal_job, waiter, "waiter"),
     FIELD(UNSIGNED, shoal_job, seed, "seed"),
     FIELD(NUMBER, shoal_job, total, "total"),
     FIELD(NUMBER, shoal_job, delayed, "delayed"),

@@ -45,6 +45,7 @@ struct shoal_job {
     char queue[64];
     char owner[64];  /* who submitted it: user@host */
     char spec[41];   /* digest of what it runs */
+    char waiter[13]; /* the client that is told of news; "": none */
     char reason[32]; /* why it stops or stopped: "cancelled", "max-fails" or "" */
     enum shoal_job_state state;
     struct shoal_job_policy policy;

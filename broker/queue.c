@@ -65,13 +65,17 @@ static void add_number(struct shoal_request *args, uint64_t number) {
     shoal_request_text(args, text);
 }
 
+static bool runs_as_before(const struct shoal_submission *jobs, size_t i) {
+    return i > 0 && (jobs[i].spec == jobs[i - 1].spec ||
+                     strcmp(jobs[i].spec, jobs[i - 1].spec) == 0);
+}
+
 /* Jobs that are alike share a spec: which one of the distinct texts this job
  * has, from 1. */
 static int64_t which_spec(const struct shoal_submission *jobs, size_t job) {
     int64_t distinct = 0;
     for (size_t i = 0; i <= job; i++) {
-        bool same = i > 0 && strcmp(jobs[i].spec, jobs[i - 1].spec) == 0;
-        distinct += !same;
+        distinct += !runs_as_before(jobs, i);
     }
     return distinct;
 }
@@ -80,7 +84,7 @@ static void add_specs(struct shoal_request *args, const struct shoal_submission 
                       size_t n) {
     shoal_request_int(args, which_spec(jobs, n - 1));
     for (size_t i = 0; i < n; i++) {
-        if (i == 0 || strcmp(jobs[i].spec, jobs[i - 1].spec) != 0)
+        if (!runs_as_before(jobs, i))
             shoal_request_text(args, jobs[i].spec);
     }
 }
@@ -116,7 +120,7 @@ enum shoal_status shoal_queue_submit(struct shoal_queue *queue,
     shoal_request_int(&args, (int64_t)n);
     int64_t spec = 0;
     for (size_t i = 0; i < n; i++) {
-        spec += i == 0 || strcmp(jobs[i].spec, jobs[i - 1].spec) != 0;
+        spec += !runs_as_before(jobs, i);
         add_job(&args, &jobs[i], spec);
     }
     return run(queue, &shoal_script_submit, &args, &reply, err);

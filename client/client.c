@@ -53,6 +53,9 @@ enum shoal_status shoal_client_open(const struct shoal_redis_address *address,
             : shoal_redis_create(client->base, address, &redis, &events, &client->redis,
                                  err);
     shoal_queue_init(&client->queue, client->redis, name_space, timeout_ms);
+    if (status == SHOAL_OK)
+        status = shoal_mailbox_create(client->base, address, name_space, &client->mailbox,
+                                      err);
     if (status == SHOAL_OK && check)
         status = check_server(client, err);
     if (status != SHOAL_OK) {
@@ -89,6 +92,7 @@ enum shoal_status shoal_client_connect(const struct shoal_client_options *option
 void shoal_client_destroy(struct shoal_client *client) {
     if (client == NULL)
         return;
+    shoal_mailbox_destroy(client->mailbox);
     shoal_redis_destroy(client->redis);
     if (client->base != NULL)
         event_base_free(client->base);
@@ -99,6 +103,11 @@ void shoal_client_pause(struct shoal_client *client, int64_t ms) {
     struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
     event_base_loopexit(client->base, &tv);
     event_base_dispatch(client->base);
+}
+
+bool shoal_client_is_told(const struct shoal_client *client,
+                          const struct shoal_job *job) {
+    return strcmp(job->waiter, shoal_mailbox_name(client->mailbox)) == 0;
 }
 
 void shoal_client_owner(char *text, size_t room) {
@@ -214,14 +223,10 @@ static enum shoal_status check_policy(const struct shoal_submit_options *options
     return SHOAL_OK;
 }
 
-enum shoal_status shoal_submit_spec(struct shoal_client *client,
-                                    const struct shoal_submit_options *options,
-                                    const struct shoal_spec *spec, const char *id,
-                                    struct shoal_error *err) {
-    SHOAL_CLEANUP(shoal_cleanup_free) char *text = NULL;
-    char owner[64];
-    bool open = spec->arguments != SHOAL_ARGUMENTS_NONE;
-    struct shoal_submission job = {
+/* All but its id. The texts are the caller's. */
+static void fill(struct shoal_client *client, const struct shoal_submit_options *options,
+                 bool open, const char *owner, struct shoal_submission *job) {
+    *job = (struct shoal_submission){
         .queue = options->queue,
         .name = options->name,
         .owner = owner,
@@ -231,20 +236,42 @@ enum shoal_status shoal_submit_spec(struct shoal_client *client,
         .open = open,
         .whole = !options->open, /* rows of a file: all of them or none */
         .has_arguments = open,
+        .waiter = options->waits ? shoal_mailbox_name(client->mailbox) : NULL,
     };
+}
+
+/* The text of a spec and how many tasks it makes. */
+static enum shoal_status write_spec(const struct shoal_spec *spec, char **ret_text,
+                                    int64_t *ret_total, struct shoal_error *err) {
+    *ret_total = 0;
+    enum shoal_status status = shoal_spec_check(spec, err);
+    if (status == SHOAL_OK && spec->arguments == SHOAL_ARGUMENTS_NONE)
+        status = shoal_sweep_count(spec->sweep, ret_total, err);
+    return status == SHOAL_OK ? shoal_spec_write(spec, ret_text, err) : status;
+}
+
+enum shoal_status shoal_submit_spec(struct shoal_client *client,
+                                    const struct shoal_submit_options *options,
+                                    const struct shoal_spec *spec, const char *id,
+                                    struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *text = NULL;
+    char owner[64];
+    struct shoal_submission job;
+    int64_t total = 0;
     enum shoal_status status = check_policy(options, err);
     if (status == SHOAL_OK)
-        status = shoal_spec_check(spec, err);
-    if (status == SHOAL_OK && !open)
-        status = shoal_sweep_count(spec->sweep, &job.total, err);
-    if (status == SHOAL_OK)
-        status = shoal_spec_write(spec, &text, err);
+        status = write_spec(spec, &text, &total, err);
     if (status != SHOAL_OK)
         return status;
     shoal_client_owner(owner, sizeof(owner));
+    fill(client, options, spec->arguments != SHOAL_ARGUMENTS_NONE, owner, &job);
     memcpy(job.id, id, sizeof(job.id));
     job.spec = text;
-    return shoal_queue_submit(&client->queue, &job, 1, err);
+    job.total = total;
+    status = shoal_queue_submit(&client->queue, &job, 1, err);
+    if (status == SHOAL_OK && options->waits)
+        memcpy(client->latest, id, sizeof(client->latest));
+    return status;
 }
 
 enum shoal_status shoal_submit(struct shoal_client *client,
@@ -256,6 +283,91 @@ enum shoal_status shoal_submit(struct shoal_client *client,
     enum shoal_status status = shoal_spec_from_options(options, &spec, err);
     return status == SHOAL_OK ? shoal_submit_spec(client, options, &spec, ret_id, err)
                               : status;
+}
+
+/* ---- submitting many */
+
+/* Whether two jobs run the same, as far as their options tell without looking into what
+ * they point to. */
+static bool run_the_same(const struct shoal_submit_options *a,
+                         const struct shoal_submit_options *b) {
+    return a->command == b->command && a->stays == b->stays &&
+           a->parameters == b->parameters && a->zip == b->zip &&
+           a->repetitions == b->repetitions && a->environment == b->environment &&
+           a->directory == b->directory && a->timeout_ms == b->timeout_ms &&
+           a->grace_ms == b->grace_ms && a->result_max == b->result_max &&
+           a->open == b->open;
+}
+
+/* Jobs that are sent together, and the texts that they borrow. */
+struct shipment {
+    struct shoal_submission jobs[SHOAL_SUBMIT_MAX];
+    char *texts[SHOAL_SUBMIT_MAX];
+    size_t n, n_texts;
+    char owner[64];
+};
+
+static void empty(struct shipment *shipment) {
+    for (size_t i = 0; i < shipment->n_texts; i++)
+        free(shipment->texts[i]);
+    shipment->n = shipment->n_texts = 0;
+}
+
+static void destroy_shipment(struct shipment **shipment) {
+    if (*shipment != NULL)
+        empty(*shipment);
+    free(*shipment);
+}
+
+/* `as_before`: it runs the same as the job before it in the shipment. */
+static enum shoal_status load(struct shoal_client *client, struct shipment *shipment,
+                              const struct shoal_submit_options *options, bool as_before,
+                              const char *id, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_spec_cleanup) struct shoal_spec spec;
+    struct shoal_submission *job = &shipment->jobs[shipment->n];
+    shoal_spec_init(&spec);
+    enum shoal_status status = check_policy(options, err);
+    fill(client, options, options->open, shipment->owner, job);
+    if (status == SHOAL_OK && as_before) {
+        job->spec = job[-1].spec;
+        job->total = job[-1].total;
+    } else if (status == SHOAL_OK) {
+        char **text = &shipment->texts[shipment->n_texts];
+        status = shoal_spec_from_options(options, &spec, err);
+        if (status == SHOAL_OK)
+            status = write_spec(&spec, text, &job->total, err);
+        if (status == SHOAL_OK)
+            job->spec = shipment->texts[shipment->n_texts++];
+    }
+    if (status != SHOAL_OK)
+        return status;
+    memcpy(job->id, id, sizeof(job->id));
+    shipment->n++;
+    return SHOAL_OK;
+}
+
+enum shoal_status shoal_submit_many(struct shoal_client *client,
+                                    const struct shoal_submit_options *options, size_t n,
+                                    char (*ret_ids)[13], struct shoal_error *err) {
+    SHOAL_CLEANUP(destroy_shipment)
+    struct shipment *shipment = calloc(1, sizeof(*shipment));
+    if (shipment == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for jobs");
+    shoal_client_owner(shipment->owner, sizeof(shipment->owner));
+    for (size_t i = 0; i < n; i++)
+        shoal_id_make(ret_ids[i]);
+    for (size_t i = 0; i < n; i++) {
+        bool as_before = shipment->n > 0 && run_the_same(&options[i - 1], &options[i]);
+        enum shoal_status status =
+            load(client, shipment, &options[i], as_before, ret_ids[i], err);
+        if (status == SHOAL_OK && (shipment->n == SHOAL_SUBMIT_MAX || i + 1 == n)) {
+            status = shoal_queue_submit(&client->queue, shipment->jobs, shipment->n, err);
+            empty(shipment);
+        }
+        if (status != SHOAL_OK)
+            return status;
+    }
+    return SHOAL_OK;
 }
 
 enum shoal_status shoal_append(struct shoal_client *client, const char *job,
@@ -335,8 +447,13 @@ enum shoal_status shoal_wait(struct shoal_client *client, const char *job,
         if (left_ms <= 0)
             return shoal_error_set(err, SHOAL_TIMEOUT, "job %s has not ended, it is %s",
                                    job, shoal_job_state_name(now.state));
-        pause_ms = pause_ms > PAUSE_MOST_MS ? PAUSE_MOST_MS : pause_ms;
-        shoal_client_pause(client, left_ms < pause_ms ? left_ms : pause_ms);
+        bool told = shoal_client_is_told(client, &now);
+        pause_ms = told || pause_ms > PAUSE_MOST_MS ? PAUSE_MOST_MS : pause_ms;
+        int64_t ms = left_ms < pause_ms ? left_ms : pause_ms;
+        if (told)
+            shoal_mailbox_wait(client->mailbox, ms);
+        else
+            shoal_client_pause(client, ms);
     }
 }
 
@@ -351,6 +468,7 @@ enum shoal_status shoal_retry(struct shoal_client *client, const char *job, bool
                               int64_t *ret_tasks, struct shoal_error *err) {
     char token[SHOAL_ID_LEN + 1];
     shoal_id_make(token);
+    free(shoal_mailbox_take(client->mailbox, job)); /* it has not ended any more */
     return shoal_queue_retry(&client->queue, job, all, token, ret_tasks, err);
 }
 

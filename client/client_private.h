@@ -3,6 +3,7 @@
 #define SHOAL_CLIENT_PRIVATE_H
 
 #include "broker/queue.h"
+#include "client/mailbox.h"
 #include "client/shoal.h"
 #include "common/spec.h"
 
@@ -12,6 +13,8 @@ struct shoal_client {
     struct event_base *base;
     struct shoal_redis *redis;
     struct shoal_queue queue;
+    struct shoal_mailbox *mailbox;
+    char latest[13]; /* job that it submitted last, of which it is told; "": none */
 };
 
 /* Connects; `check`: only to a Redis that is fit for a queue. */
@@ -24,6 +27,9 @@ enum shoal_status shoal_client_open(const struct shoal_redis_address *address,
 /* Lets `ms` pass; the loop's events, signals among them, happen meanwhile. Returns early
  * when one calls event_base_loopbreak(). */
 void shoal_client_pause(struct shoal_client *client, int64_t ms);
+
+/* Whether it is told of news of that job. */
+bool shoal_client_is_told(const struct shoal_client *client, const struct shoal_job *job);
 
 /* user@host, as jobs tell who submitted them. */
 void shoal_client_owner(char *text, size_t room);
@@ -43,6 +49,12 @@ enum shoal_status shoal_submit_spec(struct shoal_client *client,
 
 /* When the time of a caller is over, by shoal_now_ms(). Negative: never, INT64_MAX. */
 int64_t shoal_deadline_ms(int64_t timeout_ms);
+
+/* The same as shoal_results_create(), of which the job itself was looked at. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_results_open(struct shoal_client *client, const char *job,
+                                     struct shoal_results **ret_results,
+                                     struct shoal_error *err);
 
 /* The job as of the last look that the iterator took. */
 const struct shoal_job *shoal_results_job(const struct shoal_results *results);

@@ -334,6 +334,7 @@ static int run_command(int n, char **words) {
         return status == SHOAL_OK ? SHOAL_EXIT_OK : shoal_cli_fail(&err);
     }
     plan.options.policy.budget = BUDGET;
+    plan.options.waits = true;
     if (status == SHOAL_OK)
         status = open_output(&run, &err);
     if (status == SHOAL_OK)

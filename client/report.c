@@ -52,7 +52,7 @@ enum shoal_status shoal_report_create(struct shoal_client *client, const char *j
     if (report == NULL)
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for a report");
     report->client = client;
-    enum shoal_status status = shoal_results_create(client, job, &report->results, err);
+    enum shoal_status status = shoal_results_open(client, job, &report->results, err);
     if (status == SHOAL_OK)
         status = read_spec(report, err);
     if (status != SHOAL_OK) {

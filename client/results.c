@@ -18,39 +18,94 @@ enum { QUICK_LOOKS = 16, PAUSE_LEAST_MS = 1, PAUSE_FLOW_MS = 25, PAUSE_MOST_MS =
 struct shoal_results {
     struct shoal_client *client;
     char job[13];
-    struct shoal_job now; /* as of the last look */
-    redisReply *entries;  /* the batch at hand, or NULL … */
-    int64_t asked;        /* … and how many it could have had */
-    size_t at;            /* the next entry of it */
-    int64_t position;     /* entries done with, the trimmed ones included */
+    struct shoal_job now;        /* as of the last look */
+    struct shoal_letter *letter; /* tells of the end, and holds the only entry; or NULL */
+    redisReply *entries;         /* the batch at hand, or NULL … */
+    int64_t asked;               /* … and how many it could have had */
+    size_t at;                   /* the next entry of it */
+    int64_t position;            /* entries done with, the trimmed ones included */
     struct shoal_entry_reader reader;
     bool reading;   /* the entry before `at` still has outcomes */
     int empty;      /* looks in a row that found nothing */
     int64_t due_ms; /* the next look */
 };
 
-enum shoal_status shoal_results_create(struct shoal_client *client, const char *job,
-                                       struct shoal_results **ret_results,
-                                       struct shoal_error *err) {
+/* What a letter says of the job; the rest is not known. */
+static void read_letter(struct shoal_results *results) {
+    const struct shoal_letter *letter = results->letter;
+    struct shoal_job *now = &results->now;
+    now->state = letter->state;
+    now->total = letter->total;
+    now->ok = letter->ok;
+    now->failed = letter->failed;
+    now->cancelled = letter->cancelled;
+    now->queued = now->delayed = now->leased = 0;
+}
+
+/* Looks for a letter that has all there is. */
+static bool find_letter(struct shoal_results *results) {
+    if (results->position > 0 || results->letter != NULL)
+        return false;
+    struct shoal_letter *letter =
+        shoal_mailbox_take(results->client->mailbox, results->job);
+    if (letter == NULL || letter->entry == NULL) {
+        free(letter);
+        return false;
+    }
+    results->letter = letter;
+    read_letter(results);
+    return true;
+}
+
+/* It was submitted just now, so there is nothing to look for before the first news. */
+static bool is_latest(struct shoal_results *results) {
+    const struct shoal_client *client = results->client;
+    if (strcmp(client->latest, results->job) != 0)
+        return false;
+    snprintf(results->now.waiter, sizeof(results->now.waiter), "%s",
+             shoal_mailbox_name(client->mailbox));
+    results->due_ms = shoal_now_ms() + PAUSE_MOST_MS;
+    return true;
+}
+
+static enum shoal_status create(struct shoal_client *client, const char *job, bool looks,
+                                struct shoal_results **ret_results,
+                                struct shoal_error *err) {
     struct shoal_results *results = calloc(1, sizeof(*results));
     if (results == NULL)
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for results");
     results->client = client;
     snprintf(results->job, sizeof(results->job), "%s", job);
-    enum shoal_status status = shoal_describe(client, job, &results->now, err);
-    if (status != SHOAL_OK) {
-        free(results);
-        return status;
+    snprintf(results->now.id, sizeof(results->now.id), "%s", job);
+    if (looks || !(find_letter(results) || is_latest(results))) {
+        enum shoal_status status = shoal_describe(client, job, &results->now, err);
+        if (status != SHOAL_OK) {
+            free(results);
+            return status;
+        }
+        results->position = results->now.trimmed;
     }
-    results->position = results->now.trimmed;
     *ret_results = results;
     return SHOAL_OK;
+}
+
+enum shoal_status shoal_results_create(struct shoal_client *client, const char *job,
+                                       struct shoal_results **ret_results,
+                                       struct shoal_error *err) {
+    return create(client, job, false, ret_results, err);
+}
+
+enum shoal_status shoal_results_open(struct shoal_client *client, const char *job,
+                                     struct shoal_results **ret_results,
+                                     struct shoal_error *err) {
+    return create(client, job, true, ret_results, err);
 }
 
 void shoal_results_destroy(struct shoal_results *results) {
     if (results == NULL)
         return;
     freeReplyObject(results->entries);
+    free(results->letter);
     free(results);
 }
 
@@ -87,6 +142,8 @@ static int64_t next_pause(struct shoal_results *results) {
     }
     if (results->empty < QUICK_LOOKS + 8)
         results->empty++;
+    if (shoal_client_is_told(results->client, &results->now))
+        return PAUSE_MOST_MS;
     int doublings = results->empty - QUICK_LOOKS;
     int64_t pause = doublings <= 0 ? PAUSE_LEAST_MS : PAUSE_LEAST_MS << doublings;
     return pause < PAUSE_MOST_MS ? pause : PAUSE_MOST_MS;
@@ -116,29 +173,51 @@ static enum shoal_status fetch(struct shoal_results *results, struct shoal_error
 
 /* Whether the batch at hand was the last. */
 static bool has_ended(const struct shoal_results *results) {
+    if (results->letter != NULL)
+        return results->position > 0;
     return results->entries != NULL && !is_full(results) &&
            shoal_job_state_is_final(results->now.state);
+}
+
+/* A job of which the client is told is looked at as soon as there is news; of others, and
+ * should that be lost, when the next look is due. */
+static void pause_for(struct shoal_results *results, int64_t ms) {
+    if (shoal_client_is_told(results->client, &results->now)) {
+        if (shoal_mailbox_wait(results->client->mailbox, ms))
+            results->due_ms = 0;
+    } else {
+        shoal_client_pause(results->client, ms);
+    }
 }
 
 /* Until the next look is due; false when the caller's time is over before. */
 static bool wait_until_due(struct shoal_results *results, int64_t end_ms) {
     int64_t now = shoal_now_ms();
-    bool in_time = results->due_ms <= end_ms;
-    int64_t until = in_time ? results->due_ms : end_ms;
+    int64_t until = results->due_ms <= end_ms ? results->due_ms : end_ms;
     if (until > now)
-        shoal_client_pause(results->client, until - now);
-    return in_time;
+        pause_for(results, until - now);
+    return results->due_ms <= end_ms;
 }
 
-/* Opens the next entry of the batch. */
+/* Opens the letter's entry, or the next one of the batch. */
 static enum shoal_status open_entry(struct shoal_results *results,
                                     struct shoal_error *err) {
+    const struct shoal_letter *letter = results->letter;
+    results->reading = true;
+    if (letter != NULL)
+        return shoal_entry_begin(&results->reader, letter->entry, letter->len, err);
     const redisReply *entry = results->entries->element[results->at++];
     if (entry->type != REDIS_REPLY_STRING)
         return shoal_error_set(err, SHOAL_GARBAGE, "the results of job %s are garbled",
                                results->job);
-    results->reading = true;
     return shoal_entry_begin(&results->reader, entry->str, entry->len, err);
+}
+
+/* Whether an entry is there that was not opened. */
+static bool has_entry(const struct shoal_results *results) {
+    if (results->letter != NULL)
+        return results->position == 0;
+    return results->entries != NULL && results->at < results->entries->elements;
 }
 
 static void fill(const struct shoal_results *results, int64_t index,
@@ -165,7 +244,7 @@ static enum shoal_status take(struct shoal_results *results, bool *ret_found,
     *ret_found = false;
     for (;;) {
         if (!results->reading) {
-            if (results->entries == NULL || results->at == results->entries->elements)
+            if (!has_entry(results))
                 return SHOAL_OK;
             enum shoal_status status = open_entry(results, err);
             if (status != SHOAL_OK)
@@ -196,7 +275,10 @@ enum shoal_status shoal_results_next(struct shoal_results *results, int64_t time
         *ret_more = found || !has_ended(results);
         if (status != SHOAL_OK || found || !*ret_more)
             return status;
-        if (!wait_until_due(results, end_ms))
+        bool is_due = wait_until_due(results, end_ms);
+        if (find_letter(results))
+            continue;
+        if (!is_due)
             return shoal_error_set(err, SHOAL_TIMEOUT, "job %s has no more results yet",
                                    results->job);
         status = fetch(results, err);

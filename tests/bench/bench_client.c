@@ -38,7 +38,7 @@ static void submit(const char *plugin, const char *parameter, char *id) {
     struct shoal_submit_options options;
     shoal_submit_options_init(&options);
     options.command = command;
-    options.stays = true;
+    options.stays = options.waits = true;
     options.parameters = parameters;
     expect(shoal_submit(client, &options, id, &err));
 }
@@ -109,15 +109,35 @@ static void args(const char *plugin, int64_t n) {
     expect(shoal_forget(client, id, &err));
 }
 
+/* Some are in flight at a time, as a program does that has more to submit than Redis and
+ * it should hold. */
 static void one_task(const char *plugin, int64_t n) {
+    enum { AT_ONCE = 500, AHEAD = 4000 };
+    const char *const command[] = {"shoal-host", "--plugin", plugin,
+                                   "--task",     "noop",     NULL};
+    static const char *const parameters[] = {"i=1", NULL};
+    struct shoal_submit_options options[AT_ONCE];
     char(*ids)[13] = calloc((size_t)n, sizeof(*ids));
     if (ids == NULL)
         exit(1);
+    for (int i = 0; i < AT_ONCE; i++) {
+        shoal_submit_options_init(&options[i]);
+        options[i].command = command;
+        options[i].stays = options[i].waits = true;
+        options[i].parameters = parameters;
+    }
     double begin = seconds();
-    for (int64_t i = 0; i < n; i++)
-        submit(plugin, "i=1", ids[i]);
-    for (int64_t i = 0; i < n; i++)
-        collect(ids[i], 1);
+    int64_t submitted = 0, collected = 0;
+    while (collected < n) {
+        if (submitted < n && submitted - collected < AHEAD) {
+            int64_t count = n - submitted < AT_ONCE ? n - submitted : AT_ONCE;
+            expect(
+                shoal_submit_many(client, options, (size_t)count, &ids[submitted], &err));
+            submitted += count;
+        } else {
+            collect(ids[collected++], 1);
+        }
+    }
     printf("%.6f\n", seconds() - begin);
     for (int64_t i = 0; i < n; i++)
         expect(shoal_forget(client, ids[i], &err));

@@ -1,0 +1,238 @@
+#include "client/mailbox.h"
+
+#include "common/cleanup.h"
+#include "common/id.h"
+#include "common/records.h"
+
+#include <inttypes.h>
+#include <search.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+enum {
+    LISTEN_S = 10,
+    AT_ONCE = 500,       /* messages of an answer */
+    LETTERS_MAX = 20000, /* unread ones are dropped from here on, the oldest first */
+    MESSAGE_FIELDS = 7,  /* of a letter: job, state, four numbers, entry */
+};
+
+/* A letter as it is kept; its entry is behind it. */
+struct kept {
+    struct shoal_letter letter; /* first: what is found and handed out */
+    TAILQ_ENTRY(kept) link;
+};
+
+struct shoal_mailbox {
+    struct event_base *base;
+    struct shoal_redis *redis;
+    struct shoal_queue queue;
+    char name[SHOAL_ID_LEN + 1];
+    void *by_job; /* a tree of letters */
+    TAILQ_HEAD(, kept) letters;
+    size_t n;
+    struct event *timer; /* ends a wait */
+    bool listening;
+    bool waiting;
+    bool came; /* something has, since the wait began */
+};
+
+static int compare(const void *a, const void *b) {
+    const struct shoal_letter *one = a, *other = b;
+    return strcmp(one->job, other->job);
+}
+
+static void drop(struct shoal_mailbox *mailbox, struct kept *kept) {
+    tdelete(&kept->letter, &mailbox->by_job, compare);
+    TAILQ_REMOVE(&mailbox->letters, kept, link);
+    mailbox->n--;
+}
+
+/* ---- what comes */
+
+static bool read_state(const char *text, size_t len, enum shoal_job_state *ret_state) {
+    for (int i = 0; i < SHOAL_JOB_STATE_COUNT; i++) {
+        const char *name = shoal_job_state_name((enum shoal_job_state)i);
+        *ret_state = (enum shoal_job_state)i;
+        if (strlen(name) == len && memcmp(name, text, len) == 0)
+            return shoal_job_state_is_final(*ret_state);
+    }
+    return false;
+}
+
+/* NULL: it is no letter. What is read is the caller's until it is kept. */
+static struct kept *read_letter(struct shoal_record_reader *reader) {
+    const char *job, *state, *entry;
+    size_t job_len, state_len, len;
+    struct shoal_letter letter = {.entry = NULL};
+    if (!shoal_record_read_bytes(reader, &job, &job_len) ||
+        job_len != sizeof(letter.job) - 1 ||
+        !shoal_record_read_bytes(reader, &state, &state_len) ||
+        !read_state(state, state_len, &letter.state) ||
+        !shoal_record_read_int(reader, &letter.total) ||
+        !shoal_record_read_int(reader, &letter.ok) ||
+        !shoal_record_read_int(reader, &letter.failed) ||
+        !shoal_record_read_int(reader, &letter.cancelled) ||
+        !shoal_record_read_bytes(reader, &entry, &len))
+        return NULL;
+    struct kept *kept = malloc(sizeof(*kept) + len);
+    if (kept == NULL)
+        return NULL;
+    memcpy(letter.job, job, job_len);
+    memcpy(kept + 1, entry, len);
+    letter.entry = len == 0 ? NULL : (const char *)(kept + 1);
+    letter.len = len;
+    kept->letter = letter;
+    return kept;
+}
+
+/* In place of an older one of the same job. */
+static void keep(struct shoal_mailbox *mailbox, struct kept *kept) {
+    free(shoal_mailbox_take(mailbox, kept->letter.job));
+    if (tsearch(&kept->letter, &mailbox->by_job, compare) == NULL) {
+        free(kept); /* no memory: who waits looks */
+        return;
+    }
+    TAILQ_INSERT_TAIL(&mailbox->letters, kept, link);
+    if (++mailbox->n > LETTERS_MAX) {
+        struct kept *oldest = TAILQ_FIRST(&mailbox->letters);
+        drop(mailbox, oldest);
+        free(oldest);
+    }
+}
+
+/* A message of another shape only says that there is news. */
+static void take_message(struct shoal_mailbox *mailbox, const redisReply *message) {
+    struct shoal_record_reader reader;
+    size_t n = 0;
+    if (message->type != REDIS_REPLY_STRING)
+        return;
+    shoal_record_reader_init(&reader, message->str, message->len);
+    if (!shoal_record_read_array(&reader, &n) || n != MESSAGE_FIELDS)
+        return;
+    struct kept *kept = read_letter(&reader);
+    if (kept != NULL)
+        keep(mailbox, kept);
+}
+
+static void listen_again(struct shoal_mailbox *mailbox);
+
+static void heard(void *owner, enum shoal_status status, const redisReply *reply,
+                  const struct shoal_error *err) {
+    struct shoal_mailbox *mailbox = owner;
+    const redisReply *messages = status == SHOAL_OK ? shoal_reply_at(reply, 1) : NULL;
+    (void)err;
+    mailbox->listening = false;
+    if (messages != NULL && messages->type == REDIS_REPLY_ARRAY) {
+        for (size_t i = 0; i < messages->elements; i++)
+            take_message(mailbox, messages->element[i]);
+        mailbox->came = true;
+        if (mailbox->waiting)
+            event_base_loopbreak(mailbox->base);
+    }
+    if (status == SHOAL_OK && reply->type != REDIS_REPLY_ERROR)
+        listen_again(mailbox);
+}
+
+static void listen_again(struct shoal_mailbox *mailbox) {
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
+    char key[SHOAL_KEY_MAX];
+    if (mailbox->listening || !shoal_redis_is_up(mailbox->redis))
+        return;
+    shoal_key_make(key, mailbox->queue.prefix, SHOAL_KEY_MAIL, mailbox->name);
+    shoal_request_init(&request);
+    shoal_request_text(&request, "BLMPOP");
+    shoal_request_int(&request, LISTEN_S);
+    shoal_request_int(&request, 1);
+    shoal_request_text(&request, key);
+    shoal_request_text(&request, "LEFT");
+    shoal_request_text(&request, "COUNT");
+    shoal_request_int(&request, AT_ONCE);
+    mailbox->listening =
+        shoal_redis_send(mailbox->redis, &request, (LISTEN_S + 5) * INT64_C(1000), heard,
+                         mailbox, NULL) == SHOAL_OK;
+}
+
+static void up(void *owner) {
+    listen_again(owner);
+}
+
+static void over(evutil_socket_t fd, short what, void *owner) {
+    struct shoal_mailbox *mailbox = owner;
+    (void)fd;
+    (void)what;
+    event_base_loopbreak(mailbox->base);
+}
+
+/* ---- life */
+
+enum shoal_status shoal_mailbox_create(struct event_base *base,
+                                       const struct shoal_redis_address *address,
+                                       const char *name_space,
+                                       struct shoal_mailbox **ret_mailbox,
+                                       struct shoal_error *err) {
+    struct shoal_mailbox *mailbox = calloc(1, sizeof(*mailbox));
+    if (mailbox == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for a mailbox");
+    const struct shoal_redis_options options = {.client_name = "shoal-mail",
+                                                .reconnect = true};
+    const struct shoal_redis_events events = {.up = up, .owner = mailbox};
+    mailbox->base = base;
+    TAILQ_INIT(&mailbox->letters);
+    shoal_id_make(mailbox->name);
+    mailbox->timer = evtimer_new(base, over, mailbox);
+    enum shoal_status status =
+        mailbox->timer == NULL
+            ? shoal_error_set(err, SHOAL_MEMORY, "no memory for a mailbox")
+            : shoal_redis_create(base, address, &options, &events, &mailbox->redis, err);
+    if (status != SHOAL_OK) {
+        shoal_mailbox_destroy(mailbox);
+        return status;
+    }
+    shoal_queue_init(&mailbox->queue, mailbox->redis, name_space, 10000);
+    *ret_mailbox = mailbox;
+    return SHOAL_OK;
+}
+
+void shoal_mailbox_destroy(struct shoal_mailbox *mailbox) {
+    if (mailbox == NULL)
+        return;
+    shoal_redis_destroy(mailbox->redis);
+    if (mailbox->timer != NULL)
+        event_free(mailbox->timer);
+    for (struct kept *kept; (kept = TAILQ_FIRST(&mailbox->letters)) != NULL;) {
+        drop(mailbox, kept);
+        free(kept);
+    }
+    free(mailbox);
+}
+
+const char *shoal_mailbox_name(const struct shoal_mailbox *mailbox) {
+    return mailbox->name;
+}
+
+struct shoal_letter *shoal_mailbox_take(struct shoal_mailbox *mailbox, const char *job) {
+    struct shoal_letter wanted = {.entry = NULL};
+    snprintf(wanted.job, sizeof(wanted.job), "%s", job);
+    void *found = tfind(&wanted, &mailbox->by_job, compare);
+    if (found == NULL)
+        return NULL;
+    struct kept *kept = *(struct kept **)found;
+    drop(mailbox, kept);
+    return &kept->letter;
+}
+
+bool shoal_mailbox_wait(struct shoal_mailbox *mailbox, int64_t ms) {
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    shoal_redis_start(mailbox->redis);
+    mailbox->waiting = true;
+    if (!mailbox->came) {
+        evtimer_add(mailbox->timer, &tv);
+        event_base_dispatch(mailbox->base);
+        evtimer_del(mailbox->timer);
+    }
+    bool came = mailbox->came;
+    mailbox->waiting = mailbox->came = false;
+    return came;
+}
