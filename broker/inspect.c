@@ -106,33 +106,79 @@ static const struct field job_fields[] = {
     FIELD(TEXT, shoal_job, reason, "reason"),
     FIELD(TEXT, shoal_job, waiter, "waiter"),
     FIELD(UNSIGNED, shoal_job, seed, "seed"),
-    FIELD(NUMBER, shoal_job, total, "total"),
-    FIELD(NUMBER, shoal_job, delayed, "delayed"),
-    FIELD(NUMBER, shoal_job, leased, "leased"),
-    FIELD(NUMBER, shoal_job, ok, "ok"),
-    FIELD(NUMBER, shoal_job, failed, "failed"),
-    FIELD(NUMBER, shoal_job, cancelled, "cancelled"),
     FIELD(NUMBER, shoal_job, created_ms, "created"),
     FIELD(NUMBER, shoal_job, start_ms, "start"),
     FIELD(NUMBER, shoal_job, started_ms, "started"),
     FIELD(NUMBER, shoal_job, ended_ms, "ended"),
-    FIELD(NUMBER, shoal_job, work_us, "work"),
-    FIELD(NUMBER, shoal_job, ran, "ran"),
-    FIELD(NUMBER, shoal_job, stored, "stored"),
-    FIELD(NUMBER, shoal_job, trimmed, "trimmed"),
-    FIELD(TRUTH, shoal_job, open, "open"),
     FIELD(PRESENCE, shoal_job, retried, "retry"),
-    FIELD(TRUTH, shoal_job, has_arguments, "args"),
 };
 
-static bool read_state(const char *text, enum shoal_job_state *ret_state) {
-    for (int i = 0; text != NULL && i < SHOAL_JOB_STATE_COUNT; i++) {
-        if (strcmp(text, shoal_job_state_name((enum shoal_job_state)i)) == 0) {
+static bool read_state(const char *text, size_t len, enum shoal_job_state *ret_state) {
+    for (int i = 0; i < SHOAL_JOB_STATE_COUNT; i++) {
+        const char *name = shoal_job_state_name((enum shoal_job_state)i);
+        if (strlen(name) == len && memcmp(text, name, len) == 0) {
             *ret_state = (enum shoal_job_state)i;
             return true;
         }
     }
     return false;
+}
+
+/* The counters in the order in which lib.lua writes them. */
+enum counter {
+    TOTAL,
+    CURSOR,
+    OK,
+    FAILED,
+    CANCELLED,
+    LEASED,
+    DELAYED,
+    LEASES,
+    READY,
+    OPEN,
+    ARGS,
+    RAN,
+    WORK,
+    STORED,
+    READ,
+    TRIMMED,
+    KILL,
+    BUSY,
+    SPAWNLESS,
+    HOLD,
+    MARKS,
+    COUNTERS
+};
+
+/* "state:total:cursor:…", zeros at the end left out. */
+static bool read_counters(const char *text, struct shoal_job *job) {
+    int64_t n[COUNTERS] = {0};
+    if (text == NULL || !read_state(text, strcspn(text, ":"), &job->state))
+        return false;
+    text += strcspn(text, ":");
+    for (size_t i = 0; *text == ':' && i < COUNTERS; i++) {
+        char *end = NULL;
+        n[i] = strtoll(text + 1, &end, 10);
+        if (end == text + 1)
+            return false;
+        text = end;
+    }
+    if (*text != '\0')
+        return false;
+    job->total = n[TOTAL];
+    job->ok = n[OK];
+    job->failed = n[FAILED];
+    job->cancelled = n[CANCELLED];
+    job->leased = n[LEASED];
+    job->delayed = n[DELAYED];
+    job->queued = n[TOTAL] - n[OK] - n[FAILED] - n[CANCELLED] - n[LEASED] - n[DELAYED];
+    job->ran = n[RAN];
+    job->work_us = n[WORK];
+    job->stored = n[STORED];
+    job->trimmed = n[TRIMMED];
+    job->open = n[OPEN] == 1;
+    job->has_arguments = n[ARGS] == 1;
+    return true;
 }
 
 static bool read_policy(const char *text, struct shoal_job_policy *policy) {
@@ -147,14 +193,13 @@ static bool read_policy(const char *text, struct shoal_job_policy *policy) {
 /* False when what is stored there is no job. */
 static bool read_job(const char *id, const redisReply *hash, struct shoal_job *job) {
     *job = (struct shoal_job){.state = SHOAL_JOB_WAITING};
-    if (hash->type != REDIS_REPLY_ARRAY ||
-        !read_state(hash_get(hash, "state"), &job->state) ||
+    if (hash->type != REDIS_REPLY_ARRAY || !read_counters(hash_get(hash, "n"), job) ||
         !read_policy(hash_get(hash, "policy"), &job->policy))
         return false;
     snprintf(job->id, sizeof(job->id), "%s", id);
     read_fields(job_fields, SHOAL_COUNT(job_fields), hash, job);
-    job->queued =
-        job->total - job->delayed - job->leased - job->ok - job->failed - job->cancelled;
+    if (hash_get(hash, "started") == NULL && job->state != SHOAL_JOB_WAITING)
+        job->started_ms = job->created_ms; /* at once */
     job->held = job->state == SHOAL_JOB_ACTIVE && job->queued > 0 &&
                 job->policy.budget > 0 && job->stored >= job->policy.budget;
     return true;

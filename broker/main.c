@@ -5,6 +5,7 @@
 #include "common/cleanup.h"
 #include "common/daemon.h"
 #include "common/log.h"
+#include "common/loop.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -118,7 +119,7 @@ static enum shoal_status start(struct broker *broker, struct shoal_error *err) {
     const struct shoal_redis_options redis = {.client_name = "shoal-broker",
                                               .reconnect = true};
     const struct shoal_redis_events events = {.owner = NULL};
-    broker->base = event_base_new();
+    broker->base = shoal_loop_new();
     status = broker->base == NULL
                  ? shoal_error_set(err, SHOAL_MEMORY, "no memory for an event loop")
                  : shoal_redis_create(broker->base, &address, &redis, &events,

@@ -4,6 +4,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/id.h"
+#include "common/loop.h"
 #include "common/records.h"
 #include "common/utf8.h"
 
@@ -46,7 +47,7 @@ enum shoal_status shoal_client_open(const struct shoal_redis_address *address,
     struct shoal_client *client = calloc(1, sizeof(*client));
     if (client == NULL)
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for a client");
-    client->base = event_base_new();
+    client->base = shoal_loop_new();
     enum shoal_status status =
         client->base == NULL
             ? shoal_error_set(err, SHOAL_MEMORY, "no memory for an event loop")
@@ -270,7 +271,7 @@ enum shoal_status shoal_submit_spec(struct shoal_client *client,
     job.total = total;
     status = shoal_queue_submit(&client->queue, &job, 1, err);
     if (status == SHOAL_OK && options->waits)
-        memcpy(client->latest, id, sizeof(client->latest));
+        shoal_mailbox_expect(client->mailbox, id, total);
     return status;
 }
 
@@ -306,6 +307,14 @@ struct shipment {
     size_t n, n_texts;
     char owner[64];
 };
+
+static void note_expected(struct shoal_client *client, const struct shipment *shipment) {
+    for (size_t i = 0; i < shipment->n; i++) {
+        const struct shoal_submission *job = &shipment->jobs[i];
+        if (job->waiter != NULL)
+            shoal_mailbox_expect(client->mailbox, job->id, job->total);
+    }
+}
 
 static void empty(struct shipment *shipment) {
     for (size_t i = 0; i < shipment->n_texts; i++)
@@ -362,6 +371,8 @@ enum shoal_status shoal_submit_many(struct shoal_client *client,
             load(client, shipment, &options[i], as_before, ret_ids[i], err);
         if (status == SHOAL_OK && (shipment->n == SHOAL_SUBMIT_MAX || i + 1 == n)) {
             status = shoal_queue_submit(&client->queue, shipment->jobs, shipment->n, err);
+            if (status == SHOAL_OK)
+                note_expected(client, shipment);
             empty(shipment);
         }
         if (status != SHOAL_OK)

@@ -14,7 +14,6 @@ struct shoal_client {
     struct shoal_redis *redis;
     struct shoal_queue queue;
     struct shoal_mailbox *mailbox;
-    char latest[13]; /* job that it submitted last, of which it is told; "": none */
 };
 
 /* Connects; `check`: only to a Redis that is fit for a queue. */

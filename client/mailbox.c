@@ -13,7 +13,8 @@
 
 enum {
     LISTEN_S = 10,
-    AT_ONCE = 500,       /* messages of an answer */
+    AT_ONCE = 500, /* messages of an answer */
+    EXPECTED_MAX = 100000,
     LETTERS_MAX = 20000, /* unread ones are dropped from here on, the oldest first */
     MESSAGE_FIELDS = 7,  /* of a letter: job, state, four numbers, entry */
 };
@@ -29,7 +30,9 @@ struct shoal_mailbox {
     struct shoal_redis *redis;
     struct shoal_queue queue;
     char name[SHOAL_ID_LEN + 1];
-    void *by_job; /* a tree of letters */
+    void *by_job;   /* a tree of letters … */
+    void *expected; /* … and one of those that are to come: job and total */
+    size_t n_expected;
     TAILQ_HEAD(, kept) letters;
     size_t n;
     struct event *timer; /* ends a wait */
@@ -41,6 +44,38 @@ struct shoal_mailbox {
 static int compare(const void *a, const void *b) {
     const struct shoal_letter *one = a, *other = b;
     return strcmp(one->job, other->job);
+}
+
+static void forget_expected(struct shoal_mailbox *mailbox, const char *job) {
+    struct shoal_letter wanted = {.entry = NULL};
+    snprintf(wanted.job, sizeof(wanted.job), "%s", job);
+    void *found = tfind(&wanted, &mailbox->expected, compare);
+    if (found == NULL)
+        return;
+    struct shoal_letter *expected = *(struct shoal_letter **)found;
+    tdelete(expected, &mailbox->expected, compare);
+    mailbox->n_expected--;
+    free(expected);
+}
+
+void shoal_mailbox_expect(struct shoal_mailbox *mailbox, const char *job, int64_t total) {
+    struct shoal_letter *expected =
+        mailbox->n_expected < EXPECTED_MAX ? calloc(1, sizeof(*expected)) : NULL;
+    if (expected == NULL)
+        return; /* who waits for it looks */
+    snprintf(expected->job, sizeof(expected->job), "%s", job);
+    expected->total = total;
+    if (tsearch(expected, &mailbox->expected, compare) == NULL)
+        free(expected);
+    else
+        mailbox->n_expected++;
+}
+
+int64_t shoal_mailbox_expects(const struct shoal_mailbox *mailbox, const char *job) {
+    struct shoal_letter wanted = {.entry = NULL};
+    snprintf(wanted.job, sizeof(wanted.job), "%s", job);
+    void *found = tfind(&wanted, &mailbox->expected, compare);
+    return found == NULL ? 0 : (*(struct shoal_letter **)found)->total;
 }
 
 static void drop(struct shoal_mailbox *mailbox, struct kept *kept) {
@@ -89,6 +124,7 @@ static struct kept *read_letter(struct shoal_record_reader *reader) {
 
 /* In place of an older one of the same job. */
 static void keep(struct shoal_mailbox *mailbox, struct kept *kept) {
+    forget_expected(mailbox, kept->letter.job);
     free(shoal_mailbox_take(mailbox, kept->letter.job));
     if (tsearch(&kept->letter, &mailbox->by_job, compare) == NULL) {
         free(kept); /* no memory: who waits looks */
@@ -205,6 +241,7 @@ void shoal_mailbox_destroy(struct shoal_mailbox *mailbox) {
         drop(mailbox, kept);
         free(kept);
     }
+    tdestroy(mailbox->expected, free);
     free(mailbox);
 }
 

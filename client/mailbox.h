@@ -35,6 +35,13 @@ void shoal_mailbox_destroy(struct shoal_mailbox *mailbox); /* NULL is fine */
 /* What its jobs are to name as their waiter. */
 const char *shoal_mailbox_name(const struct shoal_mailbox *mailbox);
 
+/* Notes that a job of so many tasks names it as its waiter, for a while: a hundred thousand
+ * are remembered, until their letter comes. */
+void shoal_mailbox_expect(struct shoal_mailbox *mailbox, const char *job, int64_t total);
+
+/* The tasks of a job that was noted and has not ended; 0: there is no such. */
+int64_t shoal_mailbox_expects(const struct shoal_mailbox *mailbox, const char *job);
+
 /* Takes the letter of that job, the caller's: free(). NULL: there is none. */
 struct shoal_letter *shoal_mailbox_take(struct shoal_mailbox *mailbox, const char *job);
 

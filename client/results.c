@@ -49,6 +49,7 @@ static bool find_letter(struct shoal_results *results) {
     struct shoal_letter *letter =
         shoal_mailbox_take(results->client->mailbox, results->job);
     if (letter == NULL || letter->entry == NULL) {
+        results->due_ms = letter == NULL ? results->due_ms : 0;
         free(letter);
         return false;
     }
@@ -57,13 +58,15 @@ static bool find_letter(struct shoal_results *results) {
     return true;
 }
 
-/* It was submitted just now, so there is nothing to look for before the first news. */
-static bool is_latest(struct shoal_results *results) {
-    const struct shoal_client *client = results->client;
-    if (strcmp(client->latest, results->job) != 0)
+/* It was submitted by this client, which is told of news and of its end: there is nothing
+ * to look for before. */
+static bool is_expected(struct shoal_results *results) {
+    const struct shoal_mailbox *mailbox = results->client->mailbox;
+    results->now.total = shoal_mailbox_expects(mailbox, results->job);
+    if (results->now.total == 0)
         return false;
     snprintf(results->now.waiter, sizeof(results->now.waiter), "%s",
-             shoal_mailbox_name(client->mailbox));
+             shoal_mailbox_name(mailbox));
     results->due_ms = shoal_now_ms() + PAUSE_MOST_MS;
     return true;
 }
@@ -77,7 +80,7 @@ static enum shoal_status create(struct shoal_client *client, const char *job, bo
     results->client = client;
     snprintf(results->job, sizeof(results->job), "%s", job);
     snprintf(results->now.id, sizeof(results->now.id), "%s", job);
-    if (looks || !(find_letter(results) || is_latest(results))) {
+    if (looks || !(find_letter(results) || is_expected(results))) {
         enum shoal_status status = shoal_describe(client, job, &results->now, err);
         if (status != SHOAL_OK) {
             free(results);
@@ -179,24 +182,23 @@ static bool has_ended(const struct shoal_results *results) {
            shoal_job_state_is_final(results->now.state);
 }
 
-/* A job of which the client is told is looked at as soon as there is news; of others, and
- * should that be lost, when the next look is due. */
+/* A job of which the client is told is looked at as soon as there is news, if there may be
+ * any before its end; others, and should that be lost, when the next look is due. */
 static void pause_for(struct shoal_results *results, int64_t ms) {
     if (shoal_client_is_told(results->client, &results->now)) {
-        if (shoal_mailbox_wait(results->client->mailbox, ms))
+        if (shoal_mailbox_wait(results->client->mailbox, ms) && results->now.total != 1)
             results->due_ms = 0;
     } else {
         shoal_client_pause(results->client, ms);
     }
 }
 
-/* Until the next look is due; false when the caller's time is over before. */
-static bool wait_until_due(struct shoal_results *results, int64_t end_ms) {
+/* Until the next look is due, the caller's time is over, or there is mail. */
+static void wait_for_more(struct shoal_results *results, int64_t end_ms) {
     int64_t now = shoal_now_ms();
     int64_t until = results->due_ms <= end_ms ? results->due_ms : end_ms;
     if (until > now)
         pause_for(results, until - now);
-    return results->due_ms <= end_ms;
 }
 
 /* Opens the letter's entry, or the next one of the batch. */
@@ -275,13 +277,14 @@ enum shoal_status shoal_results_next(struct shoal_results *results, int64_t time
         *ret_more = found || !has_ended(results);
         if (status != SHOAL_OK || found || !*ret_more)
             return status;
-        bool is_due = wait_until_due(results, end_ms);
+        wait_for_more(results, end_ms);
         if (find_letter(results))
             continue;
-        if (!is_due)
-            return shoal_error_set(err, SHOAL_TIMEOUT, "job %s has no more results yet",
-                                   results->job);
-        status = fetch(results, err);
+        if (results->due_ms <= shoal_now_ms())
+            status = fetch(results, err);
+        else if (end_ms <= shoal_now_ms())
+            status = shoal_error_set(err, SHOAL_TIMEOUT, "job %s has no more results yet",
+                                     results->job);
         if (status != SHOAL_OK)
             return status;
     }

@@ -206,9 +206,8 @@ void shoal_slot_take(struct shoal_slot *slot, struct shoal_held *held) {
     slot->got++;
 }
 
-/* Asks for twice as many when all were there. */
+/* The next wish may ask for twice as many. */
 void shoal_slot_answered(struct shoal_slot *slot) {
-    bool all = slot->got >= (size_t)slot->asked;
     if (slot->asked == 0)
         return;
     slot->asked = 0;
@@ -217,8 +216,9 @@ void shoal_slot_answered(struct shoal_slot *slot) {
         return;
     name_wish(slot);
     slot->granted = slot->got;
-    if (all && slot->appetite < LEASES_MAX)
-        slot->appetite *= 2;
+    slot->appetite = 2 * (int64_t)slot->got;
+    if (slot->appetite > LEASES_MAX)
+        slot->appetite = LEASES_MAX;
     shoal_slot_step(slot);
 }
 

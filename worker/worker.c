@@ -3,6 +3,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/loop.h"
 #include "worker/tree.h"
 
 #include <errno.h>
@@ -279,7 +280,7 @@ static enum shoal_status start(struct shoal_worker *worker, const char *folder,
                                folder, strerror(errno));
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     signal(SIGPIPE, SIG_IGN);
-    worker->base = event_base_new();
+    worker->base = shoal_loop_new();
     if (worker->base == NULL)
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for an event loop");
     shoal_outbox_init(&worker->outbox);

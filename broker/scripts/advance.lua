@@ -28,6 +28,7 @@ local POLICY = { exit = 'charged', signal = 'charged', timeout = 'charged', oom 
 local function who_could_not(j)
   local now, bars, others = fleet_ms(), {}, 0
   call('HSET', barred_key(j.id), sid, fmt(now + 60000))
+  j.marks = 1
   local all = call('HGETALL', barred_key(j.id))
   local n = 0
   for i = 1, #all, 2 do
@@ -164,6 +165,7 @@ end
 -- About 250 ms of work by the job's own average, doubling from 1 with what has come back, at most
 -- half an even share of what is left.
 local function quota(j, most)
+  if queued(j) == 1 then return 1 end
   local n = math.min(most, LEASE_US / mean_us(j, 0), j.ran + 1, half_share(queued(j)))
   return math.max(math.floor(n), 1)
 end
@@ -182,6 +184,20 @@ local function arguments(j, lo)
   if not entry then return nil end
   local first = tonumber(entry[1]:match('^(%d+)'))
   return entry[2][4], first, first + tonumber(entry[2][2])
+end
+
+-- ---- leases that are being given, written at once
+
+local given_now = {}
+
+local function write_leases()
+  if #given_now > 0 then call('HSET', leases_key(sid), unpack(given_now)) end
+  given_now = {}
+end
+
+local function has_lease()
+  write_leases()
+  return call('HLEN', leases_key(sid)) > 0
 end
 
 -- ---- suspects, which run alone
@@ -218,7 +234,7 @@ local empties = false -- this session is to get nothing more until it has nothin
 -- Whether this session may take the suspect now: it has nothing else. Else it empties itself for
 -- it, unless another does.
 local function may_take_suspect(j, r)
-  local free = call('HLEN', leases_key(sid)) == 0
+  local free = not has_lease()
   if not empties and (free or not is_reserved(j)) then
     j.alone, alone = sid, j.id .. ':' .. fmt(r.lo)
     call('HSET', session_key(sid), 'alone', alone)
@@ -270,7 +286,8 @@ local function cut(j, lease, most, suspect)
     j.cursor = hi
   end
   put(j, r.lo, hi, r.attempt, r.fails, r.lost, label)
-  call('HSET', leases_key(sid), lease, j.id .. ':' .. fmt(r.lo) .. ':' .. fmt(hi))
+  given_now[#given_now + 1] = lease
+  given_now[#given_now + 1] = j.id .. ':' .. fmt(r.lo) .. ':' .. fmt(hi)
   j.leases = j.leases + 1
   return lease_reply(j, lease, r.lo, hi, r.attempt, first, pack)
 end
@@ -291,28 +308,25 @@ local function given(lease, held)
   return lease_reply(j, lease, r.lo, r.hi, r.attempt, first, pack)
 end
 
-local function barred(j, now)
-  if j.spawnless == 1 then return false end
+local function barred(j)
+  if j.spawnless == 1 or j.marks == 0 then return false end
   local till = call('HGET', barred_key(j.id), sid)
-  return till and tonumber(till) > now
+  return till and tonumber(till) > fleet_ms()
 end
 
 -- The first job of a list that this worker may take; those that it may not stay in front, but those
 -- that it could not start go behind the others unless the queue is fifo. Returns the lease and its
--- job. `but`: not from these jobs.
-local function cut_from(list, fifo, lease, wish, but)
+-- job.
+local function cut_from(list, fifo, lease, wish)
   local aside, behind, out, from = {}, {}, nil, nil
   for _ = 1, 200 do
     local id = call('LPOP', list)
     if not id then break end
     local j = load_job(id)
-    if j and but and (but[id] or queued(j) ~= j.total - j.cursor) then
-      aside[#aside + 1] = j
-      break
-    elseif j then
+    if j then
       j.ready = 0
       if can_hand_out(j) then
-        local is_barred = barred(j, fleet_ms())
+        local is_barred = barred(j)
         if is_barred and not fifo then
           behind[#behind + 1] = j
         elseif is_barred or (wish.prefetch and j.max_running > 0) then
@@ -363,7 +377,7 @@ local function hand_out(lease, wish)
   local j, suspect = alone_range()
   if empties then return nil end
   if j then
-    local free = suspect.label == 'q' and call('HLEN', leases_key(sid)) == 0
+    local free = suspect.label == 'q' and not has_lease()
     return free and not wish.prefetch and cut(j, lease, 1, suspect) or nil
   end
   return find_work(lease, wish)
@@ -373,20 +387,37 @@ local function name_of(wish, i)
   return i == 0 and wish.lease or wish.lease .. '.' .. i
 end
 
--- More leases from the list that the first came from, of other jobs, while all of them are short:
--- jobs of one task, say. At most half an even share of the jobs that wait, and none beside a task
--- that was lost before: it may take its worker with it again.
+-- Of jobs of which nothing ever came back, and never two leases of one.
+local function is_fresh(j, wish, first)
+  return j ~= first and j.marks == 0 and not (wish.prefetch and j.max_running > 0)
+end
+
+-- More leases from the list that the first came from, while all of them are short: jobs of one
+-- task, say. At most half an even share of the jobs that wait, and none beside a task that was lost
+-- before: it may take its worker with it again.
 local function hand_out_more(wish, list, fifo, first, reply, out)
-  local but, work = { [first.id] = true }, (reply[4] - reply[3]) * mean_us(first, wish.guess)
-  local most = math.min(wish.count, half_share(call('LLEN', list) + 1))
-  for i = 1, most - 1 do
-    if work >= LEASE_US then return end
-    local more, j = cut_from(list, fifo, name_of(wish, i), wish, but)
-    if not more then return end
-    out[#out + 1] = more
-    but[j.id] = true
-    work = work + (more[4] - more[3]) * mean_us(j, wish.guess)
+  local most = math.floor(math.min(wish.count, half_share(call('LLEN', list) + 1))) - 1
+  local work = (reply[4] - reply[3]) * mean_us(first, wish.guess)
+  if most < 1 or work >= LEASE_US then return end
+  local ids, at, left, behind = call('LPOP', list, most) or {}, 1, {}, {}
+  while at <= #ids and work < LEASE_US and #left == 0 do
+    local j = load_job(ids[at])
+    if j and can_hand_out(j) then
+      if not is_fresh(j, wish, first) then break end
+      local more = cut(j, name_of(wish, at), wish.most)
+      out[#out + 1] = more
+      work = work + (more[4] - more[3]) * mean_us(j, wish.guess)
+    end
+    if j then j.ready = can_hand_out(j) and 1 or 0 end
+    if j and j.ready == 1 then
+      local list_of = fifo and left or behind
+      list_of[#list_of + 1] = j.id
+    end
+    at = at + 1
   end
+  for i = at, #ids do left[#left + 1] = ids[i] end
+  for i = #left, 1, -1 do call('LPUSH', list, left[i]) end
+  if #behind > 0 then call('RPUSH', list, unpack(behind)) end
 end
 
 -- What was given when the same was asked before; returns whether there was anything.
@@ -404,6 +435,7 @@ local function give_again(wish, out)
 end
 
 local function fulfil(wish, out)
+  write_leases()
   if give_again(wish, out) then return end
   local reply, j, list, fifo = hand_out(wish.lease, wish)
   out[#out + 1] = reply
@@ -433,5 +465,6 @@ for _ = 1, number() do
     prefetch = word() == '1', guess = number() }
   if alive == 1 and not full then fulfil(wish, out) end
 end
+write_leases()
 save_all()
 return out

@@ -12,7 +12,7 @@ if j.open == 1 and j.hold == 1 and j.state == 'waiting' then
   if start > now then
     call('ZADD', dates_key(), fmt(start), 's:' .. id)
   else
-    j.state, j.started = 'active', now
+    j.state, j.started = 'active', fmt(now)
   end
 end
 j.open, j.hold = 0, 0

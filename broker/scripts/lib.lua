@@ -20,8 +20,15 @@ local MAX_ATTEMPTS_KEPT = 10000
 local HEARTBEAT_MS = 2000
 local MAIL_MOST, MAIL_BYTES = 10000, 1024 -- messages that wait for a client, and of a result in one
 
+local texts = {} -- of numbers, since small ones come again and again
+
 local function fmt(n)
-  return string.format('%.0f', n)
+  local text = texts[n]
+  if not text then
+    text = string.format('%.0f', n)
+    texts[n] = text
+  end
+  return text
 end
 
 local now_ms
@@ -72,28 +79,47 @@ end
 
 -- ---- jobs
 
--- What is zero or empty is not stored.
-local USUAL = { total = 0, cursor = 0, ok = 0, failed = 0, cancelled = 0, leased = 0, delayed = 0,
-  leases = 0, ready = 0, open = 0, work = 0, ran = 0, stored = 0, read = 0, trimmed = 0, kill = 0,
-  busy = 0, spawnless = 0, started = 0, ended = 0, args = 0, hold = 0, state = '', queue = '',
-  policy = '', spec = '', seed = '', reason = '', name = '', retry = '', alone = '', waiter = '' }
+-- The field `n` is "state:total:cursor:…": the state and these counters, without the zeros at the
+-- end. So a job of one task is a hash of a few short values, read and written at once. Other fields
+-- that are empty are not stored.
+local COUNTERS = { 'total', 'cursor', 'ok', 'failed', 'cancelled', 'leased', 'delayed', 'leases',
+  'ready', 'open', 'args', 'ran', 'work', 'stored', 'read', 'trimmed', 'kill', 'busy', 'spawnless',
+  'hold', 'marks' }
+local PATTERN, PADDING = '^(%l+)' .. (':(%d+)'):rep(#COUNTERS), (':0'):rep(#COUNTERS)
 local FINAL = { succeeded = true, failed = true, cancelled = true }
 local loaded = {}  -- id -> job, or false
 local in_order = {} -- the same jobs as they came
-local policies = {} -- text of a policy -> what a job of it has unless it says otherwise, or false
+local policies = {} -- text of a policy -> what jobs of it have besides their own, or false
 local touched = {} -- queue -> true: its wake token must be looked at
 local totals = {} -- queue -> what is to be added to its totals
+-- What is written once, behind all jobs.
+local expiries, leftovers, mail = {}, {}, {}
 
 local function policy_of(text)
   if policies[text] == nil then
     local priority, retries, max_lost, max_fails, max_running, keep, budget =
       text:match('^(%d):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+)$')
-    policies[text] = priority and { __index = setmetatable({
+    policies[text] = priority and { __index = {
       priority = priority, retries = tonumber(retries), max_lost = tonumber(max_lost),
       max_fails = tonumber(max_fails), max_running = tonumber(max_running),
-      keep = tonumber(keep), budget = tonumber(budget) }, { __index = USUAL }) } or false
+      keep = tonumber(keep), budget = tonumber(budget) } } or false
   end
   return policies[text]
+end
+
+-- The field `n`. marks: 1 once the job may have hints, or sessions that are barred from it.
+local function counters(j)
+  local out, last = { j.state }, 1
+  for i, name in ipairs(COUNTERS) do
+    local value = j[name] or 0
+    if value == 0 then
+      out[i + 1] = '0'
+    else
+      out[i + 1] = fmt(value)
+      last = i + 1
+    end
+  end
+  return table.concat(out, ':', 1, last)
 end
 
 -- The job as a table, or nil when there is none or what is there is no job.
@@ -102,28 +128,54 @@ local function load_job(id)
     return loaded[id] or nil
   end
   loaded[id] = false
-  local fields = redis.pcall('HGETALL', job_key(id))
-  if fields.err then
+  local f = redis.pcall('HMGET', job_key(id), 'n', 'queue', 'policy', 'spec', 'seed', 'name',
+    'waiter', 'reason', 'retry', 'alone', 'started', 'ended')
+  if f.err or not f[1] or not f[2] or not f[3] then
     return nil
   end
-  local j, was = {}, {}
-  for i = 1, #fields, 2 do
-    local name, value = fields[i], fields[i + 1]
-    local usual = USUAL[name]
-    if usual == 0 then
-      value = tonumber(value)
-      if not value then return nil end
-    end
-    if usual then j[name], was[name] = value, value end
-  end
-  local policy = policy_of(j.policy or '')
-  if not policy or not j.state or not j.queue then
+  local policy = policy_of(f[3])
+  local state, total, cursor, ok, failed, cancelled, leased, delayed, leases, ready, open, args,
+    ran, work, stored, read, trimmed, kill, busy, spawnless, hold, marks =
+    (f[1] .. PADDING):match(PATTERN)
+  if not policy or not state then
     return nil
   end
-  j.id, j.was = id, setmetatable(was, { __index = USUAL })
+  local j = { id = id, n = f[1], queue = f[2], policy = f[3], spec = f[4] or '', seed = f[5] or '',
+    name = f[6] or '', waiter = f[7] or '', reason = f[8] or '', retry = f[9] or '',
+    alone = f[10] or '', started = f[11] or '', ended = f[12] or '', state = state,
+    total = tonumber(total), cursor = tonumber(cursor), ok = tonumber(ok),
+    failed = tonumber(failed), cancelled = tonumber(cancelled), leased = tonumber(leased),
+    delayed = tonumber(delayed), leases = tonumber(leases), ready = tonumber(ready),
+    open = tonumber(open), args = tonumber(args), ran = tonumber(ran), work = tonumber(work),
+    stored = tonumber(stored), read = tonumber(read), trimmed = tonumber(trimmed),
+    kill = tonumber(kill), busy = tonumber(busy), spawnless = tonumber(spawnless),
+    hold = tonumber(hold), marks = tonumber(marks) }
+  j.was = { state = state, ok = j.ok, failed = j.failed, cancelled = j.cancelled, busy = j.busy,
+    policy = j.policy, reason = j.reason, retry = j.retry, alone = j.alone, started = j.started,
+    ended = j.ended }
   loaded[id] = setmetatable(j, policy)
   in_order[#in_order + 1] = j
   return j
+end
+
+local WORDS = { 'policy', 'reason', 'retry', 'alone', 'started', 'ended' } -- that change
+
+-- Writes what has changed of it since it was loaded, or written before.
+local function write(j)
+  local was, changes, n = j.was, {}, counters(j)
+  if n ~= j.n then changes = { 'n', n } end
+  for _, word in ipairs(WORDS) do
+    if j[word] ~= was[word] then
+      changes[#changes + 1] = word
+      changes[#changes + 1] = j[word]
+      was[word] = j[word]
+    end
+  end
+  if #changes > 0 then
+    call('HSET', job_key(j.id), unpack(changes))
+    j.n = n
+    touched[j.queue] = true
+  end
 end
 
 local function queued(j)
@@ -163,6 +215,7 @@ local function put(j, lo, hi, attempt, fails, lost, label, front)
     fails .. ':' .. lost .. ':' .. label)
   count(j, label, hi - lo)
   if label == 'q' then
+    j.marks = 1
     call(front and 'LPUSH' or 'RPUSH', todo_key(j.id), fmt(lo))
   end
 end
@@ -406,6 +459,7 @@ end
 -- sweep any more, heartbeats and housekeeping do.
 local function stop_job(j, reason)
   if j.state ~= 'stopping' then
+    if j.state == 'waiting' then j.started = '0' end -- it never was
     j.state, j.reason, j.open, j.busy = 'stopping', reason, 0, 1
     sweep(j)
     if j.busy == 1 then call('SADD', busy_key(), j.id) end
@@ -443,9 +497,15 @@ local function finish(j)
   local cut_off = j.total == 0 and j.reason ~= '' -- before its first task was there
   j.state = cut_off and 'cancelled' or (j.failed == 0 and j.cancelled == 0) and 'succeeded'
     or (j.cancelled > 0 and (j.reason == 'cancelled' or j.failed == 0)) and 'cancelled' or 'failed'
-  j.ended = wall_ms()
-  call('ZADD', dates_key(), fmt(j.ended + j.keep), 'x:' .. j.id)
-  call('DEL', open_key(j.id), todo_key(j.id), barred_key(j.id))
+  local now = wall_ms()
+  j.ended = fmt(now)
+  expiries[#expiries + 1] = fmt(now + j.keep)
+  expiries[#expiries + 1] = 'x:' .. j.id
+  if j.marks == 1 then -- the interval map is empty, and so not there
+    j.marks = 0
+    leftovers[#leftovers + 1] = todo_key(j.id)
+    leftovers[#leftovers + 1] = barred_key(j.id)
+  end
 end
 
 -- In a fifo queue a job that was begun, and was at its limit, goes before the others again.
@@ -457,21 +517,39 @@ local function make_ready(j)
   end
 end
 
+local function letter(j)
+  local entry = j.news and #j.news <= MAIL_BYTES and j.news or ''
+  local total, ok, failed, cancelled = fmt(j.total), fmt(j.ok), fmt(j.failed), fmt(j.cancelled)
+  return table.concat({ '*7\r\n$', #j.id, '\r\n', j.id, '\r\n$', #j.state, '\r\n', j.state,
+    '\r\n$', #total, '\r\n', total, '\r\n$', #ok, '\r\n', ok, '\r\n$', #failed, '\r\n', failed,
+    '\r\n$', #cancelled, '\r\n', cancelled, '\r\n$', #entry, '\r\n', entry, '\r\n' })
+end
+
 -- A client that waits for a job is told as soon as there is news, in its own list: that there are
 -- results, unless something unread says so already, and how the job ended, with its results where
 -- they are one small entry. What is lost of this it finds by looking.
 local function tell_waiter(j)
   local ended = FINAL[j.state] and not FINAL[j.was.state]
   if not ended and not j.news then return end
-  local key = mail_key(j.waiter)
-  if not ended and call('EXISTS', key) == 1 then return end
-  local entry = ended and j.news and #j.news <= MAIL_BYTES and j.news or ''
-  local n = call('RPUSH', key, ended and array(j.id, j.state, fmt(j.total), fmt(j.ok),
-    fmt(j.failed), fmt(j.cancelled), entry) or array(j.id))
-  if n == 1 then
+  local letters = mail[j.waiter]
+  if not letters then
+    letters = {}
+    mail[j.waiter] = letters
+  end
+  if ended then letters[#letters + 1] = letter(j) end
+end
+
+local function send_mail(waiter, letters)
+  local key = mail_key(waiter)
+  if #letters == 0 then
+    if call('EXISTS', key) == 1 then return end
+    letters[1] = array('news')
+  end
+  local n = call('RPUSH', key, unpack(letters))
+  if n == #letters then
     call('PEXPIRE', key, 3600000) -- a client that is gone reads nothing
   elseif n > MAIL_MOST then
-    call('LPOP', key)
+    call('LTRIM', key, -MAIL_MOST, -1)
   end
 end
 
@@ -487,19 +565,9 @@ local function save(j)
     call('SREM', busy_key(), j.id)
   end
   make_ready(j)
-  local changes, was = {}, j.was
-  for name, value in pairs(j) do
-    local usual = USUAL[name]
-    if usual and value ~= was[name] then
-      changes[#changes + 1] = name
-      changes[#changes + 1] = usual == 0 and fmt(value) or value
-    end
-  end
-  if #changes > 0 then
-    call('HSET', job_key(j.id), unpack(changes))
-    touched[j.queue] = true
-  end
+  write(j)
   if j.waiter ~= '' then tell_waiter(j) end
+  local was = j.was
   for _, name in ipairs({ 'ok', 'failed', 'cancelled' }) do
     if j[name] > was[name] then
       local sums = totals[j.queue] or {}
@@ -519,7 +587,7 @@ local function has_takeable(list)
     call('LPOP', list)
     if j then
       j.ready = 0
-      call('HSET', job_key(id), 'ready', 0)
+      write(j)
     end
   end
   return true -- who is woken goes on
@@ -550,6 +618,9 @@ local function save_all()
   for queue, sums in pairs(totals) do
     for name, n in pairs(sums) do call('HINCRBY', queue_key(queue), name, fmt(n)) end
   end
+  if #expiries > 0 then call('ZADD', dates_key(), unpack(expiries)) end
+  if #leftovers > 0 then call('DEL', unpack(leftovers)) end
+  for waiter, letters in pairs(mail) do send_mail(waiter, letters) end
   local full = call('HGET', clock_key(), 'full') == '1'
   for queue in pairs(touched) do
     restore_token(queue, full)
@@ -595,7 +666,7 @@ local function run_dates()
     local what, id = item:match('^([sx]):(%w+)$')
     local j = load_job(id or '')
     if j and what == 's' and j.state == 'waiting' then
-      j.state, j.started = 'active', wall_ms()
+      j.state, j.started = 'active', fmt(wall_ms())
     elseif j and what == 'x' and FINAL[j.state] then
       forget_job(j)
     end

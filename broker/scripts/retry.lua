@@ -17,7 +17,7 @@ if j.state == 'stopping' or j.state == 'waiting' or j.busy == 1 then
 end
 local n = j.failed + (mode == 'a' and j.cancelled or 0)
 if n > 0 then
-  j.retry, j.busy, j.state, j.reason, j.kill, j.ended = ask .. fmt(n), 1, 'active', '', 0, 0
+  j.retry, j.busy, j.state, j.reason, j.kill, j.ended = ask .. fmt(n), 1, 'active', '', 0, ''
   j.spawnless = 0
   call('DEL', barred_key(id))
   call('ZREM', dates_key(), 'x:' .. id)

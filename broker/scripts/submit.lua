@@ -61,26 +61,22 @@ for i = 1, number() do
   if out[i] == 1 then
     local waits = start > now or open == '2'
     local is_ready = not waits and total ~= '0'
-    local fields = { 'spec', spec, 'queue', queue, 'policy', policy, 'seed', seed, 'total', total,
-      'created', at, 'owner', owner, 'state', waits and 'waiting' or 'active' }
+    local n = counters({ state = waits and 'waiting' or 'active', total = tonumber(total),
+      ready = is_ready and 1 or 0, open = open ~= '0' and 1 or 0, args = tonumber(args),
+      hold = open == '2' and 1 or 0 })
+    local fields = { 'n', n, 'spec', spec, 'queue', queue, 'policy', policy, 'seed', seed,
+      'created', at, 'owner', owner }
     local function add(field, value)
       fields[#fields + 1] = field
       fields[#fields + 1] = value
     end
-    if not waits then add('started', at) end
     if start > now then add('start', fmt(start)) end
-    if open ~= '0' then add('open', '1') end
-    if open == '2' then add('hold', '1') end
-    if args == '1' then add('args', '1') end
     if waiter ~= '' then add('waiter', waiter) end
     if name ~= '' then
       add('name', name)
       call('HSET', names_key(), name, id)
     end
-    if is_ready then
-      add('ready', '1')
-      append(ready, queue .. ':' .. policy:sub(1, 1), id)
-    end
+    if is_ready then append(ready, queue .. ':' .. policy:sub(1, 1), id) end
     call('HSET', job_key(id), unpack(fields))
     add_to(uses, spec, 1)
     add_to(jobs, queue, 1)

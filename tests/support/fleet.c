@@ -367,3 +367,29 @@ char *test_outcomes(struct test_fleet *fleet, const char *id) {
         note_entry(seen, job.total, entries->element[i]);
     return seen;
 }
+
+/* ---- damage */
+
+/* As lib.lua has them. */
+static const char *const counters[] = {
+    "state",   "total", "cursor", "ok",        "failed", "cancelled", "leased", "delayed",
+    "leases",  "ready", "open",   "args",      "ran",    "work",      "stored", "read",
+    "trimmed", "kill",  "busy",   "spawnless", "hold",   "marks"};
+
+void test_set_counter(struct test_fleet *fleet, const char *id, const char *name,
+                      const char *value) {
+    char key[SHOAL_KEY_MAX], before[512], after[1024] = "";
+    shoal_key_make(key, fleet->queue.prefix, SHOAL_KEY_JOB, id);
+    redisReply *reply = test_command(fleet->redis, "HGET %s n", key);
+    ck_assert_int_eq(reply->type, REDIS_REPLY_STRING);
+    snprintf(before, sizeof(before), "%s", reply->str);
+    freeReplyObject(reply);
+    char *rest = before;
+    for (size_t i = 0; i < SHOAL_COUNT(counters); i++) {
+        const char *part = strsep(&rest, ":");
+        if (i > 0)
+            strcat(after, ":");
+        strcat(after, strcmp(counters[i], name) == 0 ? value : part == NULL ? "0" : part);
+    }
+    test_command_int(fleet->redis, "HSET %s n %s", key, after);
+}

@@ -85,6 +85,10 @@ void test_finish(struct test_fleet *fleet, const char *session);
  * pretending that the last housekeeping was `ms` ago (3,000 at most count). */
 void test_pass_time(struct test_fleet *fleet, int64_t ms);
 
+/* Changes a counter of a job behind the queue's back; or its state, "state:failed". */
+void test_set_counter(struct test_fleet *fleet, const char *id, const char *name,
+                      const char *value);
+
 /* Whether a token stands on the queue. */
 bool test_token(struct test_fleet *fleet, const char *queue);
 

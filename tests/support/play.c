@@ -58,8 +58,8 @@ void play_no_lease(const char *session, const char *name) {
 }
 
 void play_warm(const char *id) {
-    test_command_int(fleet.redis, "HSET %s ran 1000000 work 1000000",
-                     play_key(SHOAL_KEY_JOB, id));
+    test_set_counter(&fleet, id, "ran", "1000000");
+    test_set_counter(&fleet, id, "work", "1000000");
 }
 
 void play_silence(const char *other) {
