@@ -1,5 +1,5 @@
--- A script runs behind the key functions that embed.sh makes of keys.def, and behind lib.lua:
--- their names are its globals.
+-- A script is a function behind the key functions that embed.sh makes of keys.def, and behind
+-- lib.lua: their names are its globals.
 
 local function names_in(path, pattern)
     local names = {}
@@ -20,13 +20,17 @@ local library = names_in("broker/scripts/lib.lua", "^local function ([%w_]+)")
 for _, name in ipairs(names_in("broker/scripts/lib.lua", "^local ([%w_, ]+)$")) do
     library[#library + 1] = name
 end
+for _, name in ipairs(names_in("broker/scripts/lib.lua", "^local ([%w_, ]+) %-%-")) do
+    library[#library + 1] = name
+end
 for _, name in ipairs(names_in("broker/scripts/lib.lua", "^local ([%w_, ]+) =")) do
     library[#library + 1] = name
 end
 
 std = "lua51"
 max_line_length = 100
-read_globals = { "redis", "cjson", "KEYS", "ARGV", "P" }
+read_globals = { "redis" }
+globals = { "ARGV", "P" }
 for _, name in ipairs(keys) do
     read_globals[#read_globals + 1] = name
 end

@@ -1,31 +1,43 @@
 #!/bin/sh
-# Prints C definitions of the scripts given as arguments: `const struct shoal_script
-# shoal_script_<name>` with its text (key functions, lib.lua, the script itself) and the SHA-1 of
-# that text, by which Redis knows it.
+# Prints, as C, the library of Lua functions that Redis is given, and `const struct shoal_script
+# shoal_script_<name>` for each script given as an argument. Redis makes the functions of lib.lua
+# once, when it loads the library, and not for every move, of which they would be the larger part.
+#
+# The library is named after the SHA-1 of its text, and so are its functions: those of several
+# versions live beside each other.
 set -eu
 here=$(dirname "$0")
 text=$(mktemp)
 trap 'rm -f "$text"' EXIT
 
-# The first line of a script says, for Redis, what it may do; it must stay the first. Each layer is a
-# function inside the one before, whose names it then finds in itself: making a hundred functions that
-# all look for names of their own scope takes longer than most moves.
-assemble() {
-    sed -n '1p' "$1"
-    echo "local P = KEYS[1]"
-    sed -n 's/^KEY([A-Z]*, *"\([a-z]*\):").*/local function \1_key(of) return P .. "\1:" .. of end/p
-            s/^KEY([A-Z]*, *"\([a-z]*\)").*/local function \1_key() return P .. "\1" end/p' "$here/keys.def"
-    echo "return (function()"
-    cat "$here/scripts/lib.lua"
-    echo "return (function()"
+# The first line of a script tells Redis its flags. VERSION becomes the hash.
+function_of() {
+    flags=$(sed -n "1s/^#!lua *\\(flags=\\([a-z-]*\\)\\)*$/\\2/p" "$1")
+    echo "redis.register_function{function_name = '$2_VERSION', flags = {${flags:+"'$flags'"}},"
+    echo "callback = function(keys, args)"
+    echo "begin(keys, args)"
     sed '1d' "$1"
-    echo "end)() end)()"
+    echo "end}"
 }
 
+assemble() {
+    echo "#!lua name=shoal_VERSION"
+    echo "local P, ARGV"
+    sed -n 's/^KEY([A-Z]*, *"\([a-z]*\):").*/local function \1_key(of) return P .. "\1:" .. of end/p
+            s/^KEY([A-Z]*, *"\([a-z]*\)").*/local function \1_key() return P .. "\1" end/p' "$here/keys.def"
+    cat "$here/scripts/lib.lua"
+    for script; do
+        function_of "$script" "$(basename "$script" .lua)"
+    done
+}
+
+assemble "$@" | sed '/^ *--/d; s/^ *//; /^$/d' > "$text"
+version=$(sha1sum < "$text" | cut -c1-12)
+echo "static const char library[] ="
+sed "s/VERSION/$version/; s/[\\\\\"]/\\\\&/g; s/.*/\"&\\\\n\"/" "$text"
+echo ";"
 for script; do
     name=$(basename "$script" .lua)
-    assemble "$script" | sed '/^ *--/d; s/^ *//; /^$/d' > "$text"
-    printf 'const struct shoal_script shoal_script_%s = {"%s",\n' "$name" "$name"
-    sed 's/[\\"]/\\&/g; s/.*/"&\\n"/' "$text"
-    printf ', "%s"};\n' "$(sha1sum < "$text" | cut -d' ' -f1)"
+    printf 'const struct shoal_script shoal_script_%s = {"%s", "%s_%s", library};\n' \
+        "$name" "$name" "$name" "$version"
 done

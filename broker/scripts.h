@@ -1,4 +1,4 @@
-/* The moves as scripts, each with the text of lib.lua in front; made by embed.sh. */
+/* The moves as functions of one library, which embed.sh makes of the scripts. */
 #ifndef SHOAL_SCRIPTS_H
 #define SHOAL_SCRIPTS_H
 

@@ -140,16 +140,16 @@ void shoal_redis_repeat(struct shoal_redis *redis, bool repeat);
  * WRONGTYPE …; SHOAL_OK for anything that is no error. */
 enum shoal_status shoal_redis_status_of(const redisReply *reply, struct shoal_error *err);
 
-/* A Lua script, its text and the SHA-1 of its text, both made at build time. */
+/* A function in a library of Lua that Redis keeps, and the library's text. */
 struct shoal_script {
-    const char *name;
-    const char *text;
-    const char *sha;
+    const char *name; /* for people */
+    const char *function;
+    const char *library;
 };
 
-/* Runs a script with one key and the arguments that `args` holds: by EVALSHA, and again
- * by EVAL when Redis answers NOSCRIPT (after a restart, a failover or SCRIPT FLUSH).
- * Otherwise as shoal_redis_send() and shoal_redis_run(). */
+/* Runs a script with one key and the arguments that `args` holds: by FCALL, and again
+ * behind FUNCTION LOAD when Redis does not know the function (it is new, or came back
+ * without its data). Otherwise as shoal_redis_send() and shoal_redis_run(). */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_script_send(struct shoal_redis *redis,
                                     const struct shoal_script *script, const char *key,

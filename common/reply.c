@@ -67,7 +67,7 @@ static const struct known_error {
     {"LOADING", SHOAL_DENIED, true,
      "Redis is still loading its data; try again in a moment"},
     {"BUSY", SHOAL_DENIED, true,
-     "a script keeps Redis busy; wait for it or end it with SCRIPT KILL"},
+     "a script keeps Redis busy; wait for it or end it with FUNCTION KILL"},
     {"MASTERDOWN", SHOAL_DENIED, true,
      "this Redis is a replica that has lost its primary; give the address of the "
      "primary"},
@@ -91,7 +91,8 @@ static const struct known_error {
      "Redis does not know the command; shoal needs Redis 7 or later"},
     {"WRONGTYPE", SHOAL_GARBAGE, false,
      "a key of shoal's holds something else; use another namespace or delete the key"},
-    {"NOSCRIPT", SHOAL_DENIED, false, "Redis has forgotten a script; send its text"},
+    {"ERR Function not found", SHOAL_DENIED, false,
+     "Redis does not take the functions of this program; may it call FUNCTION LOAD?"},
     {"UNBLOCKED", SHOAL_DENIED, false, "somebody ended the wait with CLIENT UNBLOCK"},
     {"MOVED", SHOAL_DENIED, false,
      "this Redis is part of a cluster; shoal needs a single one"},

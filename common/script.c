@@ -1,4 +1,4 @@
-/* Scripts by their hash, and by their text when Redis has forgotten them. */
+/* Scripts as functions, whose library Redis is given when it does not know them. */
 #include "common/redis_private.h"
 
 #include "common/clock.h"
@@ -10,7 +10,7 @@
 struct call {
     struct shoal_redis *redis;
     const struct shoal_script *script;
-    struct shoal_request words; /* what follows the hash or the text */
+    struct shoal_request words; /* what follows the function's name */
     int64_t deadline;
     shoal_redis_reply_fn done;
     void *owner;
@@ -21,13 +21,12 @@ static void destroy(struct call *call) {
     free(call);
 }
 
-static enum shoal_status send_by(struct call *call, const char *command, const char *name,
-                                 shoal_redis_reply_fn done, void *owner,
-                                 struct shoal_error *err) {
+static enum shoal_status send_call(struct call *call, shoal_redis_reply_fn done,
+                                   void *owner, struct shoal_error *err) {
     struct shoal_request first;
     shoal_request_init(&first);
-    shoal_request_text(&first, command);
-    shoal_request_text(&first, name);
+    shoal_request_text(&first, "FCALL");
+    shoal_request_text(&first, call->script->function);
     int64_t left = call->deadline - shoal_now_ms();
     enum shoal_status status = shoal_redis_send_two(
         call->redis, &first, &call->words, left > 0 ? left : 1, done, owner, err);
@@ -35,13 +34,28 @@ static enum shoal_status send_by(struct call *call, const char *command, const c
     return status;
 }
 
+/* Whether it worked, or was there already, the next call tells. */
+static enum shoal_status send_library(struct call *call, struct shoal_error *err) {
+    struct shoal_request request;
+    shoal_request_init(&request);
+    shoal_request_text(&request, "FUNCTION");
+    shoal_request_text(&request, "LOAD");
+    shoal_request_text(&request, call->script->library);
+    int64_t left = call->deadline - shoal_now_ms();
+    enum shoal_status status =
+        shoal_redis_send(call->redis, &request, left > 0 ? left : 1, NULL, NULL, err);
+    shoal_request_finish(&request);
+    return status;
+}
+
 static void answered(void *owner, enum shoal_status status, const redisReply *reply,
                      const struct shoal_error *err) {
     struct call *call = owner;
     struct shoal_error failure = {0};
-    if (status == SHOAL_OK && shoal_reply_is_error(reply, "NOSCRIPT")) {
-        status =
-            send_by(call, "EVAL", call->script->text, call->done, call->owner, &failure);
+    if (status == SHOAL_OK && shoal_reply_is_error(reply, "ERR Function not found")) {
+        status = send_library(call, &failure);
+        if (status == SHOAL_OK)
+            status = send_call(call, call->done, call->owner, &failure);
         if (status != SHOAL_OK && call->done != NULL)
             call->done(call->owner, status, NULL, &failure);
     } else if (call->done != NULL) {
@@ -71,7 +85,7 @@ enum shoal_status shoal_script_send(struct shoal_redis *redis,
     shoal_buffer_add(&call->words.words, args->words.data, args->words.len);
     call->words.words.failed |= args->words.failed;
     call->words.n += args->n;
-    enum shoal_status status = send_by(call, "EVALSHA", script->sha, answered, call, err);
+    enum shoal_status status = send_call(call, answered, call, err);
     if (status != SHOAL_OK)
         destroy(call);
     return status;

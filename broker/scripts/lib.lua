@@ -1,4 +1,5 @@
--- What the scripts share. Put in front of each at build time, behind the key functions.
+-- What the scripts share: the library that Redis loads is the key functions, this, and a function
+-- for each script. What a call keeps to itself is set anew by begin().
 --
 -- The interval map. `open:<job>` holds every index below the cursor that has no final outcome, as
 -- disjoint ranges: score lo, member "lo:hi:attempt:fails:lost:label".
@@ -14,13 +15,13 @@
 -- Jobs are loaded once a call, changed as tables, and written back by save_all(), which is also
 -- the one place where a job ends, stops for too many failures, or becomes ready.
 
-local call = redis.call
+local call -- is redis.call, which is not there while the library is loaded
 local BOUND = 1000 -- items that one call works through at most
 local MAX_ATTEMPTS_KEPT = 10000
 local HEARTBEAT_MS = 2000
 local MAIL_MOST, MAIL_BYTES = 10000, 1024 -- messages that wait for a client, and of a result in one
 
-local texts = {} -- of numbers, since small ones come again and again
+local texts -- of numbers, since small ones come again and again
 
 local function fmt(n)
   local text = texts[n]
@@ -87,13 +88,12 @@ local COUNTERS = { 'total', 'cursor', 'ok', 'failed', 'cancelled', 'leased', 'de
   'hold', 'marks' }
 local PATTERN, PADDING = '^(%l+)' .. (':(%d+)'):rep(#COUNTERS), (':0'):rep(#COUNTERS)
 local FINAL = { succeeded = true, failed = true, cancelled = true }
-local loaded = {}  -- id -> job, or false
-local in_order = {} -- the same jobs as they came
-local policies = {} -- text of a policy -> what jobs of it have besides their own, or false
-local touched = {} -- queue -> true: its wake token must be looked at
-local totals = {} -- queue -> what is to be added to its totals
--- What is written once, behind all jobs.
-local expiries, leftovers, mail = {}, {}, {}
+local loaded -- id -> job, or false
+local in_order -- the same jobs as they came
+local policies -- text of a policy -> what jobs of it have besides their own, or false
+local touched -- queue -> true: its wake token must be looked at
+local totals -- queue -> what is to be added to its totals
+local expiries, leftovers, mail -- what is written once, behind all jobs
 
 local function policy_of(text)
   if policies[text] == nil then
@@ -729,7 +729,7 @@ end
 
 -- ---- arguments
 
-local position = 0
+local position
 
 local function word()
   position = position + 1
@@ -738,4 +738,12 @@ end
 
 local function number()
   return tonumber(word())
+end
+
+-- ---- the beginning of a call
+
+local function begin(keys, args)
+  P, ARGV, call, position, now_ms = keys[1], args, redis.call, 0, nil
+  texts, loaded, in_order, policies, touched, totals = {}, {}, {}, {}, {}, {}
+  expiries, leftovers, mail = {}, {}, {}
 end

@@ -333,21 +333,28 @@ END_TEST
 
 /* ---- scripts */
 
-/* A script whose hash Redis gives, and then forgets. */
-static struct shoal_script forgotten_script(struct shoal_redis *redis, const char *text) {
-    struct shoal_script script = {.name = "test", .text = text};
-    script.sha = test_command_text(redis, "SCRIPT LOAD %s", text);
-    freeReplyObject(test_command(redis, "SCRIPT FLUSH"));
+/* A script that Redis does not know; free() its library. */
+static struct shoal_script unknown_script(struct shoal_redis *redis, const char *body) {
+    struct shoal_script script = {.name = "test", .function = "test_function"};
+    char *library = NULL;
+    ck_assert_int_gt(asprintf(&library,
+                              "#!lua name=test\n"
+                              "redis.register_function('test_function', "
+                              "function(KEYS, ARGV) %s end)",
+                              body),
+                     0);
+    script.library = library;
+    freeReplyObject(test_command(redis, "FUNCTION FLUSH"));
     return script;
 }
 
-START_TEST(a_forgotten_script_is_sent_again) {
+START_TEST(an_unknown_function_is_loaded) {
     struct shoal_redis *redis = test_server_connect(&server, base, NULL);
     struct shoal_script script =
-        forgotten_script(redis, "return {KEYS[1], ARGV[1], #ARGV}");
+        unknown_script(redis, "return {KEYS[1], ARGV[1], #ARGV}");
     for (int i = 0; i < 4; i++) {
         if (i == 2)
-            freeReplyObject(test_command(redis, "SCRIPT FLUSH"));
+            freeReplyObject(test_command(redis, "FUNCTION FLUSH"));
         struct shoal_request args = words("a", "b", NULL);
         redisReply *reply = NULL;
         struct shoal_error err = {0};
@@ -360,15 +367,15 @@ START_TEST(a_forgotten_script_is_sent_again) {
         freeReplyObject(reply);
         shoal_request_finish(&args);
     }
-    free((char *)script.sha);
+    free((char *)script.library);
     shoal_redis_destroy(redis);
 }
 END_TEST
 
-START_TEST(many_forgotten_scripts_are_each_run_once) {
+START_TEST(many_calls_of_an_unknown_function_are_each_run_once) {
     struct shoal_redis *redis = test_server_connect(&server, base, NULL);
     struct shoal_script script =
-        forgotten_script(redis, "return redis.call('INCRBY', KEYS[1], ARGV[1])");
+        unknown_script(redis, "return redis.call('INCRBY', KEYS[1], ARGV[1])");
     struct outcome outcomes[100] = {0};
     struct shoal_request args = words("1", NULL);
     for (size_t i = 0; i < SHOAL_COUNT(outcomes); i++)
@@ -381,7 +388,7 @@ START_TEST(many_forgotten_scripts_are_each_run_once) {
         ck_assert_int_eq(outcomes[i].integer, (int)i + 1);
     ck_assert_int_eq(test_command_int(redis, "GET runs"), (int)SHOAL_COUNT(outcomes));
     shoal_request_finish(&args);
-    free((char *)script.sha);
+    free((char *)script.library);
     shoal_redis_destroy(redis);
 }
 END_TEST
@@ -389,7 +396,7 @@ END_TEST
 START_TEST(errors_of_scripts_become_statuses) {
     struct shoal_redis *redis = test_server_connect(&server, base, NULL);
     struct shoal_script script =
-        forgotten_script(redis, "return redis.error_reply('UNKNOWN there is no job x')");
+        unknown_script(redis, "return redis.error_reply('UNKNOWN there is no job x')");
     struct shoal_request args;
     shoal_request_init(&args);
     redisReply *reply = NULL;
@@ -398,14 +405,14 @@ START_TEST(errors_of_scripts_become_statuses) {
                      SHOAL_UNKNOWN);
     ck_assert_str_eq(err.text, "there is no job x");
     ck_assert_ptr_null(reply);
-    free((char *)script.sha);
+    free((char *)script.library);
     shoal_redis_destroy(redis);
 }
 END_TEST
 
 START_TEST(a_slow_script_keeps_its_deadline) {
     struct shoal_redis *redis = test_server_connect(&server, base, NULL);
-    struct shoal_script script = forgotten_script(
+    struct shoal_script script = unknown_script(
         redis, "local n = tonumber(ARGV[1]) while n > 0 do n = n - 1 end return 1");
     struct shoal_request args = words("100000000", NULL);
     struct outcome outcome = {0};
@@ -415,7 +422,7 @@ START_TEST(a_slow_script_keeps_its_deadline) {
     loop_until(base, outcome.calls == 1, 5000);
     ck_assert_int_eq(outcome.status, SHOAL_TIMEOUT);
     shoal_request_finish(&args);
-    free((char *)script.sha);
+    free((char *)script.library);
     shoal_redis_destroy(redis);
 }
 END_TEST
@@ -925,8 +932,8 @@ static void add_commands(TCase *tests) {
 }
 
 static void add_scripts(TCase *tests) {
-    tcase_add_test(tests, a_forgotten_script_is_sent_again);
-    tcase_add_test(tests, many_forgotten_scripts_are_each_run_once);
+    tcase_add_test(tests, an_unknown_function_is_loaded);
+    tcase_add_test(tests, many_calls_of_an_unknown_function_are_each_run_once);
     tcase_add_test(tests, errors_of_scripts_become_statuses);
 }
 

@@ -323,12 +323,12 @@ END_TEST
 START_TEST(interrupt_that_redis_did_not_take_is_sent_again) {
     sh_start(&run, "shoal run --name held -q nobody -- true");
     wait_until(sh("shoal status held").exit == 0, LIMIT_MS);
-    ok("redis-cli -s %s acl setuser default -evalsha -eval", daemons.server.socket);
+    ok("redis-cli -s %s acl setuser default -fcall", daemons.server.socket);
     test_process_signal(&run, SIGINT);
     wait_until(has_said(&run, "waiting for it to come back"), LIMIT_MS);
     ck_assert(has_said(&run, "stopping: nothing new starts"));
     ck_assert(job_is("held", SHOAL_JOB_ACTIVE));
-    ok("redis-cli -s %s acl setuser default +evalsha +eval", daemons.server.socket);
+    ok("redis-cli -s %s acl setuser default +fcall", daemons.server.socket);
     ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 130);
     ck_assert(job_is("held", SHOAL_JOB_CANCELLED));
     test_process_finish(&run);

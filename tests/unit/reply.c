@@ -19,7 +19,7 @@ static const struct {
     {"MISCONF Errors writing to the AOF file", SHOAL_FULL, "disk"},
     {"READONLY You can't write against a read only replica.", SHOAL_DENIED, "primary"},
     {"LOADING Redis is loading the dataset in memory", SHOAL_DENIED, "try again"},
-    {"BUSY Redis is busy running a script.", SHOAL_DENIED, "SCRIPT KILL"},
+    {"BUSY Redis is busy running a script.", SHOAL_DENIED, "FUNCTION KILL"},
     {"MASTERDOWN Link with MASTER is down", SHOAL_DENIED, "replica"},
     {"NOREPLICAS Not enough good replicas to write.", SHOAL_DENIED, "replicas"},
     {"NOAUTH Authentication required.", SHOAL_DENIED, "requires a password"},
