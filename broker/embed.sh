@@ -10,14 +10,18 @@ here=$(dirname "$0")
 text=$(mktemp)
 trap 'rm -f "$text"' EXIT
 
-# The first line of a script tells Redis its flags. VERSION becomes the hash.
+# The first line of a script tells Redis its flags. What stands before the line "-- ---- the move", if
+# there is one, is made once too. VERSION becomes the hash.
 function_of() {
     flags=$(sed -n "1s/^#!lua *\\(flags=\\([a-z-]*\\)\\)*$/\\2/p" "$1")
+    move='^-- ---- the move$'
+    echo "do"
+    if grep -q "$move" "$1"; then sed "1d; /$move/,\$d" "$1"; else move=1; fi
     echo "redis.register_function{function_name = '$2_VERSION', flags = {${flags:+"'$flags'"}},"
     echo "callback = function(keys, args)"
     echo "begin(keys, args)"
-    sed '1d' "$1"
-    echo "end}"
+    if [ "$move" = 1 ]; then sed '1d' "$1"; else sed "1,/$move/d" "$1"; fi
+    echo "end} end"
 }
 
 assemble() {

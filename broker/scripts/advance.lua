@@ -19,7 +19,11 @@
 --          each lease {lease, job, lo, hi, attempt, spec's digest, seed, index of the pack's first
 --          argument, pack of arguments}, the last two only for jobs with arguments}
 local LEASE_US = 250000 -- of work that a wish gets at most, if it is not one task
-local sid, name = word(), word()
+local sid, name, queues -- of the worker
+local slots -- of all workers, once they were looked up
+local given_now -- leases that are being given, which are written at once
+local alone -- the session's field of that name, once it was read
+local empties -- this session is to get nothing more until it has nothing
 
 local POLICY = { exit = 'charged', signal = 'charged', timeout = 'charged', oom = 'charged',
   rejected = 'final', ['too-large'] = 'final', spawn = 'spawn', stopped = 'back' }
@@ -38,9 +42,9 @@ local function who_could_not(j)
     end
   end
   for _, other in ipairs(call('ZRANGE', sessions_key(), 0, BOUND)) do
-    local queues, drains = unpack(call('HMGET', session_key(other), 'queues', 'drain'))
+    local serves, drains = unpack(call('HMGET', session_key(other), 'queues', 'drain'))
     if not bars[other] and drains ~= '1'
-      and (',' .. (queues or '') .. ','):find(',' .. j.queue .. ',', 1, true) then
+      and (',' .. (serves or '') .. ','):find(',' .. j.queue .. ',', 1, true) then
       others = others + 1
     end
   end
@@ -149,8 +153,6 @@ local function commit()
   return n > 0
 end
 
-local slots
-
 -- A half of an even share of n.
 local function half_share(n)
   slots = slots or math.max(tonumber(call('HGET', clock_key(), 'slots') or '1'), 1)
@@ -186,10 +188,6 @@ local function arguments(j, lo)
   return entry[2][4], first, first + tonumber(entry[2][2])
 end
 
--- ---- leases that are being given, written at once
-
-local given_now = {}
-
 local function write_leases()
   if #given_now > 0 then call('HSET', leases_key(sid), unpack(given_now)) end
   given_now = {}
@@ -204,8 +202,6 @@ end
 
 -- The range that this session runs alone, or empties itself for; nil when there is none (any
 -- more). The session's field `alone` is "job:lo", the job's field `alone` that session.
-local alone -- that field, once it was read
-
 local function alone_range()
   alone = alone or call('HGET', session_key(sid), 'alone') or ''
   local id, lo = alone:match('^(%w+):(%d+)$')
@@ -228,8 +224,6 @@ local function is_reserved(j)
   return j.alone ~= '' and j.alone ~= sid
     and (call('HGET', session_key(j.alone), 'alone') or ''):match('^%w+') == j.id
 end
-
-local empties = false -- this session is to get nothing more until it has nothing
 
 -- Whether this session may take the suspect now: it has nothing else. Else it empties itself for
 -- it, unless another does.
@@ -357,14 +351,11 @@ local function cut_from(list, fifo, lease, wish)
   return out, from
 end
 
-local queues = {}
-
 local function find_work(lease, wish)
   for _, queue in ipairs(queues) do
     local paused, order = unpack(call('HMGET', queue_key(queue), 'paused', 'order'))
     if paused ~= '1' then
-      for priority = 9, 0, -1 do
-        local list = ready_key(queue .. ':' .. priority)
+      for _, list in ipairs(ready_lists(queue)) do
         local out, j = cut_from(list, order == 'fifo', lease, wish)
         if out or empties then return out, j, list, order == 'fifo' end
       end
@@ -444,6 +435,9 @@ local function fulfil(wish, out)
   end
 end
 
+-- ---- the move
+
+sid, name, queues, slots, given_now, alone, empties = word(), word(), {}, nil, {}, nil, false
 local changed = false
 for _ = 1, number() do
   if commit() then changed = true end

@@ -91,6 +91,7 @@ local FINAL = { succeeded = true, failed = true, cancelled = true }
 local loaded -- id -> job, or false
 local in_order -- the same jobs as they came
 local policies -- text of a policy -> what jobs of it have besides their own, or false
+local lists_of -- queue -> keys of its lists
 local touched -- queue -> true: its wake token must be looked at
 local totals -- queue -> what is to be added to its totals
 local expiries, leftovers, mail -- what is written once, behind all jobs
@@ -577,6 +578,19 @@ local function save(j)
   end
 end
 
+-- The keys of a queue's lists of ready jobs, the highest priority first.
+local function ready_lists(queue)
+  local lists = lists_of[queue]
+  if not lists then
+    lists = {}
+    for priority = 9, 0, -1 do
+      lists[#lists + 1] = ready_key(queue .. ':' .. priority)
+    end
+    lists_of[queue] = lists
+  end
+  return lists
+end
+
 -- Whether a list of ready jobs has one that can be handed out. Those in front that cannot any
 -- more (cancelled, finished late, held) leave it.
 local function has_takeable(list)
@@ -594,9 +608,11 @@ local function has_takeable(list)
 end
 
 local function is_takeable(queue, full)
-  if full or call('HGET', queue_key(queue), 'paused') == '1' then return false end
-  for priority = 9, 0, -1 do
-    if has_takeable(ready_key(queue .. ':' .. priority)) then return true end
+  local lists = ready_lists(queue)
+  if full or call('EXISTS', unpack(lists)) == 0
+    or call('HGET', queue_key(queue), 'paused') == '1' then return false end
+  for _, list in ipairs(lists) do
+    if has_takeable(list) then return true end
   end
   return false
 end
@@ -745,5 +761,5 @@ end
 local function begin(keys, args)
   P, ARGV, call, position, now_ms = keys[1], args, redis.call, 0, nil
   texts, loaded, in_order, policies, touched, totals = {}, {}, {}, {}, {}, {}
-  expiries, leftovers, mail = {}, {}, {}
+  expiries, leftovers, mail, lists_of = {}, {}, {}, {}
 end
