@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 
+import growth
 import servers
 from figure import Figure, percentile, seconds
 
@@ -114,6 +115,11 @@ def nothing(_):
     return None
 
 
+def pool():
+    """Two processes, which end when they are told to."""
+    return multiprocessing.Pool(2, signal.signal, (signal.SIGTERM, signal.SIG_DFL))
+
+
 def is_prime(n):
     return n > 1 and all(n % d for d in range(2, int(n ** 0.5) + 1))
 
@@ -161,16 +167,16 @@ def latency_program(percent):
 def pool_map(bench):
     """The same no-op tasks in Python's own pool, in memory, with its default chunks."""
     n = bench.times(1_000_000, 10_000_000)
-    with multiprocessing.Pool(2) as pool:
-        pool.map(nothing, range(100))
-        return n / seconds(lambda: pool.map(nothing, range(n))), None
+    with pool() as processes:
+        processes.map(nothing, range(100))
+        return n / seconds(lambda: processes.map(nothing, range(n))), None
 
 
 def primes(bench):
     """Seconds to count the primes below two million, natively; the floor is a Python pool."""
-    with multiprocessing.Pool(2) as pool:
+    with pool() as processes:
         begin = time.perf_counter()
-        found = sum(pool.map(count_primes, range(0, PRIMES_BELOW, PRIMES_EACH)))
+        found = sum(processes.map(count_primes, range(0, PRIMES_BELOW, PRIMES_EACH)))
         floor = time.perf_counter() - begin
     begin = time.perf_counter()
     rows = bench.shoal("run", "--plugin", str(bench.build / "tests/bench/tasks.so"), "--task", "primes",
@@ -241,7 +247,7 @@ def first_start(bench):
     return max(int(first["result"]) - submitted, 0) / 1e6, floor / 1e6
 
 
-def processes(*words):
+def daemons(*words):
     """The folders in /proc of the cluster's daemons with these words in their command: the program, and others."""
     wanted = {word.encode() for word in words}
     for entry in pathlib.Path("/proc").iterdir():
@@ -254,11 +260,11 @@ def processes(*words):
 
 def worker(_):
     """Keeper and worker."""
-    return list(processes("shoal-worker", "default"))
+    return list(daemons("shoal-worker", "default"))
 
 
 def broker(_):
-    return list(processes("shoal-broker"))
+    return list(daemons("shoal-broker"))
 
 
 def client(bench):
@@ -315,17 +321,18 @@ FIGURES = {
     "latency-program-p99": Figure("µs", latency_program(99)),
     "exec-true": Figure("tasks/s", exec_true),
     "latency-exec": Figure("ms", latency_exec),
-    "primes": Figure("s", primes),
+    "primes": Figure("s", primes, rounds=3),
     "submit-1e9": Figure("ms", submit_1e9),
     "first-start": Figure("ms", first_start),
     "bytes-queued": Figure("B", bytes_queued),
     "bytes-finished": Figure("B", bytes_finished),
-    "idle-rss": Figure("MiB", idle_pss(worker), rounds=3),
-    "idle-cpu": Figure("%", idle_cpu(worker), rounds=3),
-    "idle-broker": Figure("MiB", idle_pss(broker), rounds=3),
-    "idle-broker-cpu": Figure("%", idle_cpu(broker), rounds=3),
-    "idle-client": Figure("MiB", idle_pss(client), rounds=3),
-    "idle-client-cpu": Figure("%", idle_cpu(client), rounds=3),
+    "idle-rss": Figure("MiB", idle_pss(worker), rounds=2),
+    "idle-cpu": Figure("%", idle_cpu(worker), rounds=2),
+    "idle-broker": Figure("MiB", idle_pss(broker), rounds=2),
+    "idle-broker-cpu": Figure("%", idle_cpu(broker), rounds=2),
+    "idle-client": Figure("MiB", idle_pss(client), rounds=2),
+    "idle-client-cpu": Figure("%", idle_cpu(client), rounds=2),
+    **growth.FIGURES,
 }
 
 
@@ -369,8 +376,9 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: it was told to end"))
     print(f"{'figure':<19} {'median':>12} {'spread':>24} {'unit':<8} {'floor':>10} {'ratio':>8}")
     rows = []
+    names = words.names or [name for name, figure in FIGURES.items() if words.long or not figure.long_only]
     with bench.cluster():
-        for name in words.names or FIGURES:
+        for name in names:
             rows.append(take(bench, name))
             show(rows[-1])
     (words.build / "bench.json").write_text(json.dumps(rows, indent=2) + "\n")
