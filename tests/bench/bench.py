@@ -21,6 +21,7 @@ import tempfile
 import time
 
 import growth
+import peers
 import servers
 from figure import Figure, percentile, seconds
 
@@ -333,6 +334,7 @@ FIGURES = {
     "idle-client": Figure("MiB", idle_pss(client), rounds=2),
     "idle-client-cpu": Figure("%", idle_cpu(client), rounds=2),
     **growth.FIGURES,
+    **peers.FIGURES,
 }
 
 
@@ -353,6 +355,17 @@ def take(bench, name):
         "floor": floor,
         "ratio": statistics.median(ratios) if ratios else None,
     }
+
+
+def attempt(bench, name):
+    """A peer may be of a version that does not do what it is asked for; None then."""
+    try:
+        return take(bench, name)
+    except Exception as error:
+        if name not in peers.FIGURES:
+            raise
+        print(f"{name:<19} cannot be measured: {error}", flush=True)
+        return None
 
 
 def show(row):
@@ -377,10 +390,14 @@ def main():
     print(f"{'figure':<19} {'median':>12} {'spread':>24} {'unit':<8} {'floor':>10} {'ratio':>8}")
     rows = []
     names = words.names or [name for name, figure in FIGURES.items() if words.long or not figure.long_only]
+    missing = [name for name in names if name in peers.missing()]
     with bench.cluster():
         for name in names:
-            rows.append(take(bench, name))
-            show(rows[-1])
+            if name not in missing and (row := attempt(bench, name)):
+                rows.append(row)
+                show(row)
+    if missing:
+        print(f"Not found here, and left out: {', '.join(missing)}.")
     (words.build / "bench.json").write_text(json.dumps(rows, indent=2) + "\n")
 
 
