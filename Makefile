@@ -9,6 +9,7 @@ CC      ?= cc
 packages := libhiredis-dev libevent-dev libjansson-dev pkg-config gcc redis-server
 test_packages := check ngspice python3
 bench_packages := python3 redis-tools
+count_packages := python3 valgrind
 lint_packages := clang clang-format clang-tidy cppcheck groff-base lua-check pyflakes3 shellcheck
 libraries := hiredis libevent jansson
 
@@ -126,8 +127,10 @@ $(BUILD)/examples/%: client/examples/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CFLAGS_ALL) -MMD -MP -pie -o $@ $< $(LDFLAGS_ALL) -lm
 
+# The loops of shoal-host are counted without its main().
+$(BUILD)/tests/bench/hot_loops: $(filter-out %/host_main.o,$(host_objects))
 $(floors): $(BUILD)/%: $(BUILD)/%.o $(archive)
-	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL) $(LIBS)
+	$(call say,LINK)$(CC) -pie -o $@ $(filter %.o,$^) $(archive) $(LDFLAGS_ALL) $(LIBS)
 
 $(tests): $(BUILD)/%: $(BUILD)/%.o $(support_objects) $(worker_objects) $(client_objects) $(library_objects)
 	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL) $(LIBS) $$(pkg-config --libs check)
@@ -162,6 +165,14 @@ bench: ## measure, beside a floor for each figure (LONG=1: more work and rounds;
 
 run-bench: all $(floors) $(measured)
 	@tests/bench/bench.py $(BUILD) $(if $(LONG),--long) $(FIGURES)
+
+.PHONY: instructions run-instructions
+instructions: ## count the instructions of hot loops and compare them with the last (ACCEPT=1: with these from now on)
+	@tests/packages $(packages) $(count_packages)
+	@$(MAKE) --silent $(parallel) run-instructions
+
+run-instructions: $(BUILD)/tests/bench/hot_loops
+	@tests/bench/instructions.py $(BUILD) '$(CC)' '$(strip $(optimize) $(CFLAGS))' $(if $(ACCEPT),--accept)
 
 # ---- checking
 
@@ -308,4 +319,4 @@ clean: ## remove the build folder
 
 .PHONY: help
 help: ## print this list (V=1: show whole commands as they run)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile

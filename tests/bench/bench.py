@@ -13,20 +13,39 @@ import json
 import multiprocessing
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
+import growth
+import peers
+import servers
+from figure import Figure, percentile, seconds
+
 
 class Bench:
-    """The programs, the cluster, and how often each figure is taken."""
+    """The programs, the cluster, and how much work a figure is."""
 
     def __init__(self, build, long):
         self.build = build
         self.long = long
-        self.rounds = 9 if long else 5
+        self.url = None
+
+    @contextlib.contextmanager
+    def figure(self):
+        """All rounds of a figure."""
+        with contextlib.ExitStack() as self.stack:
+            self.kept = {}
+            yield
+
+    def keep(self, make, *words):
+        """What the context manager make(*words) gives: entered in the first round, left behind the last."""
+        if (make, words) not in self.kept:
+            self.kept[make, words] = self.stack.enter_context(make(*words))
+        return self.kept[make, words]
 
     def times(self, short, long):
         """How much work a round does, in the short form and in the long one."""
@@ -45,10 +64,10 @@ class Bench:
         done = subprocess.run(words, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         return [float(number) for number in done.stdout.split()] if done.stdout[:1].isdigit() else []
 
-    def client(self, kind, n):
-        """Seconds, or microseconds of each, of N no-op tasks through libshoal."""
+    def client(self, kind, n, what=None):
+        """Seconds, or microseconds of each, of N tasks through libshoal: no-ops, or else `what`."""
         os.environ["SHOAL_REDIS"] = self.url
-        numbers = self.floor("bench_client", kind, self.build / "tests/bench/tasks.so", n)
+        numbers = self.floor("bench_client", kind, what or self.build / "tests/bench/tasks.so", n)
         del os.environ["SHOAL_REDIS"]
         return numbers
 
@@ -63,26 +82,25 @@ class Bench:
                         if line.startswith("used_memory:")).split(":")[1])
 
     @contextlib.contextmanager
-    def cluster(self):
+    def cluster(self, slots=2):
+        """The one that is measured until it ends."""
+        before = self.url, dict(os.environ)
         with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
             os.environ.update(HOME=folder, XDG_STATE_HOME=folder)
             os.environ.pop("SHOAL_REDIS", None)
-            self.url = self.shoal("up", "--slots", "2").split()[-1]
             try:
+                self.url = self.shoal("up", "--slots", str(slots)).split()[-1]
                 yield
             finally:
                 self.shoal("down")
+                self.url = before[0]
+                os.environ.clear()
+                os.environ.update(before[1])
 
     def forget(self, job):
         self.shoal("cancel", job)
         self.shoal("wait", job, accept=(0, 1))
         self.shoal("forget", job)
-
-
-def seconds(work):
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
 
 
 # ---- figures: each gives (shoal, floor) of one round; floor None: there is none
@@ -96,6 +114,11 @@ def exec_true(bench):
 
 def nothing(_):
     return None
+
+
+def pool():
+    """Two processes, which end when they are told to."""
+    return multiprocessing.Pool(2, signal.signal, (signal.SIGTERM, signal.SIG_DFL))
 
 
 def is_prime(n):
@@ -127,25 +150,34 @@ def one_task(bench):
     return n / bench.client("one-task", n)[0], n / floor
 
 
-def latency_native(bench):
-    n = bench.times(100, 1000)
+def there_and_back(bench, kind, what, percent):
+    """One task after the other on an idle system: so many percent of them take that long at most."""
+    n = bench.times(500, 5000)
     floor = bench.floor("lmove_floor", bench.url.removeprefix("unix:"), n)
-    return statistics.median(bench.client("latency", n)), statistics.median(floor)
+    return percentile(bench.client(kind, n, what), percent), percentile(floor, percent)
+
+
+def latency_native(percent):
+    return lambda bench: there_and_back(bench, "latency", None, percent)
+
+
+def latency_program(percent):
+    return lambda bench: there_and_back(bench, "latency-program", "/bin/true", percent)
 
 
 def pool_map(bench):
     """The same no-op tasks in Python's own pool, in memory, with its default chunks."""
     n = bench.times(1_000_000, 10_000_000)
-    with multiprocessing.Pool(2) as pool:
-        pool.map(nothing, range(100))
-        return n / seconds(lambda: pool.map(nothing, range(n))), None
+    with pool() as processes:
+        processes.map(nothing, range(100))
+        return n / seconds(lambda: processes.map(nothing, range(n))), None
 
 
 def primes(bench):
     """Seconds to count the primes below two million, natively; the floor is a Python pool."""
-    with multiprocessing.Pool(2) as pool:
+    with pool() as processes:
         begin = time.perf_counter()
-        found = sum(pool.map(count_primes, range(0, PRIMES_BELOW, PRIMES_EACH)))
+        found = sum(processes.map(count_primes, range(0, PRIMES_BELOW, PRIMES_EACH)))
         floor = time.perf_counter() - begin
     begin = time.perf_counter()
     rows = bench.shoal("run", "--plugin", str(bench.build / "tests/bench/tasks.so"), "--task", "primes",
@@ -216,64 +248,107 @@ def first_start(bench):
     return max(int(first["result"]) - submitted, 0) / 1e6, floor / 1e6
 
 
-def worker_processes():
-    """The folders in /proc of the cluster's worker and its keeper."""
+def daemons(*words):
+    """The folders in /proc of the cluster's daemons with these words in their command: the program, and others."""
+    wanted = {word.encode() for word in words}
     for entry in pathlib.Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            if words[0].endswith(b"shoal-worker") and any(os.environ["HOME"].encode() in w for w in words):
+            command = (entry / "cmdline").read_bytes().split(b"\0")
+            command[0] = command[0].rpartition(b"/")[2]
+            if wanted <= set(command) and any(os.environ["HOME"].encode() in word for word in command):
                 yield entry
 
 
-def idle_pss(_):
-    """Keeper and worker together."""
-    total = 0
-    for entry in worker_processes():
-        rollup = (entry / "smaps_rollup").read_text()
-        total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
-    return (total / 1024, None) if total else sys.exit("bench: there is no worker to look at")
+def worker(_):
+    """Keeper and worker."""
+    return list(daemons("shoal-worker", "default"))
 
 
-def idle_cpu(bench):
-    """Share of a core that keeper and worker take while there is nothing to do."""
-    def ticks():
-        return sum(sum(map(int, (entry / "stat").read_text().rsplit(")", 1)[1].split()[11:13]))
-                   for entry in worker_processes())
-
-    span = bench.times(3, 30)
-    before = ticks()
-    time.sleep(span)
-    return (ticks() - before) / os.sysconf("SC_CLK_TCK") / span * 100, None
+def broker(_):
+    return list(daemons("shoal-broker"))
 
 
-FIGURES = {  # name: unit, what takes it
-    "native-computed": ("tasks/s", native_computed),
-    "native-args": ("tasks/s", native_args),
-    "pool-map": ("tasks/s", pool_map),
-    "one-task": ("jobs/s", one_task),
-    "latency-native": ("µs", latency_native),
-    "exec-true": ("tasks/s", exec_true),
-    "latency-exec": ("ms", latency_exec),
-    "primes": ("s", primes),
-    "submit-1e9": ("ms", submit_1e9),
-    "first-start": ("ms", first_start),
-    "bytes-queued": ("B", bytes_queued),
-    "bytes-finished": ("B", bytes_finished),
-    "idle-rss": ("MiB", idle_pss),
-    "idle-cpu": ("%", idle_cpu),
+def client(bench):
+    """A `shoal wait` that waits."""
+    return [pathlib.Path("/proc", str(bench.keep(waiting_client, bench).pid))]
+
+
+@contextlib.contextmanager
+def waiting_client(bench):
+    job = bench.shoal("submit", "--delay", "1h", "--", "true")
+    with servers.process(bench.build / "shoal", "wait", job) as process:
+        time.sleep(1)
+        yield process
+    bench.forget(job)
+
+
+def idle_pss(who):
+    """MiB that they take, what they share counted in parts."""
+    def take(bench):
+        total = 0
+        for entry in who(bench):
+            rollup = (entry / "smaps_rollup").read_text()
+            total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+        return (total / 1024, None) if total else sys.exit(f"bench: there is no {who.__name__} to look at")
+
+    return take
+
+
+def ticks(entries):
+    """Of CPU time that they have had."""
+    stats = ((entry / "stat").read_text().rsplit(")", 1)[1].split() for entry in entries)
+    return sum(sum(map(int, stat[11:13])) for stat in stats)
+
+
+def idle_cpu(who):
+    """Share of a core that they take while there is nothing to do."""
+    def take(bench):
+        span = bench.times(3, 30)
+        before = ticks(who(bench))
+        time.sleep(span)
+        return (ticks(who(bench)) - before) / os.sysconf("SC_CLK_TCK") / span * 100, None
+
+    return take
+
+
+FIGURES = {
+    "native-computed": Figure("tasks/s", native_computed),
+    "native-args": Figure("tasks/s", native_args),
+    "pool-map": Figure("tasks/s", pool_map),
+    "one-task": Figure("jobs/s", one_task),
+    "latency-native": Figure("µs", latency_native(50)),
+    "latency-native-p99": Figure("µs", latency_native(99)),
+    "latency-program": Figure("µs", latency_program(50)),
+    "latency-program-p99": Figure("µs", latency_program(99)),
+    "exec-true": Figure("tasks/s", exec_true),
+    "latency-exec": Figure("ms", latency_exec),
+    "primes": Figure("s", primes, rounds=3),
+    "submit-1e9": Figure("ms", submit_1e9),
+    "first-start": Figure("ms", first_start),
+    "bytes-queued": Figure("B", bytes_queued),
+    "bytes-finished": Figure("B", bytes_finished),
+    "idle-rss": Figure("MiB", idle_pss(worker), rounds=2),
+    "idle-cpu": Figure("%", idle_cpu(worker), rounds=2),
+    "idle-broker": Figure("MiB", idle_pss(broker), rounds=2),
+    "idle-broker-cpu": Figure("%", idle_cpu(broker), rounds=2),
+    "idle-client": Figure("MiB", idle_pss(client), rounds=2),
+    "idle-client-cpu": Figure("%", idle_cpu(client), rounds=2),
+    **growth.FIGURES,
+    **peers.FIGURES,
 }
 
 
 def take(bench, name):
-    unit, figure = FIGURES[name]
-    rounds = [figure(bench) for _ in range(bench.rounds)]
+    figure = FIGURES[name]
+    with bench.figure():
+        rounds = [figure.take(bench) for _ in range(bench.times(figure.rounds, figure.long_rounds))]
     values = [value for value, _ in rounds]
     floors = [floor for _, floor in rounds if floor is not None]
     floor = statistics.median(floors) if floors else None
     ratios = [value / floor for value, floor in rounds if floor]
     return {
         "name": name,
-        "unit": unit,
+        "unit": figure.unit,
         "median": statistics.median(values),
         "min": min(values),
         "max": max(values),
@@ -282,11 +357,22 @@ def take(bench, name):
     }
 
 
+def attempt(bench, name):
+    """A peer may be of a version that does not do what it is asked for; None then."""
+    try:
+        return take(bench, name)
+    except Exception as error:
+        if name not in peers.FIGURES:
+            raise
+        print(f"{name:<19} cannot be measured: {error}", flush=True)
+        return None
+
+
 def show(row):
     floor = f"{row['floor']:,.4g}" if row["floor"] is not None else "-"
     ratio = f"{row['ratio']:.2f}" if row["ratio"] is not None else "-"
     spread = f"{row['min']:,.4g} … {row['max']:,.4g}"
-    print(f"{row['name']:<16} {row['median']:>12,.4g} {spread:>24} {row['unit']:<8} {floor:>10} {ratio:>8}",
+    print(f"{row['name']:<19} {row['median']:>12,.4g} {spread:>24} {row['unit']:<8} {floor:>10} {ratio:>8}",
           flush=True)
 
 
@@ -300,12 +386,18 @@ def main():
     if unknown:
         parser.error(f"no figure is called {', '.join(unknown)}; there are {', '.join(FIGURES)}")
     bench = Bench(words.build.resolve(), words.long)
-    print(f"{'figure':<16} {'median':>12} {'spread':>24} {'unit':<8} {'floor':>10} {'ratio':>8}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: it was told to end"))
+    print(f"{'figure':<19} {'median':>12} {'spread':>24} {'unit':<8} {'floor':>10} {'ratio':>8}")
     rows = []
+    names = words.names or [name for name, figure in FIGURES.items() if words.long or not figure.long_only]
+    missing = [name for name in names if name in peers.missing()]
     with bench.cluster():
-        for name in words.names or FIGURES:
-            rows.append(take(bench, name))
-            show(rows[-1])
+        for name in names:
+            if name not in missing and (row := attempt(bench, name)):
+                rows.append(row)
+                show(row)
+    if missing:
+        print(f"Not found here, and left out: {', '.join(missing)}.")
     (words.build / "bench.json").write_text(json.dumps(rows, indent=2) + "\n")
 
 

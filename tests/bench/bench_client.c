@@ -1,9 +1,10 @@
 /* Submits through libshoal and takes every result out of its iterator, as a program does.
  *
- *     bench_client args PLUGIN N        one job of N no-op tasks with an argument each
- *     bench_client computed PLUGIN N    one job of N no-op tasks
- *     bench_client latency PLUGIN N     N times one no-op task, there and back
- *     bench_client one-task PLUGIN N    N jobs of one no-op task
+ *     bench_client args PLUGIN N              a job of N no-ops with an argument each
+ *     bench_client computed PLUGIN N          a job of N no-ops
+ *     bench_client latency PLUGIN N           N times one no-op task, there and back
+ *     bench_client latency-program PROGRAM N  N times one program, there and back
+ *     bench_client one-task PLUGIN N          N jobs of one no-op task
  *
  * Prints how many seconds it took; for latency, a line of microseconds for each. */
 #include "client/shoal.h"
@@ -40,6 +41,19 @@ static void submit(const char *plugin, const char *parameter, char *id) {
     options.command = command;
     options.stays = options.waits = true;
     options.parameters = parameters;
+    expect(shoal_submit(client, &options, id, &err));
+}
+
+static void submit_one(const char *plugin, char *id) {
+    submit(plugin, "i=1", id);
+}
+
+static void submit_program(const char *program, char *id) {
+    const char *const command[] = {program, NULL};
+    struct shoal_submit_options options;
+    shoal_submit_options_init(&options);
+    options.command = command;
+    options.waits = true;
     expect(shoal_submit(client, &options, id, &err));
 }
 
@@ -144,22 +158,34 @@ static void one_task(const char *plugin, int64_t n) {
     free(ids);
 }
 
-static void latency(const char *plugin, int64_t n) {
+static void there_and_back(void (*send)(const char *what, char *id), const char *what,
+                           int64_t n) {
     char id[13];
     for (int64_t i = 0; i < n; i++) {
         double begin = seconds();
-        submit(plugin, "i=1", id);
+        send(what, id);
         collect(id, 1);
         printf("%.1f\n", (seconds() - begin) * 1e6);
         expect(shoal_forget(client, id, &err));
     }
 }
 
+static void latency(const char *plugin, int64_t n) {
+    there_and_back(submit_one, plugin, n);
+}
+
+static void latency_program(const char *program, int64_t n) {
+    there_and_back(submit_program, program, n);
+}
+
 static const struct {
     const char *name;
-    void (*run)(const char *plugin, int64_t n);
+    void (*run)(const char *what, int64_t n);
 } kinds[] = {
-    {"args", args}, {"computed", computed}, {"latency", latency}, {"one-task", one_task}};
+    {"args", args},         {"computed", computed},
+    {"latency", latency},   {"latency-program", latency_program},
+    {"one-task", one_task},
+};
 
 int main(int argc, char **argv) {
     int64_t n = argc == 4 ? strtoll(argv[3], NULL, 10) : 0;
@@ -172,6 +198,7 @@ int main(int argc, char **argv) {
         shoal_client_destroy(client);
         return 0;
     }
-    fprintf(stderr, "Usage: bench_client args|computed|latency|one-task PLUGIN N\n");
+    fprintf(stderr, "Usage: bench_client args|computed|latency|one-task PLUGIN N\n"
+                    "       bench_client latency-program PROGRAM N\n");
     return 2;
 }
