@@ -1,5 +1,6 @@
 #include "client/submission.h"
 
+#include "broker/appender.h"
 #include "client/function.h"
 #include "client/interrupt.h"
 #include "common/cleanup.h"
@@ -409,8 +410,9 @@ enum shoal_status shoal_plan_print(const struct shoal_plan *plan,
 
 /* ---- submitting */
 
-static enum shoal_status append_rows(struct shoal_plan *plan, struct shoal_client *client,
-                                     const char *id, struct shoal_error *err) {
+static enum shoal_status append_packs(struct shoal_rows *rows,
+                                      struct shoal_appender *appender,
+                                      struct shoal_error *err) {
     int64_t first = 0, count = 0;
     const char *bytes = NULL;
     size_t len = 0;
@@ -419,13 +421,23 @@ static enum shoal_status append_rows(struct shoal_plan *plan, struct shoal_clien
         if (shoal_interrupts() > 0)
             return shoal_error_set(err, SHOAL_REFUSED, "interrupted");
         enum shoal_status status =
-            shoal_rows_next_pack(plan->rows, &more, &first, &count, &bytes, &len, err);
+            shoal_rows_next_pack(rows, &more, &first, &count, &bytes, &len, err);
+        if (status == SHOAL_OK)
+            status = shoal_appender_wait(appender, !more, err);
         if (status != SHOAL_OK || !more)
             return status;
-        status = shoal_queue_append(&client->queue, id, first, count, bytes, len, err);
+        status = shoal_appender_add(appender, first, count, bytes, len, err);
         if (status != SHOAL_OK)
             return status;
     }
+}
+
+static enum shoal_status append_rows(struct shoal_plan *plan, struct shoal_client *client,
+                                     const char *id, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_appender_cleanup) struct shoal_appender *appender = NULL;
+    enum shoal_status status =
+        shoal_appender_create(&client->queue, id, NULL, NULL, &appender, err);
+    return status == SHOAL_OK ? append_packs(plan->rows, appender, err) : status;
 }
 
 /* The rows are all checked; what fails now is Redis, or somebody pressed Ctrl-C. Then
