@@ -7,13 +7,12 @@
 enum {
     ARGUMENTS_MOST = 4096,
     BYTES_MOST = 65536,
-    LIMIT = 1 << 20,
     HEAD_BYTES = 7, /* "*4096\r\n" */
 };
 
 void shoal_pack_init(struct shoal_pack *pack) {
     *pack = (struct shoal_pack){.n = 0};
-    shoal_buffer_init(&pack->bytes, LIMIT);
+    shoal_buffer_init(&pack->bytes, SHOAL_PACK_BYTES_MAX);
 }
 
 void shoal_pack_finish(struct shoal_pack *pack) {

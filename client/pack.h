@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+enum { SHOAL_PACK_BYTES_MAX = 1 << 20 }; /* no pack comes near */
+
 struct shoal_pack {
     int64_t n;
     struct shoal_buffer bytes; /* of the strings, behind room for the array's head */

@@ -43,7 +43,8 @@ void shoal_record_bytes(struct shoal_buffer *buffer, const void *bytes, size_t l
     memcpy(at, start, head_len);
     if (len > 0)
         memcpy(at + head_len, bytes, len);
-    memcpy(at + head_len + len, "\r\n", 2);
+    at[head_len + len] = '\r';
+    at[head_len + len + 1] = '\n';
 }
 
 void shoal_record_text(struct shoal_buffer *buffer, const char *text) {
