@@ -14,6 +14,7 @@ enum { PACKS_MOST = 8, BYTES_MOST = 4 << 20 };
 struct pack {
     STAILQ_ENTRY(pack) link;
     struct shoal_appender *appender; /* NULL: nobody waits for its answer any more */
+    const struct shoal_script *script;
     struct shoal_request args;
     bool sent; /* and neither answered nor lost */
     bool there;
@@ -87,6 +88,8 @@ enum shoal_status shoal_appender_check(const struct shoal_appender *appender,
                : shoal_error_set(err, trouble->status, "%s", trouble->text);
 }
 
+static void send_all(struct shoal_appender *appender);
+
 /* ---- answers */
 
 static void drop_those_that_are_there(struct shoal_appender *appender) {
@@ -118,6 +121,7 @@ static void answer(void *owner, enum shoal_status status, const redisReply *repl
     if (!pack->there && pack == STAILQ_FIRST(&appender->packs))
         appender->trouble = why;
     drop_those_that_are_there(appender);
+    send_all(appender); /* a close that waited for this */
     if (appender->answered != NULL)
         appender->answered(appender->owner);
 }
@@ -132,7 +136,9 @@ static void send_all(struct shoal_appender *appender) {
             return;
         if (pack->sent || pack->there)
             continue;
-        pack->sent = shoal_script_send(queue->redis, &shoal_script_append, queue->prefix,
+        if (pack->script == &shoal_script_close && pack != STAILQ_FIRST(&appender->packs))
+            return; /* only when all the others are there */
+        pack->sent = shoal_script_send(queue->redis, pack->script, queue->prefix,
                                        &pack->args, queue->timeout_ms, answer, pack,
                                        &appender->trouble) == SHOAL_OK;
     }
@@ -143,18 +149,9 @@ void shoal_appender_send(struct shoal_appender *appender) {
     send_all(appender);
 }
 
-enum shoal_status shoal_appender_add(struct shoal_appender *appender, int64_t first,
-                                     int64_t n, const char *bytes, size_t len,
-                                     struct shoal_error *err) {
-    struct pack *pack = calloc(1, sizeof(*pack));
-    if (pack == NULL)
-        return shoal_error_set(err, SHOAL_MEMORY, "no memory for appending tasks");
-    pack->appender = appender;
-    shoal_request_init(&pack->args);
-    shoal_request_text(&pack->args, appender->job);
-    shoal_request_int(&pack->args, first);
-    shoal_request_int(&pack->args, n);
-    shoal_request_bytes(&pack->args, bytes, len);
+/* Takes a pack over whose words are written. */
+static enum shoal_status enqueue(struct shoal_appender *appender, struct pack *pack,
+                                 struct shoal_error *err) {
     enum shoal_status status =
         shoal_buffer_check(&pack->args.words, "a pack of arguments", err);
     if (status != SHOAL_OK) {
@@ -168,6 +165,39 @@ enum shoal_status shoal_appender_add(struct shoal_appender *appender, int64_t fi
     return SHOAL_OK;
 }
 
+static struct pack *make_pack(struct shoal_appender *appender,
+                              const struct shoal_script *script,
+                              struct shoal_error *err) {
+    struct pack *pack = calloc(1, sizeof(*pack));
+    if (pack == NULL) {
+        shoal_error_set(err, SHOAL_MEMORY, "no memory for appending tasks");
+        return NULL;
+    }
+    pack->appender = appender;
+    pack->script = script;
+    shoal_request_init(&pack->args);
+    shoal_request_text(&pack->args, appender->job);
+    return pack;
+}
+
+enum shoal_status shoal_appender_add(struct shoal_appender *appender, int64_t first,
+                                     int64_t n, const char *bytes, size_t len,
+                                     struct shoal_error *err) {
+    struct pack *pack = make_pack(appender, &shoal_script_append, err);
+    if (pack == NULL)
+        return SHOAL_MEMORY;
+    shoal_request_int(&pack->args, first);
+    shoal_request_int(&pack->args, n);
+    shoal_request_bytes(&pack->args, bytes, len);
+    return enqueue(appender, pack, err);
+}
+
+enum shoal_status shoal_appender_close(struct shoal_appender *appender,
+                                       struct shoal_error *err) {
+    struct pack *pack = make_pack(appender, &shoal_script_close, err);
+    return pack == NULL ? SHOAL_MEMORY : enqueue(appender, pack, err);
+}
+
 /* ---- waiting */
 
 /* Sends the first pack by itself: this connects, repeats where it may, and tells what is
@@ -178,7 +208,7 @@ static enum shoal_status run_first(struct shoal_appender *appender,
     struct shoal_queue *queue = appender->queue;
     struct pack *first = STAILQ_FIRST(&appender->packs);
     enum shoal_status status =
-        shoal_script_run(queue->redis, &shoal_script_append, queue->prefix, &first->args,
+        shoal_script_run(queue->redis, first->script, queue->prefix, &first->args,
                          queue->timeout_ms, &reply, err);
     if (status != SHOAL_OK)
         return status;

@@ -36,6 +36,11 @@ enum shoal_status shoal_appender_add(struct shoal_appender *appender, int64_t fi
                                      int64_t n, const char *pack, size_t len,
                                      struct shoal_error *err);
 
+/* Closes the job once all that was added is there; it is idle when that is answered. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_appender_close(struct shoal_appender *appender,
+                                       struct shoal_error *err);
+
 /* SHOAL_OK, or what the first pack has met: SHOAL_LOST, or what Redis said to it. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_appender_check(const struct shoal_appender *appender,
