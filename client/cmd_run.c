@@ -181,12 +181,12 @@ static enum shoal_status acknowledge(struct run *run, struct shoal_error *err) {
 
 /* ---- rows of stdin */
 
-/* Redis has no room for more rows, but what is there goes on and makes some. That it is
- * away is found by whoever looks for results. */
+/* Redis takes no more rows, for want of room mostly, which what is there makes as it goes
+ * on. That Redis is away is found by whoever looks for results. */
 static enum shoal_status bear_full(struct run *run, const struct shoal_error *trouble,
                                    struct shoal_error *err) {
     int64_t now = shoal_now_ms();
-    if (trouble->status != SHOAL_FULL) {
+    if (trouble->status != SHOAL_FULL && trouble->status != SHOAL_DENIED) {
         run->full_since_ms = 0;
         return SHOAL_OK;
     }
@@ -217,6 +217,13 @@ static void draw(struct run *run) {
         shoal_progress_draw(&run->progress, job);
 }
 
+static void note_no_rows(struct run *run) {
+    if (run->stream == NULL)
+        return;
+    shoal_stream_no_rows(run->stream, shoal_report_job(run->report));
+    run->unacknowledged |= shoal_stream_wants_acknowledging(run->stream);
+}
+
 /* One look: a row, or none for a while. *ret_more is false when the job has ended. */
 static enum shoal_status look(struct run *run, bool *ret_more, struct shoal_error *err) {
     struct shoal_error why = {.status = SHOAL_OK};
@@ -228,6 +235,7 @@ static enum shoal_status look(struct run *run, bool *ret_more, struct shoal_erro
     } else if (status == SHOAL_TIMEOUT) {
         shoal_error_clear(&why);
         status = flush_rows(run, false, &why);
+        note_no_rows(run);
         draw(run);
     }
     if (status == SHOAL_OK)

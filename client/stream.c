@@ -344,6 +344,12 @@ void shoal_stream_row(struct shoal_stream *stream, int64_t index) {
     shoal_window_row(&stream->window, index);
 }
 
+void shoal_stream_no_rows(struct shoal_stream *stream, const struct shoal_job *job) {
+    bool over = job->ok + job->failed + job->cancelled == job->total;
+    if (over && job->total == stream->next && stream->window.n > 0)
+        shoal_window_all(&stream->window);
+}
+
 bool shoal_stream_wants_acknowledging(const struct shoal_stream *stream) {
     return shoal_window_wants_settling(&stream->window);
 }

@@ -51,6 +51,9 @@ void shoal_stream_turn(struct shoal_stream *stream);
 /* The row of a task is out. */
 void shoal_stream_row(struct shoal_stream *stream, int64_t index);
 
+/* There are no more rows as of `job`. Those that others have taken are not waited for. */
+void shoal_stream_no_rows(struct shoal_stream *stream, const struct shoal_job *job);
+
 /* Whether so many rows are out that Redis should be told now. */
 bool shoal_stream_wants_acknowledging(const struct shoal_stream *stream);
 

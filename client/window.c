@@ -112,6 +112,14 @@ void shoal_window_row(struct shoal_window *window, int64_t index) {
     leave(window, place);
 }
 
+void shoal_window_all(struct shoal_window *window) {
+    for (size_t i = 0; i < window->n; i++)
+        note_out(window, &window->packs[window->at + i]);
+    window->at = window->n = 0;
+    window->tasks_out = window->tasks;
+    window->bytes_out = window->bytes;
+}
+
 bool shoal_window_wants_settling(const struct shoal_window *window) {
     return window->tasks_out >= SHOAL_WINDOW_TASKS / 4 ||
            window->bytes_out >= SHOAL_WINDOW_BYTES / 4;

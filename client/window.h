@@ -39,6 +39,9 @@ enum shoal_status shoal_window_add(struct shoal_window *window, int64_t first, i
 /* The row of a task is out. */
 void shoal_window_row(struct shoal_window *window, int64_t index);
 
+/* So are all others: what has no row to come is not waited for. */
+void shoal_window_all(struct shoal_window *window);
+
 /* Whether so much is out that the producer would soon wait. */
 bool shoal_window_wants_settling(const struct shoal_window *window);
 void shoal_window_settle(struct shoal_window *window);

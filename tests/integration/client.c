@@ -323,7 +323,7 @@ END_TEST
 enum { VERY_MANY = 400000 };
 
 static const char *const *very_many_numbers(void) {
-    static char texts[VERY_MANY][8];
+    static char texts[VERY_MANY][12];
     static const char *words[VERY_MANY];
     for (int i = 0; i < VERY_MANY; i++) {
         snprintf(texts[i], sizeof(texts[i]), "%d", i);

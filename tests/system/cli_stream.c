@@ -210,6 +210,23 @@ START_TEST(no_more_is_read_than_fits_under_way) {
 }
 END_TEST
 
+/* What others take this run never sees: it does not wait for it. */
+START_TEST(rows_that_others_take_are_not_waited_for) {
+    ok("seq 500000 > rows");
+    sh_start(&run, "shoal run --name taken --plugin $PLUGIN --task nothing --from - "
+                   "-o /dev/null < rows");
+    wait_until(sh("shoal status taken").exit == 0 && job_now("taken").total > 0,
+               LIMIT_MS);
+    test_process_signal(&run, SIGSTOP);
+    wait_until(job_now("taken").ok == job_now("taken").total, LIMIT_MS);
+    ok("shoal results --take -o /dev/null taken");
+    test_process_signal(&run, SIGCONT);
+    expect_end(0);
+    ck_assert_int_eq(job_now("taken").ok, 500000);
+    test_process_finish(&run);
+}
+END_TEST
+
 static long resident_kb(pid_t pid) {
     char path[32], line[256];
     snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
@@ -372,6 +389,7 @@ int main(void) {
     tcase_add_test(tests, half_a_line_does_not_keep_ctrl_c_waiting);
     tcase_add_test(tests, progress_shows_that_the_end_is_not_known);
     tcase_add_test(tests, no_more_is_read_than_fits_under_way);
+    tcase_add_test(tests, rows_that_others_take_are_not_waited_for);
     tcase_add_test(tests, memory_is_bounded);
     tcase_add_test(tests, what_came_before_a_wrong_line_is_run);
     tcase_add_test(tests, too_many_failures_end_the_reading);

@@ -92,6 +92,11 @@ START_TEST(window_is_full_of_tasks_or_of_bytes) {
     shoal_window_row(&window, SHOAL_WINDOW_TASKS); /* it was retried */
     shoal_window_settle(&window);
     ck_assert(shoal_window_has_room(&window));
+    shoal_window_all(&window);
+    ck_assert(shoal_window_wants_settling(&window));
+    shoal_window_settle(&window);
+    ck_assert_int_eq(window.tasks + window.bytes, 0);
+    ck_assert_uint_eq(window.n_out, SHOAL_WINDOW_TASKS + 1);
     shoal_window_finish(&window);
 }
 END_TEST
