@@ -80,12 +80,8 @@ bool shoal_appender_is_idle(const struct shoal_appender *appender) {
     return appender->n == 0;
 }
 
-enum shoal_status shoal_appender_check(const struct shoal_appender *appender,
-                                       struct shoal_error *err) {
-    const struct shoal_error *trouble = &appender->trouble;
-    return trouble->status == SHOAL_OK
-               ? SHOAL_OK
-               : shoal_error_set(err, trouble->status, "%s", trouble->text);
+const struct shoal_error *shoal_appender_trouble(const struct shoal_appender *appender) {
+    return &appender->trouble;
 }
 
 static void send_all(struct shoal_appender *appender);

@@ -41,10 +41,8 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_appender_close(struct shoal_appender *appender,
                                        struct shoal_error *err);
 
-/* SHOAL_OK, or what the first pack has met: SHOAL_LOST, or what Redis said to it. */
-SHOAL_MUST_CHECK
-enum shoal_status shoal_appender_check(const struct shoal_appender *appender,
-                                       struct shoal_error *err);
+/* What the first pack has met: SHOAL_LOST, or what Redis said to it; else SHOAL_OK. */
+const struct shoal_error *shoal_appender_trouble(const struct shoal_appender *appender);
 
 /* Forgets the trouble and sends what was cut off, if there is a connection. */
 void shoal_appender_send(struct shoal_appender *appender);

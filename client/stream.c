@@ -252,9 +252,7 @@ static void work(struct shoal_stream *stream) {
 
 static void answered(void *owner) {
     struct shoal_stream *stream = owner;
-    struct shoal_error trouble = {.status = SHOAL_OK};
-    (void)!shoal_appender_check(stream->appender, &trouble);
-    stream->trouble = trouble;
+    stream->trouble = *shoal_appender_trouble(stream->appender);
     work(stream);
 }
 
@@ -316,7 +314,7 @@ enum shoal_status shoal_stream_tend(struct shoal_stream *stream,
     if (stream->stopped)
         return SHOAL_OK;
     if (trouble->status == SHOAL_OK) /* a pack that was not even sent has no answer */
-        (void)!shoal_appender_check(stream->appender, trouble);
+        *trouble = *shoal_appender_trouble(stream->appender);
     if (trouble->status == SHOAL_OK)
         return show_presence(stream, err);
     if (is_refusal(trouble->status)) {
@@ -390,13 +388,23 @@ void shoal_stream_stop(struct shoal_stream *stream) {
         event_del(stream->linger);
 }
 
+/* Whether the job is still open because of us. */
+static bool is_ours(const struct shoal_stream *stream) {
+    if (stream->appender == NULL || stream->refused.status != SHOAL_OK)
+        return false;
+    return !stream->closing || !shoal_appender_is_idle(stream->appender);
+}
+
 void shoal_stream_leave(struct shoal_stream *stream) {
-    bool takes_more = stream->refused.status == SHOAL_OK &&
-                      !(stream->closing && shoal_appender_is_idle(stream->appender));
+    bool ours = is_ours(stream);
     shoal_stream_stop(stream);
-    if (takes_more && shoal_appender_wait(stream->appender, true, NULL) == SHOAL_OK &&
-        !stream->closing)
-        (void)!shoal_close(stream->client, stream->job, NULL);
+    if (!ours)
+        return;
+    enum shoal_status status = shoal_appender_wait(stream->appender, true, NULL);
+    if (status == SHOAL_OK && !stream->closing)
+        status = shoal_close(stream->client, stream->job, NULL);
+    if (status == SHOAL_OK)
+        stream->closing = true; /* else it closes by itself, an hour from now */
 }
 
 enum shoal_status shoal_stream_check(const struct shoal_stream *stream,
