@@ -356,11 +356,11 @@ static int finish_run(struct run *run, enum shoal_status status,
                       struct shoal_error *err) {
     int exit = SHOAL_EXIT_FAILED;
     struct shoal_job job = {.state = SHOAL_JOB_WAITING};
-    if (run->stream != NULL && shoal_interrupts() < LEAVES)
-        shoal_stream_leave(run->stream);
     if (status == SHOAL_OK)
         status = shoal_describe(run->use.client, run->id, &job, err);
     bool over = status == SHOAL_OK && shoal_job_state_is_final(job.state);
+    if (!over && run->stream != NULL && shoal_interrupts() < LEAVES)
+        shoal_stream_leave(run->stream);
     if (status == SHOAL_OK && !over && leaves(run)) {
         shoal_cli_say("shoal: job %s is left alone; 'shoal wait %s' waits until what ran "
                       "is over",

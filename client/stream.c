@@ -411,6 +411,10 @@ enum shoal_status shoal_stream_check(const struct shoal_stream *stream,
                                      struct shoal_error *err) {
     const struct shoal_error *why =
         stream->wrong.status != SHOAL_OK ? &stream->wrong : &stream->refused;
+    if (why->status == SHOAL_OK && !stream->closing)
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "job %s was closed before %.200s ended", stream->job,
+                               stream->name);
     return why->status == SHOAL_OK ? SHOAL_OK
                                    : shoal_error_set(err, why->status, "%s", why->text);
 }

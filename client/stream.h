@@ -72,8 +72,8 @@ void shoal_stream_stop(struct shoal_stream *stream);
 /* Stops, and closes the job unless that is done or it takes no more anyway. Waits. */
 void shoal_stream_leave(struct shoal_stream *stream);
 
-/* Why rows are missing: one was wrong, or the job took no more. SHOAL_OK: none are, or it
- * was stopped before. */
+/* Why rows are missing in a job that has ended: one was wrong (SHOAL_INVALID), or the job
+ * took no more of them (SHOAL_REFUSED, SHOAL_UNKNOWN). SHOAL_OK: none are. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_stream_check(const struct shoal_stream *stream,
                                      struct shoal_error *err);
