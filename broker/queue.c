@@ -236,6 +236,34 @@ enum shoal_status shoal_queue_acknowledge(struct shoal_queue *queue, const char 
     return acknowledge(queue, job, upto, take, ret_trimmed, err);
 }
 
+enum { RELEASED_AT_ONCE = 500 }; /* packs in a call */
+
+static enum shoal_status release(struct shoal_queue *queue, const char *job,
+                                 const struct shoal_pack_range *packs, size_t n,
+                                 struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request args;
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+    shoal_request_init(&args);
+    shoal_request_text(&args, job);
+    for (size_t i = 0; i < n; i++) {
+        shoal_request_int(&args, packs[i].first);
+        shoal_request_int(&args, packs[i].n);
+    }
+    return run(queue, &shoal_script_release, &args, &reply, err);
+}
+
+enum shoal_status shoal_queue_release(struct shoal_queue *queue, const char *job,
+                                      const struct shoal_pack_range *packs, size_t n,
+                                      struct shoal_error *err) {
+    enum shoal_status status = SHOAL_OK;
+    for (size_t at = 0; at < n && status == SHOAL_OK; at += RELEASED_AT_ONCE) {
+        size_t left = n - at;
+        status = release(queue, job, packs + at,
+                         left < RELEASED_AT_ONCE ? left : RELEASED_AT_ONCE, err);
+    }
+    return status;
+}
+
 enum shoal_status shoal_queue_lift_budget(struct shoal_queue *queue, const char *job,
                                           struct shoal_error *err) {
     int64_t trimmed = 0;

@@ -53,7 +53,7 @@ enum shoal_status shoal_queue_submit(struct shoal_queue *queue,
 
 /* Appends tasks [first, first + n) with a pack of n arguments (RESP array of strings;
  * NULL and 0 for a job without arguments). What is already there is skipped, a gap is
- * SHOAL_REFUSED. */
+ * SHOAL_REFUSED. The job stays open for an hour from now on, also when n is 0. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_queue_append(struct shoal_queue *queue, const char *job,
                                      int64_t first, int64_t n, const char *pack,
@@ -163,6 +163,17 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_queue_acknowledge(struct shoal_queue *queue, const char *job,
                                           int64_t upto, bool take, int64_t *ret_trimmed,
                                           struct shoal_error *err);
+
+/* Packs of arguments, as they were appended: whoever reads the job's rows has those of
+ * all their tasks. They are taken out, but for those with a task that may run again. */
+struct shoal_pack_range {
+    int64_t first;
+    int64_t n;
+};
+SHOAL_MUST_CHECK
+enum shoal_status shoal_queue_release(struct shoal_queue *queue, const char *job,
+                                      const struct shoal_pack_range *packs, size_t n,
+                                      struct shoal_error *err);
 
 /* Nobody reads the job's results as they come any more: it keeps everything and is not
  * held. */

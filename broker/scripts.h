@@ -17,6 +17,7 @@ extern const struct shoal_script shoal_script_heartbeat;
 extern const struct shoal_script shoal_script_housekeep;
 extern const struct shoal_script shoal_script_queue;
 extern const struct shoal_script shoal_script_register;
+extern const struct shoal_script shoal_script_release;
 extern const struct shoal_script shoal_script_retry;
 extern const struct shoal_script shoal_script_submit;
 

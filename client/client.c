@@ -1,6 +1,8 @@
 #include "client/client_private.h"
 
+#include "broker/appender.h"
 #include "broker/server.h"
+#include "client/pack.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/id.h"
@@ -16,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PAUSE_LEAST_MS = 10, PAUSE_MOST_MS = 250, APPEND_MAX = 4096 };
+enum { PAUSE_LEAST_MS = 10, PAUSE_MOST_MS = 250 };
 
 const char *shoal_version(void) {
     return SHOAL_VERSION;
@@ -381,9 +383,8 @@ enum shoal_status shoal_submit_many(struct shoal_client *client,
     return SHOAL_OK;
 }
 
-enum shoal_status shoal_append(struct shoal_client *client, const char *job,
-                               int64_t first, const char *const *arguments, size_t n,
-                               struct shoal_error *err) {
+static enum shoal_status check_arguments(const char *const *arguments, size_t n,
+                                         struct shoal_error *err) {
     for (size_t i = 0; i < n; i++) {
         size_t len = strlen(arguments[i]);
         if (len > SHOAL_VALUE_MAX || !shoal_utf8_is_valid(arguments[i], len))
@@ -391,26 +392,41 @@ enum shoal_status shoal_append(struct shoal_client *client, const char *job,
                                    "argument %zu is no UTF-8 text of at most %d bytes", i,
                                    SHOAL_VALUE_MAX);
     }
-    for (size_t done = 0; done < n;) {
-        struct shoal_buffer pack, all;
-        size_t count = 0;
-        shoal_buffer_init(&pack, 1 << 20);
-        shoal_buffer_init(&all, 1 << 21);
-        while (done + count < n && count < APPEND_MAX && pack.len < SHOAL_VALUE_MAX)
-            shoal_record_text(&pack, arguments[done + count++]);
-        shoal_record_array(&all, count);
-        shoal_buffer_add(&all, pack.data, pack.len);
-        enum shoal_status status = shoal_buffer_check(&all, "a pack of arguments", err);
-        if (status == SHOAL_OK)
-            status = shoal_queue_append(&client->queue, job, first + (int64_t)done,
-                                        (int64_t)count, all.data, all.len, err);
-        shoal_buffer_finish(&pack);
-        shoal_buffer_finish(&all);
-        if (status != SHOAL_OK)
-            return status;
-        done += count;
-    }
     return SHOAL_OK;
+}
+
+/* As many as one pack takes. */
+static void gather(struct shoal_pack *pack, const char *const *arguments, size_t n) {
+    shoal_pack_clear(pack);
+    for (size_t i = 0; i < n; i++) {
+        size_t len = strlen(arguments[i]);
+        if (!shoal_pack_has_room(pack, len))
+            return;
+        shoal_pack_add(pack, arguments[i], len);
+    }
+}
+
+enum shoal_status shoal_append(struct shoal_client *client, const char *job,
+                               int64_t first, const char *const *arguments, size_t n,
+                               struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_pack_cleanup) struct shoal_pack pack;
+    SHOAL_CLEANUP(shoal_appender_cleanup) struct shoal_appender *appender = NULL;
+    shoal_pack_init(&pack);
+    enum shoal_status status = check_arguments(arguments, n, err);
+    if (status == SHOAL_OK)
+        status = shoal_appender_create(&client->queue, job, NULL, NULL, &appender, err);
+    for (size_t done = 0; done < n && status == SHOAL_OK; done += (size_t)pack.n) {
+        const char *bytes = NULL;
+        size_t len = 0;
+        gather(&pack, arguments + done, n - done);
+        status = shoal_pack_bytes(&pack, &bytes, &len, err);
+        if (status == SHOAL_OK)
+            status = shoal_appender_wait(appender, false, err);
+        if (status == SHOAL_OK)
+            status = shoal_appender_add(appender, first + (int64_t)done, pack.n, bytes,
+                                        len, err);
+    }
+    return status == SHOAL_OK ? shoal_appender_wait(appender, true, err) : status;
 }
 
 enum shoal_status shoal_close(struct shoal_client *client, const char *job,

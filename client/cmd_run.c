@@ -54,6 +54,7 @@ static const struct shoal_option options[] = {
 struct run {
     struct shoal_use use;
     struct shoal_report *report;
+    struct shoal_stream *stream; /* of rows that come while it runs; NULL without */
     struct shoal_table *table;
     struct shoal_progress progress;
     struct shoal_row row;
@@ -65,6 +66,7 @@ struct run {
     int64_t started_ms;
     int64_t acknowledged_ms;
     int64_t away_since_ms; /* 0: Redis is there */
+    int64_t full_since_ms; /* 0: Redis takes more rows */
     bool unacknowledged;
 };
 
@@ -86,6 +88,8 @@ static enum shoal_status act_on_interrupts(struct run *run, struct shoal_error *
     int interrupts = shoal_interrupts();
     if (run->acted >= interrupts)
         return SHOAL_OK;
+    if (run->stream != NULL)
+        shoal_stream_stop(run->stream);
     if (run->acted < KILLS) {
         bool kill = interrupts >= KILLS;
         tell_of_interrupt(run, interrupts,
@@ -137,6 +141,8 @@ static enum shoal_status print_row(struct run *run, struct shoal_error *err) {
     if (run->out == stdout && run->progress.own_output)
         shoal_progress_clear(&run->progress);
     run->unacknowledged = true;
+    if (run->stream != NULL)
+        shoal_stream_row(run->stream, run->row.index);
     if (run->gone)
         return SHOAL_OK;
     enum shoal_status status = shoal_table_add(run->table, &run->row, &why);
@@ -153,22 +159,69 @@ static enum shoal_status flush_rows(struct run *run, bool all, struct shoal_erro
     return look_at_terminal(run, status, &why, err);
 }
 
+static bool is_time_to_acknowledge(const struct run *run) {
+    return run->unacknowledged &&
+           (shoal_now_ms() - run->acknowledged_ms >= ACKNOWLEDGE_MS ||
+            (run->stream != NULL && shoal_stream_wants_acknowledging(run->stream)));
+}
+
 /* Rows are flushed before Redis is told that they are out. */
 static enum shoal_status acknowledge(struct run *run, struct shoal_error *err) {
-    if (!run->unacknowledged || shoal_now_ms() - run->acknowledged_ms < ACKNOWLEDGE_MS)
+    if (!is_time_to_acknowledge(run))
         return SHOAL_OK;
     enum shoal_status status = flush_rows(run, false, err);
     if (status == SHOAL_OK)
-        status = shoal_report_acknowledge(run->report, false, err);
+        status = run->stream != NULL
+                     ? shoal_stream_acknowledge(run->stream, run->report, err)
+                     : shoal_report_acknowledge(run->report, false, err);
     run->acknowledged_ms = shoal_now_ms();
-    run->unacknowledged = false;
+    run->unacknowledged = status != SHOAL_OK;
     return status;
+}
+
+/* ---- rows of stdin */
+
+/* Redis takes no more rows, for want of room mostly, which what is there makes as it goes
+ * on. That Redis is away is found by whoever looks for results. */
+static enum shoal_status bear_full(struct run *run, const struct shoal_error *trouble,
+                                   struct shoal_error *err) {
+    int64_t now = shoal_now_ms();
+    if (trouble->status != SHOAL_FULL && trouble->status != SHOAL_DENIED) {
+        run->full_since_ms = 0;
+        return SHOAL_OK;
+    }
+    if (run->full_since_ms == 0) {
+        run->full_since_ms = now;
+        shoal_progress_clear(&run->progress);
+        shoal_cli_say("shoal: %s; no more rows are read meanwhile", trouble->text);
+    }
+    if (now - run->full_since_ms > AWAY_MS)
+        return shoal_error_set(err, trouble->status, "%s", trouble->text);
+    return SHOAL_OK;
+}
+
+static enum shoal_status tend(struct run *run, struct shoal_error *err) {
+    struct shoal_error trouble;
+    if (run->stream == NULL)
+        return SHOAL_OK;
+    if (shoal_report_job(run->report)->state == SHOAL_JOB_STOPPING)
+        shoal_stream_stop(run->stream); /* too many have failed, or somebody wants it */
+    shoal_stream_turn(run->stream);
+    enum shoal_status status = shoal_stream_tend(run->stream, &trouble, err);
+    return status == SHOAL_OK ? bear_full(run, &trouble, err) : status;
 }
 
 static void draw(struct run *run) {
     const struct shoal_job *job = shoal_report_job(run->report);
     if (run->out != stdout || !run->progress.own_output || !run->unacknowledged)
         shoal_progress_draw(&run->progress, job);
+}
+
+static void note_no_rows(struct run *run) {
+    if (run->stream == NULL)
+        return;
+    shoal_stream_no_rows(run->stream, shoal_report_job(run->report));
+    run->unacknowledged |= shoal_stream_wants_acknowledging(run->stream);
 }
 
 /* One look: a row, or none for a while. *ret_more is false when the job has ended. */
@@ -182,12 +235,15 @@ static enum shoal_status look(struct run *run, bool *ret_more, struct shoal_erro
     } else if (status == SHOAL_TIMEOUT) {
         shoal_error_clear(&why);
         status = flush_rows(run, false, &why);
+        note_no_rows(run);
         draw(run);
     }
     if (status == SHOAL_OK)
         status = acknowledge(run, &why);
     if (status == SHOAL_OK)
         status = act_on_interrupts(run, &why);
+    if (status == SHOAL_OK)
+        status = tend(run, &why);
     return status == SHOAL_OK ? SHOAL_OK : shoal_error_set(err, status, "%s", why.text);
 }
 
@@ -201,6 +257,8 @@ static bool bear(struct run *run, const struct shoal_error *err) {
         shoal_cli_say("shoal: %s; waiting for it to come back", err->text);
     }
     int interrupts = shoal_interrupts();
+    if (interrupts > 0 && run->stream != NULL)
+        shoal_stream_stop(run->stream);
     if (now - run->away_since_ms > AWAY_MS || interrupts > run->acted + 1 ||
         interrupts >= LEAVES)
         return false;
@@ -247,7 +305,9 @@ static void say_end(const struct run *run, const struct shoal_job *job) {
                   " failed, %" PRId64 " cancelled in %s",
                   job->id, shoal_job_state_name(job->state), job->total, job->ok,
                   job->failed, job->cancelled, took);
-    if (job->failed > 0)
+    if (job->failed > 0 && run->stream != NULL && shoal_stream_takes(run->stream))
+        shoal_cli_say("shoal: why: the rows above; shoal show %s TASK", job->id);
+    else if (job->failed > 0)
         shoal_cli_say("shoal: why: shoal results %s --failed; shoal show %s TASK",
                       job->id, job->id);
     if (job->cancelled > 0)
@@ -256,9 +316,25 @@ static void say_end(const struct run *run, const struct shoal_job *job) {
         shoal_cli_say("shoal: to run them again: shoal retry %s --failed", job->id);
 }
 
-static int exit_status(const struct shoal_job *job) {
+/* Rows of stdin that were not run, though nobody wanted that. */
+static int say_missing(const struct run *run, const struct shoal_job *job) {
+    struct shoal_error why = {.status = SHOAL_OK}, err = {.status = SHOAL_OK};
+    enum shoal_status status =
+        run->stream == NULL ? SHOAL_OK : shoal_stream_check(run->stream, &why);
+    bool refused = status == SHOAL_REFUSED || status == SHOAL_UNKNOWN;
+    if (status == SHOAL_OK || (refused && job->reason[0] != '\0'))
+        return SHOAL_EXIT_OK;
+    shoal_error_set(&err, status, "%s; the %" PRId64 " tasks before it were run",
+                    why.text, job->total);
+    return shoal_cli_fail(&err);
+}
+
+static int exit_status(const struct run *run, const struct shoal_job *job) {
     if (shoal_interrupts() > 0 && job->state != SHOAL_JOB_SUCCEEDED)
         return SHOAL_EXIT_INTERRUPTED;
+    int missing = say_missing(run, job);
+    if (missing != SHOAL_EXIT_OK)
+        return missing;
     return job->state == SHOAL_JOB_SUCCEEDED ? SHOAL_EXIT_OK : SHOAL_EXIT_FAILED;
 }
 
@@ -283,6 +359,8 @@ static int finish_run(struct run *run, enum shoal_status status,
     if (status == SHOAL_OK)
         status = shoal_describe(run->use.client, run->id, &job, err);
     bool over = status == SHOAL_OK && shoal_job_state_is_final(job.state);
+    if (!over && run->stream != NULL && shoal_interrupts() < LEAVES)
+        shoal_stream_leave(run->stream);
     if (status == SHOAL_OK && !over && leaves(run)) {
         shoal_cli_say("shoal: job %s is left alone; 'shoal wait %s' waits until what ran "
                       "is over",
@@ -292,7 +370,7 @@ static int finish_run(struct run *run, enum shoal_status status,
         leave(run);
     } else if (status == SHOAL_OK) {
         say_end(run, &job);
-        exit = exit_status(&job);
+        exit = exit_status(run, &job);
     } else {
         exit = shoal_cli_fail(err);
     }
@@ -300,6 +378,7 @@ static int finish_run(struct run *run, enum shoal_status status,
 }
 
 static void clean_up(struct run *run) {
+    shoal_stream_destroy(run->stream);
     shoal_table_destroy(run->table);
     shoal_report_destroy(run->report);
     shoal_row_finish(&run->row);
@@ -315,7 +394,11 @@ static int run_job(struct run *run) {
     if (shoal_stderr_is_terminal() || shoal_cli.verbose)
         shoal_cli_say("shoal: job %s", run->id);
     enum shoal_status status =
-        shoal_report_create(run->use.client, run->id, &run->report, &err);
+        run->stream == NULL
+            ? SHOAL_OK
+            : shoal_stream_start(run->stream, run->use.client, run->id, &err);
+    if (status == SHOAL_OK)
+        status = shoal_report_create(run->use.client, run->id, &run->report, &err);
     if (status == SHOAL_OK)
         status = follow(run, &err);
     return finish_run(run, status, &err);
@@ -328,7 +411,9 @@ static int run_command(int n, char **words) {
     (void)n;
     shoal_row_init(&run.row);
     shoal_progress_init(&run.progress);
-    enum shoal_status status = shoal_plan_make(words, &plan, &err);
+    enum shoal_status status = shoal_plan_make(words, true, &plan, &err);
+    run.stream = plan.stream; /* goes before the client does */
+    plan.stream = NULL;
     if (status == SHOAL_OK && shoal_plan_is_dry()) {
         status = shoal_plan_print(&plan, &err);
         return status == SHOAL_OK ? SHOAL_EXIT_OK : shoal_cli_fail(&err);
@@ -358,7 +443,13 @@ const struct shoal_cli_command shoal_cmd_run = {
                "Ctrl-C stops the job: nothing new starts, what runs is told to stop; "
                "again kills it;\n"
                "a third time leaves it alone. A terminal that is closed stops it too "
-               "(not below nohup).",
+               "(not below nohup).\n"
+               "\n"
+               "With --from - the lines of stdin are run as they come, and their rows "
+               "printed, until\n"
+               "stdin ends; no more is read while 100,000 tasks or 32 MiB wait. What was "
+               "printed is\n"
+               "taken out of Redis once there are more than 32 MiB of it.",
     .tables = tables,
     .command_words = true,
     .words_most = -1,

@@ -42,7 +42,7 @@ static int submit_new(char **words) {
     SHOAL_CLEANUP(shoal_use_end) struct shoal_use use = {.client = NULL};
     struct shoal_error err = {.status = SHOAL_OK};
     char id[SHOAL_ID_LEN + 1];
-    enum shoal_status status = shoal_plan_make(words, &plan, &err);
+    enum shoal_status status = shoal_plan_make(words, false, &plan, &err);
     if (status == SHOAL_OK && shoal_plan_is_dry()) {
         status = shoal_plan_print(&plan, &err);
         return status == SHOAL_OK ? SHOAL_EXIT_OK : shoal_cli_fail(&err);

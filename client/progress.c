@@ -25,9 +25,13 @@ static int columns(void) {
     return size.ws_col;
 }
 
-/* What stands behind the bar. */
+static int64_t done_of(const struct shoal_job *job) {
+    return job->ok + job->failed + job->cancelled;
+}
+
+/* What stands behind the bar; instead of one, while it is not known how many tasks there
+ * will be. */
 static int print_numbers(const struct shoal_job *job, char *text, size_t room) {
-    int64_t done = job->ok + job->failed + job->cancelled;
     char left[24], failed[48] = "", state[32] = "";
     shoal_span_print(shoal_job_left_ms(job), left);
     if (job->failed > 0)
@@ -36,26 +40,39 @@ static int print_numbers(const struct shoal_job *job, char *text, size_t room) {
                  shoal_colour() ? "\033[0m" : "");
     if (job->state != SHOAL_JOB_ACTIVE)
         snprintf(state, sizeof(state), "  %s", shoal_job_state_name(job->state));
+    if (job->open)
+        return snprintf(text, room, "%" PRId64 " of %" PRId64 " so far  %.3g/s%s%s",
+                        done_of(job), job->total, shoal_job_rate(job), failed, state);
     return snprintf(text, room, "%3.0f%% %" PRId64 "/%" PRId64 "  %.3g/s  ETA %s%s%s",
-                    job->total == 0 ? 0.0 : 100.0 * (double)done / (double)job->total,
-                    done, job->total, shoal_job_rate(job), left, failed, state);
+                    job->total == 0 ? 0.0
+                                    : 100.0 * (double)done_of(job) / (double)job->total,
+                    done_of(job), job->total, shoal_job_rate(job), left, failed, state);
+}
+
+static void draw_bar(const struct shoal_job *job, int room) {
+    char bar[BAR_MOST + 1];
+    int width = room > BAR_MOST ? BAR_MOST : room < BAR_LEAST ? BAR_LEAST : room;
+    int full = job->total == 0
+                   ? 0
+                   : (int)((double)width * (double)done_of(job) / (double)job->total);
+    memset(bar, '.', (size_t)width);
+    memset(bar, '#', (size_t)full);
+    bar[width] = '\0';
+    fprintf(stderr, "[%s] ", bar);
 }
 
 void shoal_progress_draw(struct shoal_progress *progress, const struct shoal_job *job) {
     int64_t now = shoal_now_ms();
     if (!progress->shown || now < progress->next_ms)
         return;
-    char numbers[200], bar[BAR_MOST + 1];
+    char numbers[200];
     int len = print_numbers(job, numbers, sizeof(numbers));
-    int width = columns() - len - 5;
-    width = width > BAR_MOST ? BAR_MOST : width < BAR_LEAST ? BAR_LEAST : width;
-    int64_t done = job->ok + job->failed + job->cancelled;
-    int full =
-        job->total == 0 ? 0 : (int)((double)width * (double)done / (double)job->total);
-    memset(bar, '.', (size_t)width);
-    memset(bar, '#', (size_t)full);
-    bar[width] = '\0';
-    fprintf(stderr, "\r[%s] %s\033[K", bar, numbers);
+    fputs("\r", stderr);
+    if (job->open)
+        fputs("[reading] ", stderr);
+    else
+        draw_bar(job, columns() - len - 5);
+    fprintf(stderr, "%s\033[K", numbers);
     fflush(stderr);
     progress->drawn = true;
     progress->next_ms = now + DRAW_MS;

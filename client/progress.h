@@ -1,5 +1,5 @@
-/* How far a job is, on one line of a terminal: bar, rate, time left, failures. Where
- * stderr is no terminal, nothing is shown. */
+/* How far a job is, on one line of a terminal: bar, rate, time left, failures; no bar and
+ * no time left while it takes more tasks. Nothing where stderr is no terminal. */
 #ifndef SHOAL_PROGRESS_H
 #define SHOAL_PROGRESS_H
 

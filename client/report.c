@@ -24,6 +24,8 @@ struct shoal_report {
     struct shoal_row_maker *maker;
     struct pack packs[PACKS]; /* those used last, in turn */
     size_t turn;
+    struct shoal_result result; /* that is to become a row … */
+    bool pending;               /* … and could not yet, since Redis was away */
 };
 
 static void finish_pack(struct pack *pack) {
@@ -181,12 +183,16 @@ static enum shoal_status make_row(struct shoal_report *report,
 enum shoal_status shoal_report_next(struct shoal_report *report, int64_t timeout_ms,
                                     bool *ret_more, struct shoal_row *row,
                                     struct shoal_error *err) {
-    struct shoal_result result;
-    enum shoal_status status =
-        shoal_results_next(report->results, timeout_ms, ret_more, &result, err);
+    enum shoal_status status = SHOAL_OK;
+    *ret_more = true;
+    if (!report->pending)
+        status = shoal_results_next(report->results, timeout_ms, ret_more,
+                                    &report->result, err);
     if (status != SHOAL_OK || !*ret_more)
         return status;
-    return make_row(report, &result, row, err);
+    status = make_row(report, &report->result, row, err);
+    report->pending = status != SHOAL_OK;
+    return status;
 }
 
 enum shoal_status shoal_report_acknowledge(struct shoal_report *report, bool take,

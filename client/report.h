@@ -21,7 +21,8 @@ const struct shoal_spec *shoal_report_spec(const struct shoal_report *report);
 const struct shoal_row_maker *shoal_report_maker(const struct shoal_report *report);
 
 /* The next row in the order of completion. As shoal_results_next(): *ret_more is false at
- * the end, SHOAL_TIMEOUT when there is none yet. */
+ * the end, SHOAL_TIMEOUT when there is none yet. After an error the next call goes on
+ * with the same row. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_report_next(struct shoal_report *report, int64_t timeout_ms,
                                     bool *ret_more, struct shoal_row *row,

@@ -1,27 +1,11 @@
 /* The rows of --from FILE: read to the end and checked, so that nothing is ever
  * half-submitted, and kept as packs of arguments in an unlinked temporary file, so that
- * memory stays bounded.
- *
- *   .csv      RFC 4180 with a header; each row becomes a JSON object of column -> text
- *   .tsv      the same, split at tabs, without quotes
- *   .jsonl    an object of scalars a line; the columns are the names of the first
- *   others    each line that is not blank, as it is
- *
- * All text is UTF-8 without NULs. A UTF-8 byte order mark is dropped. */
+ * memory stays bounded. */
 #ifndef SHOAL_ROWS_H
 #define SHOAL_ROWS_H
 
+#include "client/row_parser.h"
 #include "common/spec.h"
-
-enum shoal_rows_format {
-    SHOAL_ROWS_AUTO, /* by the end of the file's name */
-    SHOAL_ROWS_CSV,
-    SHOAL_ROWS_TSV,
-    SHOAL_ROWS_JSONL,
-    SHOAL_ROWS_LINES,
-};
-
-enum { SHOAL_ROW_MAX = 65536 }; /* bytes of one row */
 
 struct shoal_rows;
 
@@ -35,6 +19,7 @@ void shoal_rows_destroy(struct shoal_rows *rows); /* NULL is fine */
 
 int64_t shoal_rows_count(const struct shoal_rows *rows); /* repetitions included */
 enum shoal_arguments shoal_rows_arguments(const struct shoal_rows *rows);
+enum shoal_arguments shoal_rows_kind(enum shoal_rows_format format);
 
 /* NULL behind the last; NULL for plain lines. */
 const char *const *shoal_rows_columns(const struct shoal_rows *rows);

@@ -112,9 +112,11 @@ shoal_submit_many(struct shoal_client *client, const struct shoal_submit_options
                   size_t n, char (*ret_ids)[13], struct shoal_error *err);
 
 /* Adds tasks to an open job, one for each argument (a text without NULs, 64 KiB at most):
- * the first one is task `first`, which must be the number of tasks that the job has. What
- * is there already is skipped, so the same call may be repeated; a
- * gap is SHOAL_REFUSED. */
+ * the first one is task `first`, which must be the number of tasks that the job has; a
+ * gap is SHOAL_REFUSED. SHOAL_INVALID: an argument is no such text, and nothing was
+ * added. After any other error some of them may be there; what is there is skipped, so
+ * the same call may be repeated. Many in a call are fastest: they are sent in packs of
+ * some thousand, of which eight at most wait for their answer. */
 SHOAL_PUBLIC SHOAL_MUST_CHECK enum shoal_status
 shoal_append(struct shoal_client *client, const char *job, int64_t first,
              const char *const *arguments, size_t n, struct shoal_error *err);

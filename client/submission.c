@@ -1,5 +1,6 @@
 #include "client/submission.h"
 
+#include "broker/appender.h"
 #include "client/function.h"
 #include "client/interrupt.h"
 #include "common/cleanup.h"
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { DRY_COMMANDS = 5 };
 
@@ -67,7 +69,8 @@ const struct shoal_option shoal_submission_options[] = {
      .argument = "FILE",
      .section = "Parameters",
      .help = "a task for each row of a .csv or .tsv (with a header) or .jsonl, or for "
-             "each line of anything else, put where {} stands; - is stdin"},
+             "each line of anything else, put where {} stands; - is the lines of stdin, "
+             "which 'run' runs as they come"},
     {.name = "seed",
      .type = SHOAL_OPTION_INTEGER,
      .value = &config.seed,
@@ -303,8 +306,8 @@ static enum shoal_status make_options(char **words, struct shoal_plan *plan,
     return status;
 }
 
-static enum shoal_status copy_columns(struct shoal_plan *plan, struct shoal_error *err) {
-    const char *const *columns = shoal_rows_columns(plan->rows);
+static enum shoal_status copy_columns(struct shoal_plan *plan, const char *const *columns,
+                                      struct shoal_error *err) {
     size_t n = 0;
     while (columns != NULL && columns[n] != NULL)
         n++;
@@ -325,10 +328,40 @@ static enum shoal_status load_rows(struct shoal_plan *plan, struct shoal_error *
         return status;
     plan->spec.arguments = shoal_rows_arguments(plan->rows);
     plan->count = shoal_rows_count(plan->rows);
-    return copy_columns(plan, err);
+    return copy_columns(plan, shoal_rows_columns(plan->rows), err);
 }
 
-enum shoal_status shoal_plan_make(char **words, struct shoal_plan *plan,
+/* What can be said without a row is said before the first is waited for. */
+static enum shoal_status open_stream(struct shoal_plan *plan, struct shoal_error *err) {
+    static const enum shoal_rows_format format = SHOAL_ROWS_LINES;
+    plan->spec.arguments = shoal_rows_kind(format);
+    plan->options.open = true;
+    if (config.max_fails != NULL && strchr(config.max_fails, '%') != NULL)
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "--max-fails '%.100s': how many rows will come from stdin "
+                               "is not known; say a number",
+                               config.max_fails);
+    enum shoal_status status = plan->spec.arguments == SHOAL_ARGUMENTS_LINE
+                                   ? shoal_spec_check(&plan->spec, err)
+                                   : SHOAL_OK;
+    if (status == SHOAL_OK)
+        status = shoal_stream_open(STDIN_FILENO, "stdin", format, config.repetitions,
+                                   &plan->stream, err);
+    return status == SHOAL_OK
+               ? copy_columns(plan, shoal_stream_columns(plan->stream), err)
+               : status;
+}
+
+static enum shoal_status count_tasks(struct shoal_plan *plan, bool streams,
+                                     struct shoal_error *err) {
+    if (config.from == NULL)
+        return shoal_sweep_count(plan->spec.sweep, &plan->count, err);
+    if (streams && !config.dry && strcmp(config.from, "-") == 0)
+        return open_stream(plan, err);
+    return load_rows(plan, err);
+}
+
+enum shoal_status shoal_plan_make(char **words, bool streams, struct shoal_plan *plan,
                                   struct shoal_error *err) {
     memset(plan, 0, sizeof(*plan));
     char *directory = NULL;
@@ -340,10 +373,8 @@ enum shoal_status shoal_plan_make(char **words, struct shoal_plan *plan,
         status = shoal_spec_from_options(&plan->options, &plan->spec, err);
     plan->options.directory = NULL; /* the spec has its own */
     free(directory);
-    if (status == SHOAL_OK && config.from != NULL)
-        status = load_rows(plan, err);
-    else if (status == SHOAL_OK)
-        status = shoal_sweep_count(plan->spec.sweep, &plan->count, err);
+    if (status == SHOAL_OK)
+        status = count_tasks(plan, streams, err);
     if (status == SHOAL_OK)
         status = read_max_fails(plan->count, &plan->options.policy.max_fails, err);
     return status == SHOAL_OK ? shoal_spec_check(&plan->spec, err) : status;
@@ -351,6 +382,7 @@ enum shoal_status shoal_plan_make(char **words, struct shoal_plan *plan,
 
 void shoal_plan_finish(struct shoal_plan *plan) {
     shoal_rows_destroy(plan->rows);
+    shoal_stream_destroy(plan->stream);
     shoal_spec_finish(&plan->spec);
 }
 
@@ -409,8 +441,9 @@ enum shoal_status shoal_plan_print(const struct shoal_plan *plan,
 
 /* ---- submitting */
 
-static enum shoal_status append_rows(struct shoal_plan *plan, struct shoal_client *client,
-                                     const char *id, struct shoal_error *err) {
+static enum shoal_status append_packs(struct shoal_rows *rows,
+                                      struct shoal_appender *appender,
+                                      struct shoal_error *err) {
     int64_t first = 0, count = 0;
     const char *bytes = NULL;
     size_t len = 0;
@@ -419,13 +452,23 @@ static enum shoal_status append_rows(struct shoal_plan *plan, struct shoal_clien
         if (shoal_interrupts() > 0)
             return shoal_error_set(err, SHOAL_REFUSED, "interrupted");
         enum shoal_status status =
-            shoal_rows_next_pack(plan->rows, &more, &first, &count, &bytes, &len, err);
+            shoal_rows_next_pack(rows, &more, &first, &count, &bytes, &len, err);
+        if (status == SHOAL_OK)
+            status = shoal_appender_wait(appender, !more, err);
         if (status != SHOAL_OK || !more)
             return status;
-        status = shoal_queue_append(&client->queue, id, first, count, bytes, len, err);
+        status = shoal_appender_add(appender, first, count, bytes, len, err);
         if (status != SHOAL_OK)
             return status;
     }
+}
+
+static enum shoal_status append_rows(struct shoal_plan *plan, struct shoal_client *client,
+                                     const char *id, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_appender_cleanup) struct shoal_appender *appender = NULL;
+    enum shoal_status status =
+        shoal_appender_create(&client->queue, id, NULL, NULL, &appender, err);
+    return status == SHOAL_OK ? append_packs(plan->rows, appender, err) : status;
 }
 
 /* The rows are all checked; what fails now is Redis, or somebody pressed Ctrl-C. Then

@@ -50,6 +50,15 @@ void shoal_buffer_add(struct shoal_buffer *buffer, const void *bytes, size_t len
     buffer->data[buffer->len] = '\0';
 }
 
+char *shoal_buffer_extend(struct shoal_buffer *buffer, size_t len) {
+    if (!reserve(buffer, len))
+        return NULL;
+    char *at = buffer->data + buffer->len;
+    buffer->len += len;
+    buffer->data[buffer->len] = '\0';
+    return at;
+}
+
 void shoal_buffer_add_text(struct shoal_buffer *buffer, const char *text) {
     shoal_buffer_add(buffer, text, strlen(text));
 }

@@ -26,6 +26,11 @@ void shoal_buffer_finish(struct shoal_buffer *buffer);
 void shoal_buffer_clear(struct shoal_buffer *buffer);
 
 void shoal_buffer_add(struct shoal_buffer *buffer, const void *bytes, size_t len);
+
+/* Makes it longer by `len` bytes, which the caller writes there; NULL when they do not
+ * fit. */
+char *shoal_buffer_extend(struct shoal_buffer *buffer, size_t len);
+
 void shoal_buffer_add_text(struct shoal_buffer *buffer, const char *text);
 void shoal_buffer_add_char(struct shoal_buffer *buffer, char c);
 void shoal_buffer_add_format(struct shoal_buffer *buffer, const char *format, ...)

@@ -32,10 +32,19 @@ void shoal_record_array(struct shoal_buffer *buffer, size_t n) {
     add_head(buffer, '*', n);
 }
 
+/* Packs are made of these by the million, so they are written in one piece. */
 void shoal_record_bytes(struct shoal_buffer *buffer, const void *bytes, size_t len) {
-    add_head(buffer, '$', len);
-    shoal_buffer_add(buffer, bytes, len);
-    shoal_buffer_add(buffer, "\r\n", 2);
+    char text[HEAD_MAX];
+    const char *start = head(text, '$', len);
+    size_t head_len = (size_t)(text + HEAD_MAX - start);
+    char *at = shoal_buffer_extend(buffer, head_len + len + 2);
+    if (at == NULL)
+        return;
+    memcpy(at, start, head_len);
+    if (len > 0)
+        memcpy(at + head_len, bytes, len);
+    at[head_len + len] = '\r';
+    at[head_len + len + 1] = '\n';
 }
 
 void shoal_record_text(struct shoal_buffer *buffer, const char *text) {

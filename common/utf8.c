@@ -27,6 +27,10 @@ static int sequence(unsigned char lead, uint32_t *bits, uint32_t *lowest) {
 
 bool shoal_utf8_is_valid(const char *bytes, size_t len) {
     for (size_t at = 0; at < len;) {
+        if ((signed char)bytes[at] > 0) { /* ASCII, as most text is */
+            at++;
+            continue;
+        }
         uint32_t code = 0, lowest = 0;
         int n = sequence((unsigned char)bytes[at], &code, &lowest);
         if (n == 0 || (size_t)n > len - at)

@@ -1,5 +1,6 @@
 #!lua
--- Adds tasks to an open job, in order: what is already there is skipped, a gap is refused.
+-- Adds tasks to an open job, in order: what is already there is skipped, a gap is refused. However
+-- many it brings, and be it none: whoever appends is there, so the job stays open for another hour.
 --
 -- ARGV     job, index of the first task, number of tasks, pack of their arguments (empty for a
 --          job without arguments)
@@ -19,6 +20,8 @@ if first + n > j.total then
     call('XADD', args_key(id), fmt(first) .. '-1', 'n', fmt(n), 'p', pack)
   end
   j.total = j.total + n
+end
+if j.open == 1 then
   call('ZADD', due_key(), fmt(fleet_ms() + 3600000), 'o:' .. id)
 end
 save_all()

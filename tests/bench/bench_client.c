@@ -97,9 +97,9 @@ static void computed(const char *plugin, int64_t n) {
     expect(shoal_forget(client, id, &err));
 }
 
-/* The numbers from 0 on as arguments, a few thousand in a call. */
+/* The numbers from 0 on as arguments, many in a call. */
 static void append_all(const char *id, int64_t n) {
-    enum { AT_ONCE = 4096 };
+    enum { AT_ONCE = 131072 };
     static char texts[AT_ONCE][8];
     static const char *arguments[AT_ONCE];
     for (int i = 0; i < AT_ONCE; i++) {

@@ -157,7 +157,7 @@ static void advance(struct member *member) {
     shoal_commit_add(&commit, &outcome, member->session, "", 0);
     commit.over = true;
     for (size_t i = 0; i < slots; i++) {
-        wishes[i] = (struct shoal_wish){.most = 1};
+        wishes[i] = (struct shoal_wish){.count = 1, .most = 1};
         snprintf(wishes[i].lease, sizeof(wishes[i].lease), "%u", ++member->leases);
     }
     const struct shoal_advance request = {

@@ -114,7 +114,7 @@ static int64_t advance(struct side *side, unsigned turn) {
     static const char *const queues[] = {"q", NULL};
     const struct shoal_outcome outcome = {.attempt = 1, .wall_us = 1, .result = ""};
     struct shoal_commit commit;
-    struct shoal_wish wish = {.most = 1};
+    struct shoal_wish wish = {.count = 1, .most = 1};
     snprintf(wish.lease, sizeof(wish.lease), "%u", turn);
     shoal_commit_init(&commit, side->lease.job, side->lease.name, 0);
     shoal_commit_add(&commit, &outcome, "bench", "", 0);

@@ -3,6 +3,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "tests/support/fleet.h"
+#include "tests/support/process.h"
 #include "tests/support/wait.h"
 
 #include <check.h>
@@ -319,6 +320,88 @@ START_TEST(many_arguments_are_appended_in_packs) {
 }
 END_TEST
 
+enum { VERY_MANY = 400000 };
+
+static const char *const *very_many_numbers(void) {
+    static char texts[VERY_MANY][12];
+    static const char *words[VERY_MANY];
+    for (int i = 0; i < VERY_MANY; i++) {
+        snprintf(texts[i], sizeof(texts[i]), "%d", i);
+        words[i] = texts[i];
+    }
+    return words;
+}
+
+static void expect_argument(int64_t index) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *argument = NULL;
+    char expected[24];
+    size_t len = 0;
+    snprintf(expected, sizeof(expected), "%d", (int)index);
+    expect(shoal_queue_argument(&fleet.queue, job, index, &argument, &len, &err),
+           SHOAL_OK);
+    ck_assert_uint_eq(len, strlen(expected));
+    ck_assert_mem_eq(argument, expected, len);
+}
+
+/* What somebody does to Redis again and again while packs are on their way to it. */
+static const char *const troubles[] = {
+    "client kill type normal",
+    "script flush",
+    "debug sleep 0.01",
+};
+
+START_TEST(packs_on_their_way_survive) {
+    struct test_process other;
+    char loop[512];
+    snprintf(loop, sizeof(loop),
+             "while :; do echo '%s'; sleep 0.002; done | redis-cli -s '%s'", troubles[_i],
+             fleet.server.socket);
+    const char *const *words = very_many_numbers();
+    submit_open();
+    test_process_start(
+        &other, &(struct test_program){.argv = (const char *[]){"sh", "-c", loop, NULL}});
+    for (int64_t first = 0; first < VERY_MANY; first += VERY_MANY / 4)
+        expect(shoal_append(client, job, first, words + first, VERY_MANY / 4, &err),
+               SHOAL_OK);
+    test_process_finish(&other);
+    shoal_redis_repeat(fleet.redis, true); /* it was killed as well */
+    ck_assert_int_eq(describe().total, VERY_MANY);
+    for (int64_t i = 0; i < VERY_MANY; i += 997)
+        expect_argument(i);
+    test_fleet_audit(&fleet);
+}
+END_TEST
+
+START_TEST(first_refusal_ends_an_append) {
+    const char *const *words = very_many_numbers();
+    submit_open();
+    expect(shoal_append(client, job, 0, words, 10, &err), SHOAL_OK);
+    expect(shoal_close(client, job, &err), SHOAL_OK);
+    enum shoal_status status = shoal_append(client, job, 10, words, VERY_MANY, &err);
+    ck_assert_msg(strstr(err.text, "is not open") != NULL, "%s", err.text);
+    expect(status, SHOAL_REFUSED);
+    ck_assert_int_eq(describe().total, 10);
+}
+END_TEST
+
+/* The client gives up when its time is over, and goes on where it was. */
+START_TEST(append_to_a_redis_that_is_away_is_lost) {
+    const char *const *words = very_many_numbers();
+    const struct shoal_client_options where = {
+        .url = fleet.server.url, .name_space = "test", .timeout_ms = 1000};
+    shoal_client_destroy(client);
+    expect(shoal_client_connect(&where, &client, &err), SHOAL_OK);
+    submit_open();
+    expect(shoal_append(client, job, 0, words, 10, &err), SHOAL_OK);
+    ck_assert_int_eq(kill(fleet.server.pid, SIGSTOP), 0);
+    expect(shoal_append(client, job, 10, words + 10, VERY_MANY - 10, &err), SHOAL_LOST);
+    ck_assert_int_eq(kill(fleet.server.pid, SIGCONT), 0);
+    expect(shoal_append(client, job, 10, words + 10, VERY_MANY - 10, &err), SHOAL_OK);
+    ck_assert_int_eq(describe().total, VERY_MANY);
+    expect_argument(VERY_MANY - 1);
+}
+END_TEST
+
 START_TEST(argument_that_is_no_text_is_invalid) {
     static const char *const words[] = {"good", "\xc0\xaf"};
     submit_open();
@@ -563,6 +646,8 @@ int main(void) {
         delayed_job_waits,
         open_job_takes_tasks_until_it_is_closed,
         many_arguments_are_appended_in_packs,
+        first_refusal_ends_an_append,
+        append_to_a_redis_that_is_away_is_lost,
         argument_that_is_no_text_is_invalid,
         job_is_found_by_id_prefix_and_name,
         newest_job_of_a_name_is_found,
@@ -586,6 +671,7 @@ int main(void) {
         tcase_add_test(tests, using[i]);
     tcase_add_loop_test(tests, nonsense_is_refused_and_nothing_is_sent, 0,
                         (int)SHOAL_COUNT(nonsense));
+    tcase_add_loop_test(tests, packs_on_their_way_survive, 0, (int)SHOAL_COUNT(troubles));
     tcase_add_loop_test(tests, what_is_no_result_is_garbage, 0, 4);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

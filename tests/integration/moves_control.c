@@ -512,6 +512,44 @@ START_TEST(arguments_stay_with_results_that_are_not_taken) {
 }
 END_TEST
 
+/* Packs of two tasks; each is gone when both are ok, whatever is before it. */
+START_TEST(released_packs_are_gone_unless_a_task_may_run_again) {
+    static const struct shoal_pack_range packs[] = {{0, 2}, {2, 2}, {4, 2}, {6, 2}};
+    static const char outcomes[] = ".x....";
+    int64_t tasks = 0;
+    play_start(_i);
+    struct shoal_submission submission = play_usual(0);
+    submission.open = submission.has_arguments = true;
+    play_submit(&submission);
+    for (int64_t i = 0; i < 4; i++)
+        play_move(SHOAL_OK,
+                  shoal_queue_append(&fleet.queue, job, 2 * i, 2,
+                                     "*2\r\n$1\r\nx\r\n$1\r\ny\r\n", 18, &play_err));
+    for (int64_t i = 0; i < 5; i++) { /* the sixth is not run yet */
+        struct shoal_lease lease = play_lease(one, "a", 1);
+        test_commit(&fleet, one, &lease, i, (char[]){outcomes[i], '\0'}, true);
+    }
+    play_move(SHOAL_OK, shoal_queue_release(&fleet.queue, job, packs, 4, &play_err));
+    for (int64_t i = 0; i < 8; i++)
+        ck_assert_int_eq(ask_argument(i), i / 2 == 1 ? SHOAL_UNKNOWN : SHOAL_OK);
+    play_move(SHOAL_OK, shoal_queue_close(&fleet.queue, job, &play_err));
+    while (test_describe(&fleet, job).queued > 0) {
+        struct shoal_lease lease = play_lease(one, "a", 1);
+        test_commit(&fleet, one, &lease, lease.lo, ".", true);
+    }
+    play_move(SHOAL_OK,
+              shoal_queue_retry(&fleet.queue, job, false, "token", &tasks, &play_err));
+    struct shoal_lease lease = play_lease(one, "a", 1);
+    ck_assert_int_eq(lease.lo, 1);
+    play_move(SHOAL_OK, shoal_queue_release(&fleet.queue, job, packs, 4, &play_err));
+    for (int64_t i = 0; i < 8; i++)
+        ck_assert_int_eq(ask_argument(i), i / 2 == 0 ? SHOAL_OK : SHOAL_UNKNOWN);
+    test_commit(&fleet, one, &lease, lease.lo, ".", true);
+    play_move(SHOAL_OK, shoal_queue_release(&fleet.queue, job, packs, 4, &play_err));
+    ck_assert_int_eq(ask_argument(0), SHOAL_UNKNOWN);
+}
+END_TEST
+
 START_TEST(what_is_not_there_is_unknown) {
     int64_t number = 0;
     play_start(_i);
@@ -522,6 +560,9 @@ START_TEST(what_is_not_there_is_unknown) {
               shoal_queue_retry(&fleet.queue, job, true, "token", &number, &play_err));
     play_move(SHOAL_UNKNOWN,
               shoal_queue_acknowledge(&fleet.queue, job, 1, true, &number, &play_err));
+    play_move(SHOAL_UNKNOWN,
+              shoal_queue_release(&fleet.queue, job, &(struct shoal_pack_range){0, 1}, 1,
+                                  &play_err));
     test_finish(&fleet, one);
     expect_no_trace();
 }
@@ -551,6 +592,7 @@ int main(void) {
         taken_results_are_gone,
         read_results_beyond_half_the_budget_are_trimmed,
         arguments_stay_with_results_that_are_not_taken,
+        released_packs_are_gone_unless_a_task_may_run_again,
         what_is_not_there_is_unknown,
     };
     return play_main("moves of people", tests, SHOAL_COUNT(tests));

@@ -251,6 +251,22 @@ static void pass_minutes(int minutes) {
     test_pass_time(&fleet, 1000);
 }
 
+/* For an hour after an append, be it of nothing. */
+START_TEST(job_stays_open_while_somebody_appends) {
+    static const int64_t lengths[] = {2, 0, 2};
+    play_start(_i);
+    submit_open(true);
+    for (size_t i = 0; i < SHOAL_COUNT(lengths); i++) {
+        play_move(SHOAL_OK, append(test_describe(&fleet, job).total, lengths[i]));
+        pass_minutes(59);
+        ck_assert(test_describe(&fleet, job).open);
+    }
+    ck_assert_int_ge(test_describe(&fleet, job).total, 4);
+    pass_minutes(2);
+    ck_assert(!test_describe(&fleet, job).open);
+}
+END_TEST
+
 static void submit_whole(int64_t start_ms) {
     struct shoal_submission submission = play_usual(0);
     submission.open = submission.whole = true;
@@ -398,6 +414,7 @@ int main(void) {
         name_is_that_of_the_newest_job,
         appended_arguments_are_found_again,
         append_skips_what_is_there_and_refuses_a_gap,
+        job_stays_open_while_somebody_appends,
         closed_job_takes_no_more_and_ends,
         closed_job_ends_with_its_last_task,
         whole_job_begins_when_it_is_closed,

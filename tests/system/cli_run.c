@@ -335,6 +335,25 @@ START_TEST(interrupt_that_redis_did_not_take_is_sent_again) {
 }
 END_TEST
 
+/* A row needs its argument as well as its result. */
+START_TEST(row_without_its_argument_comes_later) {
+    int gate = gate_close("gate");
+    ok("printf 'one\\ntwo\\n' > rows");
+    sh_start(&run, "shoal run --name later --from rows -f csv -- flock -sF gate true");
+    wait_until(sh("shoal status later").exit == 0 && job_now("later").leased == 2,
+               LIMIT_MS);
+    ok("redis-cli -s %s acl setuser default -xrevrange", daemons.server.socket);
+    gate_open(gate);
+    wait_until(has_said(&run, "waiting for it to come back"), LIMIT_MS);
+    ok("redis-cli -s %s acl setuser default +xrevrange", daemons.server.socket);
+    ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 0);
+    SHOAL_CLEANUP(shoal_cleanup_free) char *rows = test_process_out(&run);
+    ck_assert_ptr_nonnull(strstr(rows, "\n0,one,ok,"));
+    ck_assert_ptr_nonnull(strstr(rows, "\n1,two,ok,"));
+    test_process_finish(&run);
+}
+END_TEST
+
 /* The worker stands still, so what it runs does not end. */
 START_TEST(third_interrupt_leaves_the_job_alone) {
     int gate = gate_close("gate");
@@ -422,6 +441,7 @@ int main(void) {
     tcase_add_loop_test(tests, second_interrupt_kills_what_runs, 0,
                         (int)SHOAL_COUNT(interrupts));
     tcase_add_test(tests, interrupt_that_redis_did_not_take_is_sent_again);
+    tcase_add_test(tests, row_without_its_argument_comes_later);
     tcase_add_test(tests, third_interrupt_leaves_the_job_alone);
     tcase_add_test(tests, job_goes_on_when_run_is_killed_or_its_reader_leaves);
     suite_add_tcase(suite, tests);
