@@ -249,7 +249,9 @@ static const json_t *running_of(const char *job) {
 }
 
 START_TEST(status_shows_how_far_tasks_are) {
-    const char *job = ok("shoal submit --plugin $PLUGIN --task until_told -p i=1");
+    char job[16]; /* what commands print is not kept for ever */
+    snprintf(job, sizeof(job), "%s",
+             ok("shoal submit --plugin $PLUGIN --task until_told -p i=1"));
     wait_until(json_array_size(running_of(job)) == 1, LIMIT_MS);
     const json_t *task = json_array_get(running_of(job), 0);
     ck_assert_int_eq(int_in(task, "task"), 0);
