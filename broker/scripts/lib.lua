@@ -391,7 +391,7 @@ local function end_session(sid, how)
     end_lease(sid, lease, how, name or sid, #leases == 1)
   end
   if call('ZREM', sessions_key(), sid) == 1 then
-    call('HINCRBY', clock_key(), 'slots', fmt(-tonumber(slots or '0')))
+    call('HINCRBY', clock_key(), 'slots', fmt(0 - tonumber(slots or '0')))
   end
   call('DEL', session_key(sid), leases_key(sid), inbox_key(sid))
 end

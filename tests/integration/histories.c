@@ -17,7 +17,8 @@
 
 enum {
     WORKERS = 4,
-    SLOTS = 2,
+    WISHES = 2, /* slots that ask; what comes in addition is for the others */
+    SLOTS = 5,
     OUTBOX = 64,
     MOVES = 200,
     TESTS = 4,
@@ -173,7 +174,7 @@ static void register_player(struct player *player) {
         .dead = player->dead[0] != '\0' ? player->dead : NULL,
         .seen_id = player->commits > 0 ? store : NULL,
         .seen_commits = player->commits,
-        .slots = SLOTS,
+        .slots = 0, /* so few that a wish may take half of the jobs */
         .name = player->session,
         .host = "here",
         .queues = "q",
@@ -217,16 +218,25 @@ static void sent(struct player *player, int n) {
     player->waiting -= n;
 }
 
+static void occupy(struct slot *slot, const struct shoal_lease *lease) {
+    slot->busy = true;
+    slot->lease = *lease;
+    slot->at = lease->lo;
+    begin_gathering(slot);
+}
+
+/* "l7" goes to the slot that asked, "l7.1" to one of the others. Without room for it the
+ * worker does not know it, and the next heartbeat gives it back. */
 static void take_grant(struct player *player, const struct shoal_lease *lease) {
-    for (int i = 0; i < SLOTS; i++) {
+    bool more = strchr(lease->name, '.') != NULL;
+    for (int i = more ? WISHES : 0; i < (more ? SLOTS : WISHES); i++) {
         struct slot *slot = &player->slots[i];
-        if (slot->busy || strcmp(slot->wish, lease->name) != 0)
+        if (slot->busy || (!more && strcmp(slot->wish, lease->name) != 0))
             continue;
-        slot->busy = true;
-        slot->lease = *lease;
-        slot->at = lease->lo;
-        begin_gathering(slot);
-        name_wish(slot);
+        occupy(slot, lease);
+        if (!more)
+            name_wish(slot);
+        return;
     }
 }
 
@@ -250,17 +260,18 @@ static void pack(struct shoal_commit *commit, const struct model_commit *told,
 static void advance(struct player *player) {
     struct shoal_commit commits[OUTBOX];
     const struct shoal_commit *pointers[OUTBOX];
-    struct shoal_wish wishes[SLOTS];
+    struct shoal_wish wishes[WISHES];
     size_t n_wishes = 0;
     int n = player->waiting;
     for (int i = 0; i < n; i++) {
         pack(&commits[i], &player->outbox[i], player->session);
         pointers[i] = &commits[i];
     }
-    for (int i = 0; i < SLOTS; i++) {
+    for (int i = 0; i < WISHES; i++) {
         if (player->slots[i].busy)
             continue;
-        wishes[n_wishes] = (struct shoal_wish){.count = 1, .most = 1 + below(20)};
+        wishes[n_wishes] = (struct shoal_wish){
+            .count = 1 + below(4), .most = 1 + below(20), .guess_us = below(3) * 60000};
         memcpy(wishes[n_wishes++].lease, player->slots[i].wish, SHOAL_LEASE_MAX);
     }
     const struct shoal_advance request = {
@@ -366,15 +377,15 @@ static void leave(struct player *player) {
 
 /* ---- what people and time do */
 
-static void submit(void) {
+static void submit(bool small) {
     if (model.n_jobs == MODEL_JOBS)
         return;
     struct shoal_submission job = {
         .spec = "{}", .queue = "q", .owner = "tester@here", .seed = 1};
     shoal_job_policy_init(&job.policy);
     snprintf(job.id, sizeof(job.id), "%012u", ++names);
-    job.total = below(MODEL_TASKS) + 1;
-    job.policy.priority = (int)(4 + below(3));
+    job.total = small ? 1 + below(2) : 1 + below(MODEL_TASKS);
+    job.policy.priority = small ? 5 : (int)(4 + below(3));
     job.policy.retries = below(3);
     job.policy.max_lost = 1 + below(4);
     job.policy.max_fails = one_in(3) ? 1 + below(6) : 0;
@@ -468,8 +479,11 @@ static void disturb(void) {
     int job = (int)below(model.n_jobs);
     switch (below(12)) {
     case 0:
+        submit(false);
+        break;
     case 1:
-        submit();
+        for (int i = 0; i < 4; i++)
+            submit(true);
         break;
     case 2:
         make_due(job);
@@ -520,8 +534,10 @@ static void begin(uint64_t seed) {
         be_born(&players[i]);
     for (int i = 0; i < WORKERS; i++)
         players[i].dead[0] = '\0';
-    submit();
-    submit();
+    submit(false);
+    submit(false);
+    for (int i = 0; i < 4; i++)
+        submit(true);
 }
 
 /* Everybody wakes up and works until nothing is left. */

@@ -444,6 +444,30 @@ static bool runs_suspect(const struct model *model, const char *session) {
     return false;
 }
 
+/* A lease behind the first of a wish: of another job, of what was never handed out. */
+static void hand_out_more(struct model *model, const char *session,
+                          const struct shoal_wish *wish, const struct shoal_lease *first,
+                          const struct shoal_lease *lease) {
+    struct model_job *job = find_job(model, lease->job);
+    const struct model_job *first_job = find_job(model, first->job);
+    ck_assert_ptr_nonnull(job);
+    ck_assert_ptr_ne(job, first_job);
+    ck_assert_int_eq(first->attempt, 1);
+    ck_assert_int_eq(job->policy.priority, first_job->policy.priority);
+    ck_assert_msg(!runs_suspect(model, session), "a lease beside a suspect");
+    ck_assert(can_hand_out(model, (int)(job - model->jobs)));
+    ck_assert_int_eq(count(job, MODEL_QUEUED), 0);
+    ck_assert_int_eq(lease->lo, job->cursor);
+    ck_assert_int_gt(lease->hi, lease->lo);
+    ck_assert_int_le(lease->hi, job->total);
+    ck_assert_int_le(lease->hi - lease->lo, wish->most);
+    ck_assert_int_eq(lease->attempt, 1);
+    job->cursor = lease->hi;
+    struct model_task task = {.attempt = 1, .state = MODEL_LEASED};
+    task.lease = add_lease(model, session, lease->name, (int)(job - model->jobs));
+    set_range(job, lease->lo, lease->hi, task);
+}
+
 static void hand_out(struct model *model, const char *session,
                      const struct shoal_wish *wish, const struct shoal_lease *lease) {
     int best = best_priority(model);
@@ -481,6 +505,13 @@ static void hand_out(struct model *model, const char *session,
     set_range(job, lease->lo, lease->hi, task);
 }
 
+void model_name_lease(char *name, const struct shoal_wish *wish, int64_t k) {
+    if (k == 0)
+        snprintf(name, SHOAL_LEASE_MAX, "%s", wish->lease);
+    else
+        snprintf(name, SHOAL_LEASE_MAX, "%.16s.%d", wish->lease, (int)k);
+}
+
 static const struct shoal_lease *granted(const struct shoal_advanced *answer,
                                          const char *name) {
     for (size_t i = 0; i < answer->n_grants; i++) {
@@ -490,6 +521,38 @@ static const struct shoal_lease *granted(const struct shoal_advanced *answer,
     return NULL;
 }
 
+/* Those of the wish's leases that stand are given again. Returns whether there was any. */
+static bool give_again(struct model *model, const char *session,
+                       const struct shoal_wish *wish,
+                       const struct shoal_advanced *answer) {
+    char name[SHOAL_LEASE_MAX];
+    bool any = false;
+    for (int64_t k = 0; k < wish->count; k++) {
+        model_name_lease(name, wish, k);
+        int standing = find_lease(model, session, name);
+        if (standing >= 0 && is_given_again(model, standing, granted(answer, name)))
+            any = true;
+    }
+    return any;
+}
+
+static void fulfil(struct model *model, const char *session,
+                   const struct shoal_wish *wish, const struct shoal_advanced *answer) {
+    char name[SHOAL_LEASE_MAX];
+    const struct shoal_lease *first = granted(answer, wish->lease);
+    if (give_again(model, session, wish, answer))
+        return;
+    hand_out(model, session, wish, first);
+    for (int64_t k = 1; k < wish->count; k++) {
+        model_name_lease(name, wish, k);
+        const struct shoal_lease *more = granted(answer, name);
+        if (more == NULL)
+            continue;
+        ck_assert_ptr_nonnull(first);
+        hand_out_more(model, session, wish, first, more);
+    }
+}
+
 void model_advance(struct model *model, const char *session,
                    const struct model_commit *commits, size_t n,
                    const struct shoal_wish *wishes, size_t n_wishes,
@@ -497,14 +560,9 @@ void model_advance(struct model *model, const char *session,
     for (size_t i = 0; i < n; i++)
         commit(model, session, &commits[i]);
     ck_assert_int_eq(answer->alive, find_session(model, session) != NULL);
-    for (size_t i = 0; i < n_wishes; i++) {
-        const struct shoal_lease *lease = granted(answer, wishes[i].lease);
-        int standing = find_lease(model, session, wishes[i].lease);
-        if (!answer->alive)
-            ck_assert_ptr_null(lease);
-        else if (standing < 0 || !is_given_again(model, standing, lease))
-            hand_out(model, session, &wishes[i], lease);
-    }
+    ck_assert(answer->alive || answer->n_grants == 0);
+    for (size_t i = 0; i < n_wishes && answer->alive; i++)
+        fulfil(model, session, &wishes[i], answer);
     save(model);
 }
 

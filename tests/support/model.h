@@ -11,7 +11,7 @@
 #include "tests/support/fleet.h"
 
 enum {
-    MODEL_JOBS = 5,
+    MODEL_JOBS = 10,
     MODEL_TASKS = 64,
     MODEL_LEASES = 256,
     MODEL_SESSIONS = 64,
@@ -83,6 +83,9 @@ struct model_commit {
 
 /* The jobs have numbers in the order of their submission. */
 void model_submit(struct model *model, const struct shoal_submission *submission);
+
+/* The name of a wish's k-th lease, from 0, into SHOAL_LEASE_MAX bytes. */
+void model_name_lease(char *name, const struct shoal_wish *wish, int64_t k);
 
 /* `wishes` and `answer` as they were sent and came. */
 void model_advance(struct model *model, const char *session,
