@@ -151,19 +151,23 @@ enum counter {
 };
 
 /* "state:total:cursor:…", zeros at the end left out. */
-static bool read_counters(const char *text, struct shoal_job *job) {
+bool shoal_job_read_counters(const char *text, size_t len, struct shoal_job *job) {
     int64_t n[COUNTERS] = {0};
-    if (text == NULL || !read_state(text, strcspn(text, ":"), &job->state))
+    char copy[COUNTERS * 21 + 16];
+    if (len >= sizeof(copy) || memchr(text, '\0', len) != NULL)
         return false;
-    text += strcspn(text, ":");
-    for (size_t i = 0; *text == ':' && i < COUNTERS; i++) {
-        char *end = NULL;
-        n[i] = strtoll(text + 1, &end, 10);
-        if (end == text + 1)
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    char *at = copy + strcspn(copy, ":");
+    if (!read_state(copy, (size_t)(at - copy), &job->state))
+        return false;
+    for (size_t i = 0; *at == ':' && i < COUNTERS; i++) {
+        const char *begin = at + 1;
+        n[i] = strtoll(begin, &at, 10);
+        if (at == begin)
             return false;
-        text = end;
     }
-    if (*text != '\0')
+    if (*at != '\0')
         return false;
     job->total = n[TOTAL];
     job->ok = n[OK];
@@ -193,7 +197,8 @@ static bool read_policy(const char *text, struct shoal_job_policy *policy) {
 /* False when what is stored there is no job. */
 static bool read_job(const char *id, const redisReply *hash, struct shoal_job *job) {
     *job = (struct shoal_job){.state = SHOAL_JOB_WAITING};
-    if (hash->type != REDIS_REPLY_ARRAY || !read_counters(hash_get(hash, "n"), job) ||
+    const char *counters = hash->type == REDIS_REPLY_ARRAY ? hash_get(hash, "n") : NULL;
+    if (counters == NULL || !shoal_job_read_counters(counters, strlen(counters), job) ||
         !read_policy(hash_get(hash, "policy"), &job->policy))
         return false;
     snprintf(job->id, sizeof(job->id), "%s", id);

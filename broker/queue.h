@@ -108,6 +108,11 @@ enum shoal_status shoal_queue_describe(struct shoal_queue *queue, const char *jo
                                        struct shoal_job *ret_job,
                                        struct shoal_error *err);
 
+/* Reads the state and the counters of a job from the text in which the store has them, of
+ * `len` bytes. False: it is none. */
+SHOAL_MUST_CHECK
+bool shoal_job_read_counters(const char *text, size_t len, struct shoal_job *job);
+
 /* The text of a job's spec, the caller's: free(). */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_queue_spec(struct shoal_queue *queue, const char *digest,

@@ -2,7 +2,6 @@
 
 #include "common/cleanup.h"
 #include "common/id.h"
-#include "common/records.h"
 
 #include <inttypes.h>
 #include <search.h>
@@ -16,7 +15,6 @@ enum {
     AT_ONCE = 500, /* messages of an answer */
     EXPECTED_MAX = 100000,
     LETTERS_MAX = 20000, /* unread ones are dropped from here on, the oldest first */
-    MESSAGE_FIELDS = 7,  /* of a letter: job, state, four numbers, entry */
 };
 
 /* A letter as it is kept; its entry is behind it. */
@@ -86,39 +84,31 @@ static void drop(struct shoal_mailbox *mailbox, struct kept *kept) {
 
 /* ---- what comes */
 
-static bool read_state(const char *text, size_t len, enum shoal_job_state *ret_state) {
-    for (int i = 0; i < SHOAL_JOB_STATE_COUNT; i++) {
-        const char *name = shoal_job_state_name((enum shoal_job_state)i);
-        *ret_state = (enum shoal_job_state)i;
-        if (strlen(name) == len && memcmp(name, text, len) == 0)
-            return shoal_job_state_is_final(*ret_state);
-    }
-    return false;
-}
-
-/* NULL: it is no letter. What is read is the caller's until it is kept. */
-static struct kept *read_letter(struct shoal_record_reader *reader) {
-    const char *job, *state, *entry;
-    size_t job_len, state_len, len;
-    struct shoal_letter letter = {.entry = NULL};
-    if (!shoal_record_read_bytes(reader, &job, &job_len) ||
-        job_len != sizeof(letter.job) - 1 ||
-        !shoal_record_read_bytes(reader, &state, &state_len) ||
-        !read_state(state, state_len, &letter.state) ||
-        !shoal_record_read_int(reader, &letter.total) ||
-        !shoal_record_read_int(reader, &letter.ok) ||
-        !shoal_record_read_int(reader, &letter.failed) ||
-        !shoal_record_read_int(reader, &letter.cancelled) ||
-        !shoal_record_read_bytes(reader, &entry, &len))
+/* "job state:counters", a line, and behind it the entry. NULL: it is no letter. What is
+ * read is the caller's until it is kept. */
+static struct kept *read_letter(const char *text, size_t len) {
+    struct shoal_job now = {.state = SHOAL_JOB_WAITING};
+    const char *line = memchr(text, '\n', len);
+    if (line == NULL || line - text <= SHOAL_ID_LEN || text[SHOAL_ID_LEN] != ' ' ||
+        !shoal_job_read_counters(text + SHOAL_ID_LEN + 1,
+                                 (size_t)(line - text) - SHOAL_ID_LEN - 1, &now) ||
+        !shoal_job_state_is_final(now.state))
         return NULL;
-    struct kept *kept = malloc(sizeof(*kept) + len);
+    size_t rest = len - (size_t)(line + 1 - text);
+    struct kept *kept = malloc(sizeof(*kept) + rest);
     if (kept == NULL)
         return NULL;
-    memcpy(letter.job, job, job_len);
-    memcpy(kept + 1, entry, len);
-    letter.entry = len == 0 ? NULL : (const char *)(kept + 1);
-    letter.len = len;
-    kept->letter = letter;
+    memcpy(kept + 1, line + 1, rest);
+    kept->letter = (struct shoal_letter){
+        .state = now.state,
+        .total = now.total,
+        .ok = now.ok,
+        .failed = now.failed,
+        .cancelled = now.cancelled,
+        .entry = rest == 0 ? NULL : (const char *)(kept + 1),
+        .len = rest,
+    };
+    memcpy(kept->letter.job, text, SHOAL_ID_LEN);
     return kept;
 }
 
@@ -140,14 +130,9 @@ static void keep(struct shoal_mailbox *mailbox, struct kept *kept) {
 
 /* A message of another shape only says that there is news. */
 static void take_message(struct shoal_mailbox *mailbox, const redisReply *message) {
-    struct shoal_record_reader reader;
-    size_t n = 0;
-    if (message->type != REDIS_REPLY_STRING)
-        return;
-    shoal_record_reader_init(&reader, message->str, message->len);
-    if (!shoal_record_read_array(&reader, &n) || n != MESSAGE_FIELDS)
-        return;
-    struct kept *kept = read_letter(&reader);
+    struct kept *kept = message->type == REDIS_REPLY_STRING
+                            ? read_letter(message->str, message->len)
+                            : NULL;
     if (kept != NULL)
         keep(mailbox, kept);
 }

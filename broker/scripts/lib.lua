@@ -87,37 +87,60 @@ local COUNTERS = { 'total', 'cursor', 'ok', 'failed', 'cancelled', 'leased', 'de
   'ready', 'open', 'args', 'ran', 'work', 'stored', 'read', 'trimmed', 'kill', 'busy', 'spawnless',
   'hold', 'marks' }
 local PATTERN, PADDING = '^(%l+)' .. (':(%d+)'):rep(#COUNTERS), (':0'):rep(#COUNTERS)
+local PLACES, NOTHING = {}, {}
+for i = 1, #COUNTERS do PLACES[COUNTERS[i]], NOTHING[i] = i + 1, '0' end
 local FINAL = { succeeded = true, failed = true, cancelled = true }
 local loaded -- id -> job, or false
 local in_order -- the same jobs as they came
-local policies -- text of a policy -> what jobs of it have besides their own, or false
+local policies, n_shapes = {}, 0 -- by their texts; false for what is none
 local lists_of -- queue -> keys of its lists
 local touched -- queue -> true: its wake token must be looked at
 local totals -- queue -> what is to be added to its totals
 local expiries, leftovers, mail -- what is written once, behind all jobs
 
+-- A job's policy, and the shapes that `n` has had in jobs of it: the state and counters as a table.
+-- Jobs of one task come in a few shapes, and each is taken apart once. Kept over calls, a few
+-- thousand at most.
 local function policy_of(text)
   if policies[text] == nil then
     local priority, retries, max_lost, max_fails, max_running, keep, budget =
       text:match('^(%d):(%d+):(%d+):(%d+):(%d+):(%d+):(%d+)$')
-    policies[text] = priority and { __index = {
-      priority = priority, retries = tonumber(retries), max_lost = tonumber(max_lost),
-      max_fails = tonumber(max_fails), max_running = tonumber(max_running),
-      keep = tonumber(keep), budget = tonumber(budget) } } or false
+    policies[text] = priority and { shapes = {}, priority = priority, retries = tonumber(retries),
+      max_lost = tonumber(max_lost), max_fails = tonumber(max_fails),
+      max_running = tonumber(max_running), keep = tonumber(keep), budget = tonumber(budget) }
+      or false
+    n_shapes = n_shapes + 1
   end
   return policies[text]
 end
 
--- The field `n`. marks: 1 once the job may have hints, or sessions that are barred from it.
-local function counters(j)
-  local out, last = { j.state }, 1
-  for i, name in ipairs(COUNTERS) do
-    local value = j[name] or 0
-    if value == 0 then
-      out[i + 1] = '0'
-    else
-      out[i + 1] = fmt(value)
-      last = i + 1
+-- As a metatable: what a job has that has not changed since. Nil for what is none.
+local function shape_of(policy, n)
+  local shape = policy.shapes[n]
+  if shape then return shape end
+  local texts_of = { (n .. PADDING):match(PATTERN) }
+  local state = table.remove(texts_of, 1)
+  if not state then return nil end
+  local numbers = { state = state }
+  for i, name in ipairs(COUNTERS) do numbers[name] = tonumber(texts_of[i]) end
+  shape = { __index = setmetatable(numbers, { __index = policy }), texts = texts_of }
+  policy.shapes[n] = shape
+  n_shapes = n_shapes + 1
+  return shape
+end
+
+-- The field `n` of a job whose shape that was, or of a new one. marks: 1 once the job may have
+-- hints, or sessions that are barred from it.
+local function counters(j, shape)
+  local out, last = { j.state, unpack(shape and shape.texts or NOTHING) }, 1
+  for name, place in pairs(PLACES) do
+    local value = rawget(j, name)
+    if value then out[place] = fmt(value) end
+  end
+  for i = #out, 2, -1 do
+    if out[i] ~= '0' then
+      last = i
+      break
     end
   end
   return table.concat(out, ':', 1, last)
@@ -129,47 +152,38 @@ local function load_job(id)
     return loaded[id] or nil
   end
   loaded[id] = false
-  local f = redis.pcall('HMGET', job_key(id), 'n', 'queue', 'policy', 'spec', 'seed', 'name',
+  local words = redis.pcall('HMGET', job_key(id), 'n', 'queue', 'policy', 'spec', 'seed', 'name',
     'waiter', 'reason', 'retry', 'alone', 'started', 'ended')
-  if f.err or not f[1] or not f[2] or not f[3] then
+  if words.err or not words[1] or not words[2] or not words[3] then
     return nil
   end
-  local policy = policy_of(f[3])
-  local state, total, cursor, ok, failed, cancelled, leased, delayed, leases, ready, open, args,
-    ran, work, stored, read, trimmed, kill, busy, spawnless, hold, marks =
-    (f[1] .. PADDING):match(PATTERN)
-  if not policy or not state then
+  local policy = policy_of(words[3])
+  local shape = policy and shape_of(policy, words[1])
+  if not shape then
     return nil
   end
-  local j = { id = id, n = f[1], queue = f[2], policy = f[3], spec = f[4] or '', seed = f[5] or '',
-    name = f[6] or '', waiter = f[7] or '', reason = f[8] or '', retry = f[9] or '',
-    alone = f[10] or '', started = f[11] or '', ended = f[12] or '', state = state,
-    total = tonumber(total), cursor = tonumber(cursor), ok = tonumber(ok),
-    failed = tonumber(failed), cancelled = tonumber(cancelled), leased = tonumber(leased),
-    delayed = tonumber(delayed), leases = tonumber(leases), ready = tonumber(ready),
-    open = tonumber(open), args = tonumber(args), ran = tonumber(ran), work = tonumber(work),
-    stored = tonumber(stored), read = tonumber(read), trimmed = tonumber(trimmed),
-    kill = tonumber(kill), busy = tonumber(busy), spawnless = tonumber(spawnless),
-    hold = tonumber(hold), marks = tonumber(marks) }
-  j.was = { state = state, ok = j.ok, failed = j.failed, cancelled = j.cancelled, busy = j.busy,
-    policy = j.policy, reason = j.reason, retry = j.retry, alone = j.alone, started = j.started,
-    ended = j.ended }
-  loaded[id] = setmetatable(j, policy)
+  local j = setmetatable({ id = id, n = words[1], queue = words[2], policy = words[3],
+    spec = words[4] or '', seed = words[5] or '', name = words[6] or '', waiter = words[7] or '',
+    reason = words[8] or '', retry = words[9] or '', alone = words[10] or '',
+    started = words[11] or '', ended = words[12] or '', words = words, was = shape.__index,
+    shape = shape }, shape)
+  loaded[id] = j
   in_order[#in_order + 1] = j
   return j
 end
 
-local WORDS = { 'policy', 'reason', 'retry', 'alone', 'started', 'ended' } -- that change
+-- Those that change, and where load_job() has them.
+local WORDS = { policy = 3, reason = 8, retry = 9, alone = 10, started = 11, ended = 12 }
 
 -- Writes what has changed of it since it was loaded, or written before.
 local function write(j)
-  local was, changes, n = j.was, {}, counters(j)
+  local changes, words, n = {}, j.words, counters(j, j.shape)
   if n ~= j.n then changes = { 'n', n } end
-  for _, word in ipairs(WORDS) do
-    if j[word] ~= was[word] then
+  for word, i in pairs(WORDS) do
+    if j[word] ~= (words[i] or '') then
       changes[#changes + 1] = word
       changes[#changes + 1] = j[word]
-      was[word] = j[word]
+      words[i] = j[word]
     end
   end
   if #changes > 0 then
@@ -518,14 +532,6 @@ local function make_ready(j)
   end
 end
 
-local function letter(j)
-  local entry = j.news and #j.news <= MAIL_BYTES and j.news or ''
-  local total, ok, failed, cancelled = fmt(j.total), fmt(j.ok), fmt(j.failed), fmt(j.cancelled)
-  return table.concat({ '*7\r\n$', #j.id, '\r\n', j.id, '\r\n$', #j.state, '\r\n', j.state,
-    '\r\n$', #total, '\r\n', total, '\r\n$', #ok, '\r\n', ok, '\r\n$', #failed, '\r\n', failed,
-    '\r\n$', #cancelled, '\r\n', cancelled, '\r\n$', #entry, '\r\n', entry, '\r\n' })
-end
-
 -- A client that waits for a job is told as soon as there is news, in its own list: that there are
 -- results, unless something unread says so already, and how the job ended, with its results where
 -- they are one small entry. What is lost of this it finds by looking.
@@ -537,14 +543,17 @@ local function tell_waiter(j)
     letters = {}
     mail[j.waiter] = letters
   end
-  if ended then letters[#letters + 1] = letter(j) end
+  if ended then
+    letters[#letters + 1] = j.id .. ' ' .. j.n .. '\n' ..
+      (j.news and #j.news <= MAIL_BYTES and j.news or '')
+  end
 end
 
 local function send_mail(waiter, letters)
   local key = mail_key(waiter)
   if #letters == 0 then
     if call('EXISTS', key) == 1 then return end
-    letters[1] = array('news')
+    letters[1] = 'news'
   end
   local n = call('RPUSH', key, unpack(letters))
   if n == #letters then
@@ -760,6 +769,7 @@ end
 
 local function begin(keys, args)
   P, ARGV, call, position, now_ms = keys[1], args, redis.call, 0, nil
-  texts, loaded, in_order, policies, touched, totals = {}, {}, {}, {}, {}, {}
+  texts, loaded, in_order, touched, totals = {}, {}, {}, {}, {}
+  if n_shapes > 2000 then policies, n_shapes = {}, 0 end
   expiries, leftovers, mail, lists_of = {}, {}, {}, {}
 end
