@@ -275,6 +275,18 @@ static bool add_words(struct evbuffer *output, const struct shoal_request *reque
     return evbuffer_add(output, words->data, words->len) == 0;
 }
 
+/* Sends what was just added without the turn of the loop that libevent would take for it;
+ * what the socket does not take now, libevent sends when it does. Whether the peer is
+ * gone, reading tells. */
+static void write_now(struct shoal_redis *redis) {
+    struct evbuffer *output = bufferevent_get_output(redis->stream);
+    evbuffer_unfreeze(output, 1);
+    evbuffer_write(output, bufferevent_getfd(redis->stream));
+    evbuffer_freeze(output, 1);
+    if (evbuffer_get_length(output) > 0)
+        bufferevent_enable(redis->stream, EV_WRITE);
+}
+
 /* False when there is no memory, and then the stream may hold half a command. */
 static bool push(struct shoal_redis *redis, const struct shoal_request *first,
                  const struct shoal_request *rest, struct pending command) {
@@ -283,6 +295,9 @@ static bool push(struct shoal_redis *redis, const struct shoal_request *first,
     size_t n = first->n + (rest == NULL ? 0 : rest->n);
     char head[32];
     int len = snprintf(head, sizeof(head), "*%zu\r\n", n);
+    bool first_out = evbuffer_get_length(output) == 0;
+    if (first_out)
+        bufferevent_disable(redis->stream, EV_WRITE);
     if (pending == NULL || evbuffer_add(output, head, (size_t)len) != 0 ||
         !add_words(output, first) || (rest != NULL && !add_words(output, rest))) {
         free(pending);
@@ -293,6 +308,8 @@ static bool push(struct shoal_redis *redis, const struct shoal_request *first,
     redis->n_pending++;
     if (command.deadline < redis->tick_at)
         arm(redis, command.deadline);
+    if (first_out)
+        write_now(redis);
     return true;
 }
 

@@ -519,7 +519,7 @@ static void heard(void *owner, enum shoal_status status, const redisReply *reply
     switch (message.type) {
     case SHOAL_MESSAGE_WAKE:
         link->woken = link->hungry = true;
-        set_timer(link->flush, 0);
+        flush(-1, 0, worker);
         break;
     case SHOAL_MESSAGE_STOP:
     case SHOAL_MESSAGE_KILL:

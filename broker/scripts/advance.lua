@@ -353,9 +353,11 @@ end
 
 local function find_work(lease, wish)
   for _, queue in ipairs(queues) do
-    local paused, order = unpack(call('HMGET', queue_key(queue), 'paused', 'order'))
-    if paused ~= '1' then
-      for _, list in ipairs(ready_lists(queue)) do
+    local lists, paused, order = ready_lists(queue), nil, nil
+    local any = call('EXISTS', unpack(lists)) > 0
+    if any then paused, order = unpack(call('HMGET', queue_key(queue), 'paused', 'order')) end
+    if any and paused ~= '1' then
+      for _, list in ipairs(lists) do
         local out, j = cut_from(list, order == 'fifo', lease, wish)
         if out or empties then return out, j, list, order == 'fifo' end
       end
@@ -453,11 +455,10 @@ for i = 1, number() do
 end
 local alive = call('ZSCORE', sessions_key(), sid) and 1 or 0
 local out = { alive, fmt(seq), call('HGET', epoch_key(), 'id') or '' }
-local full = call('HGET', clock_key(), 'full') == '1'
 for _ = 1, number() do
   local wish = { lease = word(), count = math.max(math.min(number(), BOUND), 1), most = number(),
     prefetch = word() == '1', guess = number() }
-  if alive == 1 and not full then fulfil(wish, out) end
+  if alive == 1 and not is_full() then fulfil(wish, out) end
 end
 write_leases()
 save_all()

@@ -94,6 +94,7 @@ local loaded -- id -> job, or false
 local in_order -- the same jobs as they came
 local policies, n_shapes = {}, 0 -- by their texts; false for what is none
 local lists_of -- queue -> keys of its lists
+local full -- is_full(), once it was asked
 local touched -- queue -> true: its wake token must be looked at
 local totals -- queue -> what is to be added to its totals
 local expiries, leftovers, mail -- what is written once, behind all jobs
@@ -600,6 +601,12 @@ local function ready_lists(queue)
   return lists
 end
 
+-- Whether nothing new may be handed out for want of memory.
+local function is_full()
+  if full == nil then full = call('HGET', clock_key(), 'full') == '1' end
+  return full
+end
+
 -- Whether a list of ready jobs has one that can be handed out. Those in front that cannot any
 -- more (cancelled, finished late, held) leave it.
 local function has_takeable(list)
@@ -616,9 +623,9 @@ local function has_takeable(list)
   return true -- who is woken goes on
 end
 
-local function is_takeable(queue, full)
+local function is_takeable(queue)
   local lists = ready_lists(queue)
-  if full or call('EXISTS', unpack(lists)) == 0
+  if is_full() or call('EXISTS', unpack(lists)) == 0
     or call('HGET', queue_key(queue), 'paused') == '1' then return false end
   for _, list in ipairs(lists) do
     if has_takeable(list) then return true end
@@ -627,8 +634,8 @@ local function is_takeable(queue, full)
 end
 
 -- A token stands on wake:<queue> exactly while something there can be taken.
-local function restore_token(queue, full)
-  if not is_takeable(queue, full) then
+local function restore_token(queue)
+  if not is_takeable(queue) then
     call('DEL', wake_key(queue))
   elseif call('LLEN', wake_key(queue)) == 0 then
     call('RPUSH', wake_key(queue), '1')
@@ -646,9 +653,8 @@ local function save_all()
   if #expiries > 0 then call('ZADD', dates_key(), unpack(expiries)) end
   if #leftovers > 0 then call('DEL', unpack(leftovers)) end
   for waiter, letters in pairs(mail) do send_mail(waiter, letters) end
-  local full = call('HGET', clock_key(), 'full') == '1'
   for queue in pairs(touched) do
-    restore_token(queue, full)
+    restore_token(queue)
   end
 end
 
@@ -726,9 +732,10 @@ local function look_at_memory()
   if type(info) ~= 'string' then return end -- an ACL without INFO
   local used = tonumber(info:match('used_memory:(%d+)') or '0')
   local most = tonumber(info:match('maxmemory:(%d+)') or '0')
-  local full = (most > 0 and used > most * 0.9) and '1' or '0'
-  if call('HGET', clock_key(), 'full') ~= full then
-    call('HSET', clock_key(), 'full', full)
+  local now = (most > 0 and used > most * 0.9) and '1' or '0'
+  if call('HGET', clock_key(), 'full') ~= now then
+    call('HSET', clock_key(), 'full', now)
+    full = nil
     for _, queue in ipairs(call('SMEMBERS', queues_key())) do touched[queue] = true end
   end
 end
@@ -768,7 +775,7 @@ end
 -- ---- the beginning of a call
 
 local function begin(keys, args)
-  P, ARGV, call, position, now_ms = keys[1], args, redis.call, 0, nil
+  P, ARGV, call, position, now_ms, full = keys[1], args, redis.call, 0, nil, nil
   texts, loaded, in_order, touched, totals = {}, {}, {}, {}, {}
   if n_shapes > 2000 then policies, n_shapes = {}, 0 end
   expiries, leftovers, mail, lists_of = {}, {}, {}, {}
