@@ -7,6 +7,7 @@ enum {
     DIGITS_MAX = 18, /* of a count or a length; as many cannot overflow */
     ITEM_MIN = 4,    /* bytes of the shortest item, "*0\r\n" */
     DEPTH_MAX = 8,
+    SHORT_EXTRA = 6, /* what a string of less than ten bytes takes besides them */
 };
 
 /* Writes "<type><n>\r\n" to the end of `text`, which has HEAD_MAX bytes; returns where it
@@ -32,8 +33,27 @@ void shoal_record_array(struct shoal_buffer *buffer, size_t n) {
     add_head(buffer, '*', n);
 }
 
+/* One whose length is a digit, as most results and arguments of small tasks are. */
+static void add_short(struct shoal_buffer *buffer, const char *bytes, size_t len) {
+    char *at = shoal_buffer_extend(buffer, len + SHORT_EXTRA);
+    if (at == NULL)
+        return;
+    at[0] = '$';
+    at[1] = (char)('0' + len);
+    at[2] = '\r';
+    at[3] = '\n';
+    for (size_t i = 0; i < len; i++)
+        at[4 + i] = bytes[i];
+    at[4 + len] = '\r';
+    at[5 + len] = '\n';
+}
+
 /* Packs are made of these by the million, so they are written in one piece. */
 void shoal_record_bytes(struct shoal_buffer *buffer, const void *bytes, size_t len) {
+    if (len < 10) {
+        add_short(buffer, bytes, len);
+        return;
+    }
     char text[HEAD_MAX];
     const char *start = head(text, '$', len);
     size_t head_len = (size_t)(text + HEAD_MAX - start);
@@ -161,9 +181,28 @@ bool shoal_record_read_array(struct shoal_record_reader *reader, size_t *ret_n) 
     return true;
 }
 
+/* One whose length is a digit, in one look; anything else is left where it is. */
+static bool read_short(struct shoal_record_reader *reader, const char **ret_bytes,
+                       size_t *ret_len) {
+    const char *at = reader->at;
+    size_t there = left(reader);
+    if (reader->failed || there < SHORT_EXTRA || at[0] != '$' || at[2] != '\r' ||
+        at[3] != '\n' || at[1] < '0' || at[1] > '9')
+        return false;
+    size_t len = (size_t)(at[1] - '0');
+    if (there < len + SHORT_EXTRA || at[4 + len] != '\r' || at[5 + len] != '\n')
+        return false;
+    *ret_bytes = at + 4;
+    *ret_len = len;
+    reader->at = at + len + SHORT_EXTRA;
+    return true;
+}
+
 bool shoal_record_read_bytes(struct shoal_record_reader *reader, const char **ret_bytes,
                              size_t *ret_len) {
     struct shoal_record record;
+    if (read_short(reader, ret_bytes, ret_len))
+        return true;
     if (!next_of(reader, SHOAL_RECORD_BYTES, &record))
         return false;
     *ret_bytes = record.bytes;
