@@ -263,6 +263,7 @@ static void add_commit(struct shoal_request *args, const struct shoal_commit *co
 
     struct shoal_buffer pack;
     shoal_buffer_init(&pack, (size_t)COMMIT_BYTES_MAX + 1024);
+    shoal_buffer_add_format(&pack, "%" PRId64 "-%" PRId64 "\n", commit->lo, commit->hi);
     shoal_pack_begin(&pack, worker, commit->lo, commit->elements);
     shoal_buffer_add(&pack, commit->outcomes.data, commit->outcomes.len);
     shoal_request_bytes(args, shoal_buffer_text(&pack), pack.len);

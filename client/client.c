@@ -453,8 +453,10 @@ enum shoal_status shoal_list(struct shoal_client *client, size_t most,
 }
 
 int64_t shoal_deadline_ms(int64_t timeout_ms) {
+    if (timeout_ms < 0)
+        return INT64_MAX;
     int64_t now = shoal_now_ms();
-    return timeout_ms < 0 || timeout_ms > INT64_MAX - now ? INT64_MAX : now + timeout_ms;
+    return timeout_ms > INT64_MAX - now ? INT64_MAX : now + timeout_ms;
 }
 
 enum shoal_status shoal_wait(struct shoal_client *client, const char *job,

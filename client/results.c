@@ -267,27 +267,38 @@ static enum shoal_status take(struct shoal_results *results, bool *ret_found,
     }
 }
 
+/* The next outcome, when there is none in hand. */
+static enum shoal_status find_next(struct shoal_results *results, int64_t timeout_ms,
+                                   bool *ret_more, struct shoal_result *ret_result,
+                                   struct shoal_error *err) {
+    bool found = false;
+    int64_t end_ms = shoal_deadline_ms(timeout_ms);
+    for (;;) {
+        enum shoal_status status = SHOAL_OK;
+        wait_for_more(results, end_ms);
+        if (!find_letter(results) && results->due_ms <= shoal_now_ms())
+            status = fetch(results, err);
+        if (status == SHOAL_OK)
+            status = take(results, &found, ret_result, err);
+        *ret_more = found || !has_ended(results);
+        if (status != SHOAL_OK || found || !*ret_more)
+            return status;
+        if (end_ms <= shoal_now_ms() && results->due_ms > end_ms)
+            return shoal_error_set(err, SHOAL_TIMEOUT, "job %s has no more results yet",
+                                   results->job);
+    }
+}
+
+/* A program calls it for millions of results, which most often are there. */
 enum shoal_status shoal_results_next(struct shoal_results *results, int64_t timeout_ms,
                                      bool *ret_more, struct shoal_result *ret_result,
                                      struct shoal_error *err) {
     bool found = false;
-    int64_t end_ms = shoal_deadline_ms(timeout_ms);
-    for (;;) {
-        enum shoal_status status = take(results, &found, ret_result, err);
-        *ret_more = found || !has_ended(results);
-        if (status != SHOAL_OK || found || !*ret_more)
-            return status;
-        wait_for_more(results, end_ms);
-        if (find_letter(results))
-            continue;
-        if (results->due_ms <= shoal_now_ms())
-            status = fetch(results, err);
-        else if (end_ms <= shoal_now_ms())
-            status = shoal_error_set(err, SHOAL_TIMEOUT, "job %s has no more results yet",
-                                     results->job);
-        if (status != SHOAL_OK)
-            return status;
-    }
+    enum shoal_status status = take(results, &found, ret_result, err);
+    *ret_more = found || !has_ended(results);
+    if (status != SHOAL_OK || found || !*ret_more)
+        return status;
+    return find_next(results, timeout_ms, ret_more, ret_result, err);
 }
 
 enum shoal_status shoal_results_acknowledge(struct shoal_results *results, bool take_them,

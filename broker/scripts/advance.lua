@@ -10,7 +10,7 @@
 --            work                     µs that the tasks took
 --            number of tasks in [lo, hi) that did not succeed, then for each, in order:
 --              index, attempt, reason, record for the attempts list ("" for none)
---            pack
+--            "lo-hi", a line, and the pack: what the results list gets when all is accepted
 --          number of queues, their names, the preferred one first,
 --          number of wishes, then for each: lease, most leases, most tasks of each, 1 if it is a
 --            prefetch, µs that a task of a job without history is thought to take (0: unknown);
@@ -130,12 +130,13 @@ local function commit()
     end
   end
   succeed(at, hi)
-  local pack = word()
+  local entry = word()
 
   if n > 0 then
-    local ranges = {}
+    local ranges, own = {}, fmt(lo) .. '-' .. fmt(hi)
     for i, a in ipairs(accepted) do ranges[i] = fmt(a[1]) .. '-' .. fmt(a[2]) end
-    add_result(j, table.concat(ranges, ','), pack)
+    local all = table.concat(ranges, ',')
+    add_result(j, all == own and entry or all .. entry:sub(#own + 1))
     j.ran, j.work = j.ran + n, j.work + work
   end
   if over == '1' then

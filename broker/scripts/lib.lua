@@ -303,8 +303,7 @@ local function remember(j, lo, hi, attempt, kind)
   end
 end
 
-local function add_result(j, accepted, pack)
-  local entry = accepted .. '\n' .. pack
+local function add_result(j, entry)
   local entries = call('RPUSH', results_key(j.id), entry)
   j.stored = j.stored + #entry
   j.news = entries == 1 and j.trimmed == 0 and entry or ''
@@ -318,9 +317,8 @@ end
 -- Fails one task for good in the name of the queue itself, which was not there when it ran.
 local function fail_here(j, index, attempt, reason, worker)
   remember(j, index, index + 1, attempt, 'f')
-  add_result(j, fmt(index) .. '-' .. fmt(index + 1),
-    '*4\r\n' .. bulk('pack') .. bulk(worker) .. bulk(fmt(index)) ..
-    array(reason, attempt, 0, 0, 0, 0, ''))
+  add_result(j, fmt(index) .. '-' .. fmt(index + 1) .. '\n*4\r\n' ..
+    bulk('pack') .. bulk(worker) .. bulk(fmt(index)) .. array(reason, attempt, 0, 0, 0, 0, ''))
 end
 
 -- Whether a task was lost so often that once more makes it poison. It is handed out alone then: to
