@@ -185,8 +185,10 @@ bool shoal_job_read_counters(const char *text, size_t len, struct shoal_job *job
     return true;
 }
 
+/* The usual one is not stored. */
 static bool read_policy(const char *text, struct shoal_job_policy *policy) {
-    return text != NULL && sscanf(text,
+    shoal_job_policy_init(policy);
+    return text == NULL || sscanf(text,
                                   "%d:%" SCNd64 ":%" SCNd64 ":%" SCNd64 ":%" SCNd64
                                   ":%" SCNd64 ":%" SCNd64,
                                   &policy->priority, &policy->retries, &policy->max_lost,
@@ -202,6 +204,7 @@ static bool read_job(const char *id, const redisReply *hash, struct shoal_job *j
         !read_policy(hash_get(hash, "policy"), &job->policy))
         return false;
     snprintf(job->id, sizeof(job->id), "%s", id);
+    snprintf(job->queue, sizeof(job->queue), "default");
     read_fields(job_fields, SHOAL_COUNT(job_fields), hash, job);
     if (hash_get(hash, "started") == NULL && job->state != SHOAL_JOB_WAITING)
         job->started_ms = job->created_ms; /* at once */

@@ -44,7 +44,7 @@ struct shoal_job {
     char name[64]; /* "" without one */
     char queue[64];
     char owner[64];  /* who submitted it: user@host */
-    char spec[41];   /* digest of what it runs */
+    char spec[21];   /* digest of what it runs */
     char waiter[13]; /* the client that is told of news; "": none */
     char reason[32]; /* why it stops or stopped: "cancelled", "max-fails" or "" */
     enum shoal_job_state state;

@@ -120,7 +120,7 @@ struct shoal_advance {
 
 struct shoal_grant {
     struct shoal_lease lease;
-    char spec[41];
+    char spec[21];
     uint64_t seed;
     int64_t first;    /* index of the pack's first argument */
     const char *pack; /* RESP array of arguments, borrowed; NULL for a job without */

@@ -66,7 +66,7 @@ struct host {
     struct evbuffer *out;
     bool greeted;
     bool computes;   /* it finds the parameters of a sweep by itself */
-    char digest[41]; /* of its spec, … */
+    char digest[21]; /* of its spec, … */
     int64_t timeout_ms;
     int64_t grace_ms; /* … which has these */
     int64_t tasks;    /* that it has run */

@@ -14,7 +14,7 @@ enum shoal_spec_state {
 };
 
 struct shoal_known_spec {
-    char digest[41];
+    char digest[21];
     enum shoal_spec_state state;
     struct shoal_spec spec;   /* of a ready one */
     struct shoal_error error; /* of a bad one */

@@ -82,7 +82,8 @@ end
 
 -- The field `n` is "state:total:cursor:…": the state and these counters, without the zeros at the
 -- end. So a job of one task is a hash of a few short values, read and written at once. Other fields
--- that are empty are not stored.
+-- that are empty, or as below, are not stored.
+local USUAL_POLICY, USUAL_QUEUE = '5:0:5:0:0:604800000:0', 'default'
 local COUNTERS = { 'total', 'cursor', 'ok', 'failed', 'cancelled', 'leased', 'delayed', 'leases',
   'ready', 'open', 'args', 'ran', 'work', 'stored', 'read', 'trimmed', 'kill', 'busy', 'spawnless',
   'hold', 'marks' }
@@ -155,19 +156,20 @@ local function load_job(id)
   loaded[id] = false
   local words = redis.pcall('HMGET', job_key(id), 'n', 'queue', 'policy', 'spec', 'seed', 'name',
     'waiter', 'reason', 'retry', 'alone', 'started', 'ended')
-  if words.err or not words[1] or not words[2] or not words[3] then
+  if words.err or not words[1] then
     return nil
   end
+  words[3] = words[3] or USUAL_POLICY
   local policy = policy_of(words[3])
   local shape = policy and shape_of(policy, words[1])
   if not shape then
     return nil
   end
-  local j = setmetatable({ id = id, n = words[1], queue = words[2], policy = words[3],
-    spec = words[4] or '', seed = words[5] or '', name = words[6] or '', waiter = words[7] or '',
-    reason = words[8] or '', retry = words[9] or '', alone = words[10] or '',
-    started = words[11] or '', ended = words[12] or '', words = words, was = shape.__index,
-    shape = shape }, shape)
+  local j = setmetatable({ id = id, n = words[1], queue = words[2] or USUAL_QUEUE,
+    policy = words[3], spec = words[4] or '', seed = words[5] or '', name = words[6] or '',
+    waiter = words[7] or '', reason = words[8] or '', retry = words[9] or '',
+    alone = words[10] or '', started = words[11] or '', ended = words[12] or '', words = words,
+    was = shape.__index, shape = shape }, shape)
   loaded[id] = j
   in_order[#in_order + 1] = j
   return j

@@ -34,7 +34,7 @@ call('HSETNX', epoch_key(), 'id', word())
 local digests = {}
 for i = 1, number() do
   local text = word()
-  digests[i] = redis.sha1hex(text)
+  digests[i] = redis.sha1hex(text):sub(1, 20)
   call('SETNX', spec_key(digests[i]), text)
 end
 
@@ -64,12 +64,13 @@ for i = 1, number() do
     local n = counters({ state = waits and 'waiting' or 'active', total = tonumber(total),
       ready = is_ready and 1 or 0, open = open ~= '0' and 1 or 0, args = tonumber(args),
       hold = open == '2' and 1 or 0 })
-    local fields = { 'n', n, 'spec', spec, 'queue', queue, 'policy', policy, 'seed', seed,
-      'created', at, 'owner', owner }
+    local fields = { 'n', n, 'spec', spec, 'seed', seed, 'created', at, 'owner', owner }
     local function add(field, value)
       fields[#fields + 1] = field
       fields[#fields + 1] = value
     end
+    if queue ~= USUAL_QUEUE then add('queue', queue) end
+    if policy ~= USUAL_POLICY then add('policy', policy) end
     if start > now then add('start', fmt(start)) end
     if waiter ~= '' then add('waiter', waiter) end
     if name ~= '' then

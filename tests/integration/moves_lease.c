@@ -131,7 +131,7 @@ START_TEST(several_leases_come_in_one_call) {
     ck_assert_uint_eq(answer.advanced.n_grants, 3);
     for (int i = 0; i < 3; i++)
         ck_assert_int_eq(answer.grants[i].lease.lo, i);
-    ck_assert_uint_eq(strlen(answer.grants[0].spec), 40);
+    ck_assert_uint_eq(strlen(answer.grants[0].spec), 20);
     ck_assert(answer.grants[0].seed == 1);
     expect_tasks(2, 3, 0, 0, 0);
 }

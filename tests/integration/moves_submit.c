@@ -52,6 +52,30 @@ START_TEST(submitted_job_is_there_once) {
 }
 END_TEST
 
+/* What lib.lua takes for the usual policy and queue is what C does. */
+START_TEST(what_is_usual_is_not_stored) {
+    play_start(_i);
+    struct shoal_submission submission = play_usual(1);
+    shoal_job_policy_init(&submission.policy);
+    submission.queue = "default";
+    play_submit(&submission);
+    const char *key = play_key(SHOAL_KEY_JOB, job);
+    ck_assert_int_eq(test_command_int(fleet.redis, "HEXISTS %s policy", key), 0);
+    ck_assert_int_eq(test_command_int(fleet.redis, "HEXISTS %s queue", key), 0);
+    struct shoal_job now = test_describe(&fleet, job);
+    const struct shoal_job_policy *usual = &submission.policy;
+    ck_assert_str_eq(now.queue, "default");
+    ck_assert_int_eq(now.policy.priority, usual->priority);
+    ck_assert_int_eq(now.policy.retries, usual->retries);
+    ck_assert_int_eq(now.policy.max_lost, usual->max_lost);
+    ck_assert_int_eq(now.policy.max_fails, usual->max_fails);
+    ck_assert_int_eq(now.policy.max_running, usual->max_running);
+    ck_assert_int_eq(now.policy.keep_ms, usual->keep_ms);
+    ck_assert_int_eq(now.policy.budget, usual->budget);
+    ck_assert(test_token(&fleet, "default"));
+}
+END_TEST
+
 START_TEST(jobs_of_one_call_keep_their_order_and_share_their_spec) {
     enum { JOBS = 40 };
     struct shoal_submission jobs[JOBS];
@@ -407,6 +431,7 @@ END_TEST
 int main(void) {
     const TTest *const tests[] = {
         submitted_job_is_there_once,
+        what_is_usual_is_not_stored,
         jobs_of_one_call_keep_their_order_and_share_their_spec,
         job_waits_for_its_start,
         start_in_the_past_is_now,
