@@ -20,8 +20,25 @@ static struct shoal_submit_options options[MOST];
 static char ids[MOST][13];
 static size_t n_jobs;
 
-static void start(const char *of_worker) {
-    daemons_start(NULL);
+/* The same functions as in tasks_plugin.c. */
+static const char module[] = "import os, time\\n"
+                             "calls = 0\\n"
+                             "def nothing(): pass\\n"
+                             "def count():\\n"
+                             "    global calls\\n"
+                             "    calls += 1\\n"
+                             "    return {'process': os.getpid(), 'calls': calls}\\n"
+                             "def own(seed): return {'own': seed}\\n"
+                             "def chosen(how, ms, chosen, seed):\\n"
+                             "    if seed != chosen: return time.sleep(ms / 1000)\\n"
+                             "    if how == 'fail': raise ValueError('it is chosen')\\n"
+                             "    if how == 'crash': os.abort()\\n"
+                             "    if how == 'exit': os._exit(7)\\n"
+                             "    while True: time.sleep(1)\\n";
+
+static void start(const char *const *of_redis, const char *of_worker) {
+    daemons_start(of_redis);
+    ok("printf \"%s\" > model.py", module);
     worker_start(&worker, of_worker);
     const struct shoal_client_options where = {.url = daemons.server.url};
     ck_assert_msg(shoal_client_connect(&where, &client, &err) == SHOAL_OK, "%s",
@@ -29,7 +46,7 @@ static void start(const char *of_worker) {
 }
 
 static void setup(void) {
-    start("--slots 2");
+    start(NULL, "--slots 2");
 }
 
 static void teardown(void) {
@@ -41,13 +58,17 @@ static void teardown(void) {
 
 /* ---- submitting */
 
+enum language { IN_C, IN_PYTHON, LANGUAGES };
+
 /* Words that stay the same, so that the jobs run the same. */
-static const char *const *task_command(const char *name) {
-    static char path[4096];
-    static const char *words[] = {"shoal-host", "--plugin", path, "--task", NULL, NULL};
+static const char *const *function(enum language language, const char *name) {
+    static char path[4096], python[64];
+    static const char *in_c[] = {"shoal-host", "--plugin", path, "--task", NULL, NULL};
+    static const char *const in_python[] = {"shoal-host", "--python", python, NULL};
     snprintf(path, sizeof(path), "%s", test_built("tests/support/tasks.so").text);
-    words[4] = name;
-    return words;
+    snprintf(python, sizeof(python), "model:%s", name);
+    in_c[4] = name;
+    return language == IN_C ? in_c : in_python;
 }
 
 /* So many jobs that run the same; then they may be changed. */
@@ -70,14 +91,14 @@ static void submit(void) {
 }
 
 /* Jobs of a function in which CHOSEN does what is said and the others take `ms`. */
-static void submit_chosen(size_t n, const char *how, int ms,
+static void submit_chosen(enum language language, size_t n, const char *how, int ms,
                           void (*change)(struct shoal_submit_options *job)) {
     static char texts[3][64];
     static const char *const parameters[] = {texts[0], texts[1], texts[2], NULL};
     snprintf(texts[0], sizeof(*texts), "how=%s", how);
     snprintf(texts[1], sizeof(*texts), "ms=%d", ms);
     snprintf(texts[2], sizeof(*texts), "chosen=%" PRIu64, shoal_task_seed(CHOSEN, 0));
-    prepare(n, task_command("chosen"), true);
+    prepare(n, function(language, "chosen"), true);
     for (size_t i = 0; i < n; i++) {
         options[i].parameters = parameters;
         if (change != NULL)
@@ -156,30 +177,22 @@ static void wait_for_the_middle(void) {
 
 /* ---- all is well */
 
-static void write_module(void) {
-    ok("printf 'import os\\ndef f(chosen=0, seed=0):\\n"
-       "    if chosen == seed: os._exit(3)\\n"
-       "    return {\"seed_\": seed}\\n' > model.py");
-}
-
-static const char *const python[] = {"shoal-host", "--python", "model:f", NULL};
 static const char *const program[] = {"echo", "ran={task}", NULL};
 
 START_TEST(each_of_many_functions_ends_once) {
-    prepare(MOST, task_command("nothing"), true);
+    prepare(MOST, function((enum language)_i, "nothing"), true);
     submit();
     ck_assert_uint_eq(expect_all_ok(1), 0);
 }
 END_TEST
 
-START_TEST(each_of_many_python_functions_ends_once) {
+START_TEST(each_of_many_has_its_own_seed) {
     char expected[64];
-    write_module();
-    prepare(MOST, python, true);
+    prepare(1000, function(IN_PYTHON, "own"), true);
     submit();
     for (size_t i = 0; i < n_jobs; i++) {
         snprintf(expected, sizeof(expected), "%" PRIu64, shoal_task_seed(i, 0));
-        ck_assert_ptr_nonnull(strstr(expect_ok(i, 1).text, expected)); /* its own */
+        ck_assert_ptr_nonnull(strstr(expect_ok(i, 1).text, expected));
     }
 }
 END_TEST
@@ -194,7 +207,7 @@ END_TEST
 
 /* A look at Redis for each job, and no letters. */
 START_TEST(each_ends_once_for_who_looks) {
-    prepare(1000, task_command("nothing"), true);
+    prepare(1000, function(IN_C, "nothing"), true);
     for (size_t i = 0; i < n_jobs; i++)
         options[i].waits = false;
     submit();
@@ -208,7 +221,7 @@ END_TEST
 START_TEST(specs_that_take_turns_each_keep_their_process) {
     char pids[1000][16];
     size_t n = 0;
-    prepare(900, task_command("count"), true);
+    prepare(900, function((enum language)_i, "count"), true);
     for (size_t i = 0; i < n_jobs; i++) {
         options[i].timeout_ms = i % 3 == 1 ? 60000 : 0;
         if (i % 3 == 2) {
@@ -257,36 +270,21 @@ static const struct {
 };
 
 START_TEST(odd_one_costs_itself_alone) {
-    submit_chosen(500, oddities[_i].how, 0, oddities[_i].change);
+    size_t row = (size_t)_i / LANGUAGES;
+    submit_chosen((enum language)(_i % LANGUAGES), 500, oddities[row].how, 0,
+                  oddities[row].change);
     struct end end = end_of(CHOSEN);
     ck_assert_uint_eq(end.n, 1);
     ck_assert(!end.ok);
-    ck_assert_str_eq(end.reason, oddities[_i].reason);
-    ck_assert_int_eq(end.attempt, oddities[_i].attempt);
-    expect_others_ok();
-}
-END_TEST
-
-START_TEST(python_function_that_ends_its_process_costs_itself_alone) {
-    static char text[64];
-    static const char *const parameters[] = {text, NULL};
-    snprintf(text, sizeof(text), "chosen=%" PRIu64, shoal_task_seed(CHOSEN, 0));
-    write_module();
-    prepare(500, python, true);
-    for (size_t i = 0; i < n_jobs; i++)
-        options[i].parameters = parameters;
-    submit();
-    struct end end = end_of(CHOSEN);
-    ck_assert_uint_eq(end.n, 1);
-    ck_assert_str_eq(end.reason, "exit");
-    ck_assert_int_eq(end.attempt, 1);
+    ck_assert_str_eq(end.reason, oddities[row].reason);
+    ck_assert_int_eq(end.attempt, oddities[row].attempt);
     expect_others_ok();
 }
 END_TEST
 
 /* What was behind it in its runner's hands goes to the other slot. */
 START_TEST(long_one_does_not_hold_up_the_others) {
-    submit_chosen(600, "loop", 0, NULL);
+    submit_chosen((enum language)_i, 600, "loop", 0, NULL);
     expect_others_ok();
     ck_assert_int_eq(now(CHOSEN).leased, 1);
     ck_assert_int_eq(shoal_cancel(client, ids[CHOSEN], true, &err), SHOAL_OK);
@@ -318,12 +316,13 @@ static size_t cancel_some(size_t one_in, bool kill, bool *was_cancelled) {
 START_TEST(cancelled_ones_leave_the_others_alone) {
     static bool was_cancelled[MOST];
     size_t cancelled = 0;
-    submit_chosen(1000, "none", 3, no_oddity);
+    submit_chosen((enum language)(_i / 2), 1000, "none", 3, no_oddity);
     wait_for_the_middle();
-    ck_assert_uint_gt(cancel_some(5, _i == 1, was_cancelled), 0);
+    bool kill = _i % 2 == 1;
+    ck_assert_uint_gt(cancel_some(5, kill, was_cancelled), 0);
     for (size_t i = 0; i < n_jobs; i++) {
         if (!was_cancelled[i]) {
-            expect_ok(i, _i == 1 ? 2 : 1); /* one that is killed may take its neighbour */
+            expect_ok(i, kill ? 2 : 1); /* one that is killed may take its neighbour */
             continue;
         }
         struct end end = end_of(i);
@@ -338,7 +337,7 @@ END_TEST
 /* ---- the worker ends, or loses Redis, in the middle */
 
 START_TEST(each_ends_once_when_the_worker_is_killed) {
-    submit_chosen(MOST, "none", 3, no_oddity);
+    submit_chosen(IN_C, MOST, "none", 3, no_oddity);
     wait_for_the_middle();
     worker_kill(&worker);
     worker_start(&worker, "--slots 2");
@@ -348,7 +347,7 @@ END_TEST
 
 START_TEST(draining_worker_gives_back_all_that_it_has_not_begun) {
     size_t queued = 0;
-    submit_chosen(MOST, "none", 3, no_oddity);
+    submit_chosen(IN_C, MOST, "none", 3, no_oddity);
     wait_for_the_middle();
     worker_end(&worker);
     for (size_t i = 0; i < n_jobs; i++) {
@@ -363,7 +362,7 @@ START_TEST(draining_worker_gives_back_all_that_it_has_not_begun) {
 END_TEST
 
 START_TEST(second_worker_takes_its_share) {
-    submit_chosen(MOST, "none", 3, no_oddity);
+    submit_chosen(IN_C, MOST, "none", 3, no_oddity);
     wait_for_the_middle();
     worker_start(&successor, "--slots 2 --name other");
     ck_assert_uint_eq(expect_all_ok(1), 0);
@@ -372,7 +371,7 @@ START_TEST(second_worker_takes_its_share) {
 END_TEST
 
 START_TEST(each_ends_once_when_connections_break) {
-    submit_chosen(MOST, "none", 3, no_oddity);
+    submit_chosen(IN_C, MOST, "none", 3, no_oddity);
     for (size_t i = 0; i < n_jobs; i++) {
         expect_ok(i, 1);
         if (i % 300 == 50)
@@ -381,14 +380,66 @@ START_TEST(each_ends_once_when_connections_break) {
 }
 END_TEST
 
+static const char *const saves_each_second[] = {"--appendonly", "yes", NULL};
+static const char *const saves_always[] = {"--appendonly", "yes", "--appendfsync",
+                                           "always", NULL};
+
+/* How Redis ends, such that it loses nothing. */
+static const struct {
+    const char *const *args;
+    void (*end)(struct test_server *server);
+} redis_ends[] = {
+    {saves_each_second, test_server_stop},
+    {saves_always, test_server_kill},
+};
+
+START_TEST(each_ends_once_when_redis_comes_back) {
+    start(redis_ends[_i].args, "--slots 2");
+    submit_chosen(IN_C, MOST, "none", 2, no_oddity);
+    for (size_t i = 0; i < n_jobs; i++) {
+        expect_ok(i, 1);
+        if (i % 1000 != 200)
+            continue;
+        redis_ends[_i].end(&daemons.server);
+        test_server_restart(&daemons.server, NULL);
+    }
+}
+END_TEST
+
+/* ---- one slot */
+
+static void setup_lone(void) {
+    start(NULL, "--slots 1");
+}
+
+/* One runs, and is not charged; those in its runner's hands have not begun. */
+START_TEST(stopped_worker_gives_all_back) {
+    submit_chosen((enum language)_i, 600, "loop", 0, NULL);
+    for (size_t i = 0; i < CHOSEN; i++)
+        expect_ok(i, 1);
+    wait_until(now(CHOSEN).leased == 1, LIMIT_MS);
+    test_process_signal(&worker, SIGTERM);
+    wait_until(has_said(&worker, "draining"), LIMIT_MS);
+    test_process_signal(&worker, SIGTERM);
+    wait_until(has_said(&worker, "stopping"), LIMIT_MS);
+    ck_assert_int_eq(test_process_wait(&worker, LIMIT_MS), 0);
+    test_process_finish(&worker);
+    ck_assert_int_eq(now(CHOSEN).queued, 1);
+    worker_start(&worker, "--slots 2");
+    expect_others_ok();
+    ck_assert_int_eq(shoal_cancel(client, ids[CHOSEN], true, &err), SHOAL_OK);
+    ck_assert_uint_eq(end_of(CHOSEN).n, 0);
+}
+END_TEST
+
 /* ---- runners that are replaced */
 
 static void setup_worn(void) {
-    start("--slots 2 --max-tasks-per-runner 10");
+    start(NULL, "--slots 2 --max-tasks-per-runner 10");
 }
 
 START_TEST(worn_runner_leaves_the_rest_to_its_successor) {
-    prepare(700, task_command("count"), true);
+    prepare(700, function((enum language)_i, "count"), true);
     submit();
     int64_t most = 0;
     for (size_t i = 0; i < n_jobs; i++) {
@@ -406,24 +457,36 @@ int main(void) {
     TCase *cases = tcase_create("small_jobs");
     tcase_add_checked_fixture(cases, setup, teardown);
     tcase_set_timeout(cases, 100);
-    tcase_add_test(cases, each_of_many_functions_ends_once);
-    tcase_add_test(cases, each_of_many_python_functions_ends_once);
+    tcase_add_loop_test(cases, each_of_many_functions_ends_once, 0, LANGUAGES);
+    tcase_add_test(cases, each_of_many_has_its_own_seed);
     tcase_add_test(cases, each_of_many_programs_ends_once);
     tcase_add_test(cases, each_ends_once_for_who_looks);
-    tcase_add_test(cases, specs_that_take_turns_each_keep_their_process);
-    tcase_add_loop_test(cases, odd_one_costs_itself_alone, 0, SHOAL_COUNT(oddities));
-    tcase_add_test(cases, python_function_that_ends_its_process_costs_itself_alone);
-    tcase_add_test(cases, long_one_does_not_hold_up_the_others);
-    tcase_add_loop_test(cases, cancelled_ones_leave_the_others_alone, 0, 2);
+    tcase_add_loop_test(cases, specs_that_take_turns_each_keep_their_process, 0,
+                        LANGUAGES);
+    tcase_add_loop_test(cases, odd_one_costs_itself_alone, 0,
+                        LANGUAGES * SHOAL_COUNT(oddities));
+    tcase_add_loop_test(cases, long_one_does_not_hold_up_the_others, 0, LANGUAGES);
+    tcase_add_loop_test(cases, cancelled_ones_leave_the_others_alone, 0, 2 * LANGUAGES);
     tcase_add_test(cases, each_ends_once_when_the_worker_is_killed);
     tcase_add_test(cases, draining_worker_gives_back_all_that_it_has_not_begun);
     tcase_add_test(cases, second_worker_takes_its_share);
     tcase_add_test(cases, each_ends_once_when_connections_break);
     suite_add_tcase(suite, cases);
+    TCase *saved = tcase_create("saved");
+    tcase_add_checked_fixture(saved, NULL, teardown);
+    tcase_set_timeout(saved, 100);
+    tcase_add_loop_test(saved, each_ends_once_when_redis_comes_back, 0,
+                        SHOAL_COUNT(redis_ends));
+    suite_add_tcase(suite, saved);
+    TCase *lone = tcase_create("lone slot");
+    tcase_add_checked_fixture(lone, setup_lone, teardown);
+    tcase_set_timeout(lone, 100);
+    tcase_add_loop_test(lone, stopped_worker_gives_all_back, 0, LANGUAGES);
+    suite_add_tcase(suite, lone);
     TCase *worn = tcase_create("worn");
     tcase_add_checked_fixture(worn, setup_worn, teardown);
     tcase_set_timeout(worn, 100);
-    tcase_add_test(worn, worn_runner_leaves_the_rest_to_its_successor);
+    tcase_add_loop_test(worn, worn_runner_leaves_the_rest_to_its_successor, 0, LANGUAGES);
     suite_add_tcase(suite, worn);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
