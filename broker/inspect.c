@@ -150,6 +150,14 @@ enum counter {
     COUNTERS
 };
 
+/* Digits alone, as the scripts have it, and so few that sums of some are numbers too. */
+static bool read_counter(const char **text, int64_t *ret_n) {
+    size_t len = strspn(*text, "0123456789");
+    *ret_n = strtoll(*text, NULL, 10);
+    *text += len;
+    return len > 0 && len <= 18;
+}
+
 /* "state:total:cursor:…", zeros at the end left out. */
 static bool read_counters(const char *text, struct shoal_job *job) {
     int64_t n[COUNTERS] = {0};
@@ -157,11 +165,9 @@ static bool read_counters(const char *text, struct shoal_job *job) {
         return false;
     text += strcspn(text, ":");
     for (size_t i = 0; *text == ':' && i < COUNTERS; i++) {
-        char *end = NULL;
-        n[i] = strtoll(text + 1, &end, 10);
-        if (end == text + 1)
+        text++;
+        if (!read_counter(&text, &n[i]))
             return false;
-        text = end;
     }
     if (*text != '\0')
         return false;

@@ -600,6 +600,57 @@ START_TEST(unknown_job_is_said) {
 }
 END_TEST
 
+static void write_counters(const char *text) {
+    char key[SHOAL_KEY_MAX];
+    shoal_key_make(key, fleet.queue.prefix, SHOAL_KEY_JOB, job);
+    test_command_int(fleet.redis, "HSET %s n %s", key, text);
+}
+
+START_TEST(counters_that_are_cut_short_are_zero) {
+    submit();
+    write_counters("active");
+    ck_assert_int_eq(describe().total, 0);
+    write_counters("active:9007199254740992:8:1:2:3:1:1");
+    struct shoal_job now = describe();
+    ck_assert_int_eq(now.total, INT64_C(1) << 53);
+    ck_assert_int_eq(now.ok, 1);
+    ck_assert_int_eq(now.failed, 2);
+    ck_assert_int_eq(now.cancelled, 3);
+    ck_assert_int_eq(now.queued, (INT64_C(1) << 53) - 8);
+    ck_assert_int_eq(now.ran, 0);
+}
+END_TEST
+
+#define MOST_NUMBER "9223372036854775807"
+
+static const char *const no_counters[] = {
+    "",
+    ":1",
+    "activ:1",
+    "active:",
+    "active:x",
+    "active:1:",
+    "active:1x",
+    "active:1::2",
+    "active: 1",
+    "active:+1",
+    "active:-1",
+    "active:0x1",
+    "active:1:0:" MOST_NUMBER ":" MOST_NUMBER ":" MOST_NUMBER,
+    "active:1:2:3:4:5:6:7:8:9:10:11:12:13:14:15:16:17:18:19:20:21:22",
+};
+
+START_TEST(what_is_no_job_is_garbage_to_look_at_and_not_handed_out) {
+    struct shoal_job now;
+    struct shoal_lease lease;
+    fleet.no_audit = true;
+    submit();
+    write_counters(no_counters[_i]);
+    expect(shoal_describe(client, job, &now, &err), SHOAL_GARBAGE);
+    ck_assert(!test_lease(&fleet, worker, "lease", 1, &lease));
+}
+END_TEST
+
 START_TEST(wait_ends_with_the_job_or_its_time) {
     struct shoal_job now;
     submit();
@@ -802,6 +853,7 @@ int main(void) {
         job_is_found_by_id_prefix_and_name,
         newest_job_of_a_name_is_found,
         unknown_job_is_said,
+        counters_that_are_cut_short_are_zero,
         wait_ends_with_the_job_or_its_time,
         cancelled_job_ends_and_can_be_forgotten,
         retry_runs_what_failed_and_the_later_result_counts,
@@ -825,6 +877,8 @@ int main(void) {
                         0, (int)SHOAL_COUNT(spoilt));
     tcase_add_loop_test(tests, jobs_on_their_way_survive, 0, (int)SHOAL_COUNT(troubles));
     tcase_add_loop_test(tests, packs_on_their_way_survive, 0, (int)SHOAL_COUNT(troubles));
+    tcase_add_loop_test(tests, what_is_no_job_is_garbage_to_look_at_and_not_handed_out, 0,
+                        (int)SHOAL_COUNT(no_counters));
     tcase_add_loop_test(tests, what_is_no_result_is_garbage, 0, 4);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
