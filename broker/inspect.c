@@ -150,6 +150,14 @@ enum counter {
     COUNTERS
 };
 
+/* Digits alone, as the scripts have it, and so few that sums of some are numbers too. */
+static bool read_counter(const char **text, int64_t *ret_n) {
+    size_t len = strspn(*text, "0123456789");
+    *ret_n = strtoll(*text, NULL, 10);
+    *text += len;
+    return len > 0 && len <= 18;
+}
+
 /* "state:total:cursor:…", zeros at the end left out. */
 bool shoal_job_read_counters(const char *text, size_t len, struct shoal_job *job) {
     int64_t n[COUNTERS] = {0};
@@ -158,13 +166,12 @@ bool shoal_job_read_counters(const char *text, size_t len, struct shoal_job *job
         return false;
     memcpy(copy, text, len);
     copy[len] = '\0';
-    char *at = copy + strcspn(copy, ":");
+    const char *at = copy + strcspn(copy, ":");
     if (!read_state(copy, (size_t)(at - copy), &job->state))
         return false;
     for (size_t i = 0; *at == ':' && i < COUNTERS; i++) {
-        const char *begin = at + 1;
-        n[i] = strtoll(begin, &at, 10);
-        if (at == begin)
+        at++;
+        if (!read_counter(&at, &n[i]))
             return false;
     }
     if (*at != '\0')

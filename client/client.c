@@ -497,7 +497,7 @@ enum shoal_status shoal_retry(struct shoal_client *client, const char *job, bool
                               int64_t *ret_tasks, struct shoal_error *err) {
     char token[SHOAL_ID_LEN + 1];
     shoal_id_make(token);
-    free(shoal_mailbox_take(client->mailbox, job)); /* it has not ended any more */
+    shoal_mailbox_retried(client->mailbox, job);
     return shoal_queue_retry(&client->queue, job, all, token, ret_tasks, err);
 }
 

@@ -44,13 +44,16 @@ static int compare(const void *a, const void *b) {
     return strcmp(one->job, other->job);
 }
 
-static void forget_expected(struct shoal_mailbox *mailbox, const char *job) {
+static struct shoal_letter *find_expected(const struct shoal_mailbox *mailbox,
+                                          const char *job) {
     struct shoal_letter wanted = {.entry = NULL};
     snprintf(wanted.job, sizeof(wanted.job), "%s", job);
     void *found = tfind(&wanted, &mailbox->expected, compare);
-    if (found == NULL)
-        return;
-    struct shoal_letter *expected = *(struct shoal_letter **)found;
+    return found == NULL ? NULL : *(struct shoal_letter **)found;
+}
+
+static void forget_expected(struct shoal_mailbox *mailbox,
+                            struct shoal_letter *expected) {
     tdelete(expected, &mailbox->expected, compare);
     mailbox->n_expected--;
     free(expected);
@@ -70,10 +73,15 @@ void shoal_mailbox_expect(struct shoal_mailbox *mailbox, const char *job, int64_
 }
 
 int64_t shoal_mailbox_expects(const struct shoal_mailbox *mailbox, const char *job) {
-    struct shoal_letter wanted = {.entry = NULL};
-    snprintf(wanted.job, sizeof(wanted.job), "%s", job);
-    void *found = tfind(&wanted, &mailbox->expected, compare);
-    return found == NULL ? 0 : (*(struct shoal_letter **)found)->total;
+    const struct shoal_letter *expected = find_expected(mailbox, job);
+    return expected == NULL || expected->total < 0 ? 0 : expected->total;
+}
+
+void shoal_mailbox_retried(struct shoal_mailbox *mailbox, const char *job) {
+    struct shoal_letter *expected = find_expected(mailbox, job);
+    free(shoal_mailbox_take(mailbox, job));
+    if (expected != NULL)
+        expected->total = -1;
 }
 
 static void drop(struct shoal_mailbox *mailbox, struct kept *kept) {
@@ -114,7 +122,11 @@ static struct kept *read_letter(const char *text, size_t len) {
 
 /* In place of an older one of the same job. */
 static void keep(struct shoal_mailbox *mailbox, struct kept *kept) {
-    forget_expected(mailbox, kept->letter.job);
+    struct shoal_letter *expected = find_expected(mailbox, kept->letter.job);
+    if (expected != NULL && expected->total < 0)
+        kept->letter.entry = NULL; /* of which end it tells is not known */
+    if (expected != NULL)
+        forget_expected(mailbox, expected);
     free(shoal_mailbox_take(mailbox, kept->letter.job));
     if (tsearch(&kept->letter, &mailbox->by_job, compare) == NULL) {
         free(kept); /* no memory: who waits looks */

@@ -42,6 +42,10 @@ void shoal_mailbox_expect(struct shoal_mailbox *mailbox, const char *job, int64_
 /* The tasks of a job that was noted and has not ended; 0: there is no such. */
 int64_t shoal_mailbox_expects(const struct shoal_mailbox *mailbox, const char *job);
 
+/* It has not ended any more: a letter that came, or is still to come, is not all that
+ * there is to know. */
+void shoal_mailbox_retried(struct shoal_mailbox *mailbox, const char *job);
+
 /* Takes the letter of that job, the caller's: free(). NULL: there is none. */
 struct shoal_letter *shoal_mailbox_take(struct shoal_mailbox *mailbox, const char *job);
 

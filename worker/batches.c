@@ -62,10 +62,10 @@ int64_t shoal_batches_find(struct shoal_batches *batches, int64_t position,
                            size_t *ret_place) {
     struct shoal_given *given = NULL;
     for (size_t i = 0; (given = shoal_batches_at(batches, i)) != NULL; i++) {
-        int64_t index = position - given->shift;
-        if (given->sent && index >= given->batch.lo && index < given->batch.hi) {
+        if (given->sent && position >= given->shift + given->batch.lo &&
+            position < given->shift + given->batch.hi) {
             *ret_place = i;
-            return index;
+            return position - given->shift;
         }
     }
     *ret_place = 0;

@@ -18,6 +18,7 @@ static struct shoal_error err;
 static char job[13];
 static const char worker[] = "worker000001";
 static const char *const command[] = {"./sir", "--beta", "{beta}", NULL};
+static const char *const fixed_command[] = {"./sir", NULL};
 static const char *const line_command[] = {"./sir", "{}", NULL};
 static const char *const parameters[] = {"beta=1:3", NULL};
 
@@ -280,6 +281,130 @@ START_TEST(nonsense_is_refused_and_nothing_is_sent) {
 }
 END_TEST
 
+/* ---- submitting many */
+
+enum { MANY_JOBS = 2 * SHOAL_SUBMIT_MAX + 207 };
+
+static struct shoal_submit_options each[MANY_JOBS];
+static char ids[MANY_JOBS][13];
+
+static void usual_options_of_each(void) {
+    options.parameters = NULL;
+    options.command = fixed_command;
+    for (size_t i = 0; i < MANY_JOBS; i++)
+        each[i] = options;
+}
+
+static int compare_ids(const void *a, const void *b) {
+    return memcmp(a, b, sizeof(*ids));
+}
+
+/* All that Redis has, in the order of their ids. */
+static size_t list_ids(char (*found)[13]) {
+    SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_job *jobs = NULL;
+    size_t n = 0;
+    expect(shoal_list(client, MANY_JOBS + 1, &jobs, &n, &err), SHOAL_OK);
+    ck_assert_uint_le(n, MANY_JOBS);
+    for (size_t i = 0; i < n; i++)
+        memcpy(found[i], jobs[i].id, sizeof(*found));
+    qsort(found, n, sizeof(*found), compare_ids);
+    for (size_t i = 1; i < n; i++)
+        ck_assert(compare_ids(found[i - 1], found[i]) < 0);
+    return n;
+}
+
+static struct shoal_job describe_each(size_t i) {
+    memcpy(job, ids[i], sizeof(job));
+    return describe();
+}
+
+/* The specs change all the time, some from one job to the next. */
+START_TEST(each_of_many_jobs_is_as_it_was_asked_for) {
+    static char found[MANY_JOBS][13], sorted[MANY_JOBS][13];
+    static const int64_t timeouts[] = {0, 0, 5000};
+    usual_options_of_each();
+    for (size_t i = 0; i < MANY_JOBS; i++) {
+        each[i].command = i % 3 == 0 ? command : fixed_command;
+        each[i].parameters = i % 3 == 0 ? parameters : NULL;
+        each[i].timeout_ms = timeouts[i / 7 % 3];
+        each[i].queue = i % 5 == 0 ? "other" : "q";
+        each[i].policy.priority = (int)(i % 10);
+        each[i].seed = i;
+        each[i].has_seed = true;
+        each[i].delay_ms = i % 100 == 0 ? 3600000 : 0;
+    }
+    expect(shoal_submit_many(client, each, MANY_JOBS, ids, &err), SHOAL_OK);
+    memcpy(sorted, ids, sizeof(ids));
+    qsort(sorted, MANY_JOBS, sizeof(*sorted), compare_ids);
+    ck_assert_uint_eq(list_ids(found), MANY_JOBS);
+    ck_assert_mem_eq(found, sorted, sizeof(sorted));
+    char specs[2][2][41] = {{""}};
+    for (size_t i = 0; i < MANY_JOBS; i++) {
+        struct shoal_job now = describe_each(i);
+        ck_assert_str_eq(now.queue, each[i].queue);
+        ck_assert_int_eq(now.policy.priority, each[i].policy.priority);
+        ck_assert_uint_eq(now.seed, i);
+        ck_assert_int_eq(now.total, i % 3 == 0 ? 3 : 1);
+        ck_assert_int_eq(now.state, i % 100 == 0 ? SHOAL_JOB_WAITING : SHOAL_JOB_ACTIVE);
+        char *spec = specs[i % 3 == 0][each[i].timeout_ms != 0];
+        if (spec[0] == '\0')
+            memcpy(spec, now.spec, sizeof(now.spec));
+        ck_assert_str_eq(now.spec, spec);
+    }
+    ck_assert_str_ne(specs[0][0], specs[0][1]);
+    ck_assert_str_ne(specs[0][0], specs[1][0]);
+    test_fleet_audit(&fleet);
+}
+END_TEST
+
+START_TEST(none_of_no_jobs_is_submitted) {
+    expect(shoal_submit_many(client, NULL, 0, NULL, &err), SHOAL_OK);
+    ck_assert_uint_eq(count_jobs(), 0);
+}
+END_TEST
+
+static void bad_queue(struct shoal_submit_options *bad) {
+    bad->queue = "a b";
+}
+
+static void bad_command(struct shoal_submit_options *bad) {
+    bad->command = typo;
+}
+
+static const struct {
+    size_t at; /* … is the first that makes no sense */
+    void (*spoil)(struct shoal_submit_options *bad);
+    const char *says;
+    size_t most; /* before it that are there at most */
+} spoilt[] = {
+    {0, bad_queue, "'a b' is no queue name", 0},
+    {0, bad_command, "betta", 0},
+    {1, bad_command, "betta", 1},
+    {499, bad_queue, "'a b'", 499},
+    {500, bad_command, "betta", 500},
+    {777, bad_queue, "'a b'", 777},
+    {MANY_JOBS - 1, bad_command, "betta", MANY_JOBS - 1},
+};
+
+START_TEST(bad_one_of_many_is_said_and_those_behind_it_are_not_there) {
+    static char found[MANY_JOBS][13];
+    struct shoal_job now;
+    usual_options_of_each();
+    for (size_t i = spoilt[_i].at; i < MANY_JOBS; i += 100)
+        spoilt[_i].spoil(&each[i]);
+    enum shoal_status status = shoal_submit_many(client, each, MANY_JOBS, ids, &err);
+    ck_assert_msg(strstr(err.text, spoilt[_i].says) != NULL, "%s", err.text);
+    expect(status, SHOAL_INVALID);
+    size_t n = list_ids(found); /* those before some job */
+    ck_assert_uint_le(n, spoilt[_i].most);
+    ck_assert_uint_gt(n + SHOAL_SUBMIT_MAX, spoilt[_i].most); /* but no whole call less */
+    for (size_t i = 0; i < MANY_JOBS; i++)
+        ck_assert_int_eq(shoal_describe(client, ids[i], &now, NULL),
+                         i < n ? SHOAL_OK : SHOAL_UNKNOWN);
+    test_fleet_audit(&fleet);
+}
+END_TEST
+
 /* ---- open jobs */
 
 static void submit_open(void) {
@@ -372,6 +497,29 @@ START_TEST(packs_on_their_way_survive) {
 }
 END_TEST
 
+START_TEST(jobs_on_their_way_survive) {
+    struct test_process other;
+    char loop[512];
+    snprintf(loop, sizeof(loop),
+             "while :; do echo '%s'; sleep 0.002; done | redis-cli -s '%s'", troubles[_i],
+             fleet.server.socket);
+    usual_options_of_each();
+    test_process_start(
+        &other, &(struct test_program){.argv = (const char *[]){"sh", "-c", loop, NULL}});
+    for (int i = 0; i < 10; i++)
+        expect(shoal_submit_many(client, each, MANY_JOBS, ids, &err), SHOAL_OK);
+    test_process_finish(&other);
+    shoal_redis_repeat(fleet.redis, true); /* it was killed as well */
+    char key[SHOAL_KEY_MAX];
+    shoal_key_make(key, fleet.queue.prefix, SHOAL_KEY_QUEUE, "q");
+    ck_assert_int_eq(test_command_int(fleet.redis, "HGET %s jobs", key), 10 * MANY_JOBS);
+    shoal_key_make(key, fleet.queue.prefix, SHOAL_KEY_READY, "q:5");
+    ck_assert_int_eq(test_command_int(fleet.redis, "LLEN %s", key), 10 * MANY_JOBS);
+    shoal_key_make(key, fleet.queue.prefix, SHOAL_KEY_JOBS, "");
+    ck_assert_int_eq(test_command_int(fleet.redis, "ZCARD %s", key), 10 * MANY_JOBS);
+}
+END_TEST
+
 START_TEST(first_refusal_ends_an_append) {
     const char *const *words = very_many_numbers();
     submit_open();
@@ -449,6 +597,57 @@ START_TEST(unknown_job_is_said) {
     expect(shoal_forget(client, nobody, &err), SHOAL_UNKNOWN);
     expect(shoal_close(client, nobody, &err), SHOAL_UNKNOWN);
     expect(shoal_results_create(client, nobody, &results, &err), SHOAL_UNKNOWN);
+}
+END_TEST
+
+static void write_counters(const char *text) {
+    char key[SHOAL_KEY_MAX];
+    shoal_key_make(key, fleet.queue.prefix, SHOAL_KEY_JOB, job);
+    test_command_int(fleet.redis, "HSET %s n %s", key, text);
+}
+
+START_TEST(counters_that_are_cut_short_are_zero) {
+    submit();
+    write_counters("active");
+    ck_assert_int_eq(describe().total, 0);
+    write_counters("active:9007199254740992:8:1:2:3:1:1");
+    struct shoal_job now = describe();
+    ck_assert_int_eq(now.total, INT64_C(1) << 53);
+    ck_assert_int_eq(now.ok, 1);
+    ck_assert_int_eq(now.failed, 2);
+    ck_assert_int_eq(now.cancelled, 3);
+    ck_assert_int_eq(now.queued, (INT64_C(1) << 53) - 8);
+    ck_assert_int_eq(now.ran, 0);
+}
+END_TEST
+
+#define MOST_NUMBER "9223372036854775807"
+
+static const char *const no_counters[] = {
+    "",
+    ":1",
+    "activ:1",
+    "active:",
+    "active:x",
+    "active:1:",
+    "active:1x",
+    "active:1::2",
+    "active: 1",
+    "active:+1",
+    "active:-1",
+    "active:0x1",
+    "active:1:0:" MOST_NUMBER ":" MOST_NUMBER ":" MOST_NUMBER,
+    "active:1:2:3:4:5:6:7:8:9:10:11:12:13:14:15:16:17:18:19:20:21:22",
+};
+
+START_TEST(what_is_no_job_is_garbage_to_look_at_and_not_handed_out) {
+    struct shoal_job now;
+    struct shoal_lease lease;
+    fleet.no_audit = true;
+    submit();
+    write_counters(no_counters[_i]);
+    expect(shoal_describe(client, job, &now, &err), SHOAL_GARBAGE);
+    ck_assert(!test_lease(&fleet, worker, "lease", 1, &lease));
 }
 END_TEST
 
@@ -644,6 +843,8 @@ int main(void) {
     const TTest *const using[] = {
         submitted_job_is_as_it_was_asked_for,
         delayed_job_waits,
+        each_of_many_jobs_is_as_it_was_asked_for,
+        none_of_no_jobs_is_submitted,
         open_job_takes_tasks_until_it_is_closed,
         many_arguments_are_appended_in_packs,
         first_refusal_ends_an_append,
@@ -652,6 +853,7 @@ int main(void) {
         job_is_found_by_id_prefix_and_name,
         newest_job_of_a_name_is_found,
         unknown_job_is_said,
+        counters_that_are_cut_short_are_zero,
         wait_ends_with_the_job_or_its_time,
         cancelled_job_ends_and_can_be_forgotten,
         retry_runs_what_failed_and_the_later_result_counts,
@@ -671,7 +873,12 @@ int main(void) {
         tcase_add_test(tests, using[i]);
     tcase_add_loop_test(tests, nonsense_is_refused_and_nothing_is_sent, 0,
                         (int)SHOAL_COUNT(nonsense));
+    tcase_add_loop_test(tests, bad_one_of_many_is_said_and_those_behind_it_are_not_there,
+                        0, (int)SHOAL_COUNT(spoilt));
+    tcase_add_loop_test(tests, jobs_on_their_way_survive, 0, (int)SHOAL_COUNT(troubles));
     tcase_add_loop_test(tests, packs_on_their_way_survive, 0, (int)SHOAL_COUNT(troubles));
+    tcase_add_loop_test(tests, what_is_no_job_is_garbage_to_look_at_and_not_handed_out, 0,
+                        (int)SHOAL_COUNT(no_counters));
     tcase_add_loop_test(tests, what_is_no_result_is_garbage, 0, 4);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

@@ -224,7 +224,8 @@ START_TEST(lease_ends_with_its_pack_of_arguments) {
     }
     play_warm(job);
     for (size_t i = 0; i < SHOAL_COUNT(rows); i++) {
-        struct shoal_wish wish = {.count = 1, .most = rows[i].hi - rows[i].lo + (i < 2 ? 9 : 0)};
+        struct shoal_wish wish = {.count = 1,
+                                  .most = rows[i].hi - rows[i].lo + (i < 2 ? 9 : 0)};
         snprintf(wish.lease, sizeof(wish.lease), "%zu", i);
         const struct shoal_advance request = {
             .session = one, .worker = one, .queues = q, .wishes = &wish, .n_wishes = 1};
@@ -275,6 +276,366 @@ START_TEST(lease_of_a_job_that_stops_is_not_given_again) {
     play_move(SHOAL_OK, shoal_queue_cancel(&fleet.queue, job, false, &play_err));
     play_no_lease(one, "a");
     expect_state(SHOAL_JOB_CANCELLED);
+}
+END_TEST
+
+/* ---- several short leases at once */
+
+/* A wish for so many leases "<name>", "<name>.1" … of queue "q". */
+static struct shoal_wish wish_for(const char *name, int64_t count, int64_t guess_us) {
+    struct shoal_wish wish = {.count = count, .most = 100, .guess_us = guess_us};
+    snprintf(wish.lease, sizeof(wish.lease), "%s", name);
+    return wish;
+}
+
+/* Returns how many came. */
+static size_t ask_as(const char *session, const struct shoal_wish *wish) {
+    const struct shoal_advance request = {
+        .session = session,
+        .worker = session,
+        .queues = q,
+        .wishes = wish,
+        .n_wishes = 1,
+    };
+    test_advance(&fleet, &request, &answer);
+    return answer.advanced.n_grants;
+}
+
+static size_t ask_many(const char *session, const char *name, int64_t count,
+                       int64_t guess_us) {
+    const struct shoal_wish wish = wish_for(name, count, guess_us);
+    return ask_as(session, &wish);
+}
+
+enum { MANY = 40 };
+static char many[MANY][13];
+
+static void submit_many(size_t from, size_t n, int64_t total) {
+    struct shoal_submission submissions[MANY];
+    for (size_t i = 0; i < n; i++) {
+        submissions[i] = play_usual(total);
+        memcpy(many[from + i], submissions[i].id, sizeof(*many));
+    }
+    play_move(SHOAL_OK, shoal_queue_submit(&fleet.queue, submissions, n, &play_err));
+}
+
+/* An empty store, with session one. */
+static void begin_anew(void) {
+    freeReplyObject(test_command(fleet.redis, "FLUSHALL"));
+    play_join(one);
+}
+
+/* The leases that came are of these jobs, as numbers of `many`, up to a -1. */
+static void expect_jobs(const char *name, const int *expected) {
+    char lease[SHOAL_LEASE_MAX];
+    size_t n = 0;
+    for (; expected[n] >= 0; n++) {
+        ck_assert_uint_lt(n, answer.advanced.n_grants);
+        ck_assert_str_eq(answer.grants[n].lease.job, many[expected[n]]);
+        snprintf(lease, sizeof(lease), n == 0 ? "%s" : "%s.%zu", name, n);
+        ck_assert_str_eq(answer.grants[n].lease.name, lease);
+    }
+    ck_assert_uint_eq(answer.advanced.n_grants, n);
+}
+
+#define expect_many(...) expect_jobs("many", (const int[]){__VA_ARGS__, -1})
+
+START_TEST(many_leases_are_half_an_even_share_of_the_jobs_that_wait) {
+    static const struct {
+        size_t jobs;
+        int sessions;
+        int64_t count;
+        size_t granted;
+    } rows[] = {
+        {20, 1, 100, 10}, {20, 2, 100, 5}, {20, 4, 100, 2}, {20, 1, 3, 3},
+        {20, 1, 1, 1},    {20, 1, 0, 1},   {5, 1, 100, 2},  {3, 1, 100, 1},
+        {2, 1, 100, 1},   {1, 1, 100, 1},  {0, 1, 100, 0},
+    };
+    static const char *const sessions[] = {one, two, three, four};
+    play_start(_i);
+    for (size_t row = 0; row < SHOAL_COUNT(rows); row++) {
+        begin_anew();
+        for (int i = 1; i < rows[row].sessions; i++)
+            play_join(sessions[i]);
+        submit_many(0, rows[row].jobs, 1);
+        ck_assert_uint_eq(ask_many(one, "many", rows[row].count, 1), rows[row].granted);
+        for (size_t i = 0; i < rows[row].granted; i++) {
+            ck_assert_str_eq(answer.grants[i].lease.job, many[i]);
+            expect_range(&answer.grants[i].lease, 0, 1, 1);
+        }
+        ck_assert_int_eq(test_token(&fleet, "q"), rows[row].granted < rows[row].jobs);
+    }
+}
+END_TEST
+
+START_TEST(many_leases_are_a_quarter_of_a_second_by_the_guess) {
+    static const struct {
+        int64_t guess_us;
+        size_t granted;
+    } rows[] = {{0, 1},      {250000, 1}, {INT32_MAX, 1}, {249999, 2}, {125000, 2},
+                {124999, 3}, {100000, 3}, {50000, 5},     {12500, 20}};
+    play_start(_i);
+    for (size_t i = 0; i < SHOAL_COUNT(rows); i++) {
+        begin_anew();
+        submit_many(0, MANY, 1);
+        ck_assert_uint_eq(ask_many(one, "many", 64, rows[i].guess_us), rows[i].granted);
+    }
+}
+END_TEST
+
+/* Makes the job look as if a thousand tasks had run. */
+static void give_history(const char *id, int64_t mean_us) {
+    char work[24];
+    snprintf(work, sizeof(work), "%lld", (long long)mean_us * 1000);
+    test_set_counter(&fleet, id, "ran", "1000");
+    test_set_counter(&fleet, id, "work", work);
+}
+
+START_TEST(job_with_a_history_counts_by_its_own_average) {
+    static const struct {
+        size_t which; /* has it */
+        int64_t mean_us, guess_us;
+        size_t granted;
+    } rows[] = {
+        {0, 250000, 1, 1}, /* the first is long whatever the others may be */
+        {0, 240000, 20000, 2}, {0, 1, 0, 2}, /* the second is unknown, and so the last */
+        {0, 100000, 20000, 9}, {3, 250000, 1, 4}, {3, 190000, 30000, 4},
+        {3, 100000, 30000, 6}, {3, 1, 30000, 10},
+    };
+    play_start(_i);
+    for (size_t i = 0; i < SHOAL_COUNT(rows); i++) {
+        begin_anew();
+        submit_many(0, 20, 2);
+        give_history(many[rows[i].which], rows[i].mean_us);
+        ck_assert_uint_eq(ask_many(one, "many", 64, rows[i].guess_us), rows[i].granted);
+    }
+}
+END_TEST
+
+START_TEST(nothing_comes_behind_a_long_lease) {
+    static const struct {
+        int64_t mean_us;
+        int64_t length;
+        size_t granted;
+    } rows[] = {{50000, 5, 1}, {25000, 10, 1}, {60000, 4, 3}};
+    play_start(_i);
+    for (size_t i = 0; i < SHOAL_COUNT(rows); i++) {
+        begin_anew();
+        submit_many(0, 1, 100);
+        submit_many(1, 9, 1);
+        give_history(many[0], rows[i].mean_us);
+        ck_assert_uint_eq(ask_many(one, "many", 64, 5000), rows[i].granted);
+        expect_range(&answer.grants[0].lease, 0, rows[i].length, 1);
+    }
+}
+END_TEST
+
+START_TEST(each_of_many_leases_is_of_another_job) {
+    play_start(_i);
+    submit_many(0, 6, 10);
+    ask_many(one, "many", 64, 1);
+    expect_many(0, 1, 2);
+    for (size_t i = 0; i < 3; i++)
+        expect_range(&answer.grants[i].lease, 0, 1, 1);
+    ask_many(one, "next", 64, 1); /* they take turns */
+    expect_jobs("next", (const int[]){3, 4, 5, -1});
+    ask_many(one, "third", 64, 1);
+    expect_jobs("third", (const int[]){0, 1, 2, -1});
+    expect_range(&answer.grants[0].lease, 1, 2, 1);
+}
+END_TEST
+
+START_TEST(many_leases_are_of_one_priority) {
+    char best[13];
+    play_start(_i);
+    submit_many(0, 8, 1);
+    submit_with(1, 9, 0, best);
+    ck_assert_uint_eq(ask_many(one, "a", 64, 1), 1);
+    ck_assert_str_eq(answer.grants[0].lease.job, best);
+    ask_many(one, "many", 64, 1);
+    expect_many(0, 1, 2, 3);
+}
+END_TEST
+
+START_TEST(fifo_queue_hands_out_many_in_order_up_to_one_that_is_not_done_with) {
+    play_start(_i);
+    play_move(SHOAL_OK, shoal_queue_order(&fleet.queue, "q", true, &play_err));
+    submit_many(0, 2, 1);
+    submit_many(2, 1, 3);
+    submit_many(3, 17, 1);
+    ask_many(one, "many", 64, 1);
+    expect_many(0, 1, 2);
+    ck_assert_uint_eq(ask_many(one, "a", 64, 1), 1);
+    ck_assert_str_eq(answer.grants[0].lease.job, many[2]);
+    expect_range(&answer.grants[0].lease, 1, 2, 1);
+    ask_many(one, "b", 64, 1); /* its last, and those behind it */
+    expect_jobs("b", (const int[]){2, 3, 4, 5, 6, 7, 8, 9, 10, -1});
+}
+END_TEST
+
+START_TEST(many_leases_leave_a_limited_job_out_of_the_store) {
+    play_start(_i);
+    submit_many(0, 2, 1);
+    submit_with(2, 5, 1, many[2]);
+    submit_many(3, 7, 1);
+    struct shoal_wish wish = wish_for("many", 64, 1);
+    wish.prefetch = true;
+    ask_as(one, &wish);
+    expect_many(0, 1);
+    ask_many(one, "a", 64, 1);
+    expect_jobs("a", (const int[]){2, 3, 4, 5, -1});
+    ask_many(one, "b", 64, 1); /* the limited one is at its limit */
+    expect_jobs("b", (const int[]){6, 7, -1});
+}
+END_TEST
+
+/* ---- what was handed out before comes alone */
+
+static void come_lost(const struct shoal_lease *lease) {
+    const char *const held[] = {"other", NULL};
+    (void)lease;
+    for (int i = 0; i < 4; i++) {
+        test_pass_time(&fleet, 3000);
+        test_heartbeat(&fleet, one, held, &answer);
+    }
+}
+
+static void come_retried(const struct shoal_lease *lease) {
+    test_commit(&fleet, two, lease, 0, "x", true);
+    test_pass_time(&fleet, 3000);
+}
+
+static void come_stopped(const struct shoal_lease *lease) {
+    test_commit(&fleet, two, lease, 0, "s", true);
+}
+
+static void come_unbegun(const struct shoal_lease *lease) {
+    test_commit(&fleet, two, lease, 0, "", true);
+}
+
+static const struct {
+    void (*come)(const struct shoal_lease *lease);
+    int64_t attempt;
+    bool alone; /* as the first of a wish too */
+} returns[] = {
+    {come_lost, 2, true},
+    {come_retried, 2, true},
+    {come_stopped, 2, true},
+    {come_unbegun, 1, false}, /* it did nothing to anybody */
+};
+
+/* Job 0 comes back from session two, behind jobs 1 to `before`. */
+static void play_return(size_t row, size_t before) {
+    begin_anew();
+    play_join(two);
+    struct shoal_submission submission = play_usual(1);
+    submission.policy.retries = 1;
+    play_submit(&submission);
+    memcpy(many[0], job, sizeof(job));
+    struct shoal_lease lease = play_lease(two, "other", 1);
+    submit_many(1, before, 1);
+    returns[row].come(&lease);
+    if (returns[row].come != come_lost)
+        test_finish(&fleet, two);
+    submit_many(1 + before, 15, 1);
+}
+
+START_TEST(what_came_back_is_not_given_behind_another) {
+    play_start(_i);
+    for (size_t row = 0; row < SHOAL_COUNT(returns); row++) {
+        play_return(row, 3);
+        ask_many(one, "many", 64, 1);
+        expect_many(1, 2, 3);
+        ask_many(one, "a", 64, 1); /* it is the next */
+        ck_assert_str_eq(answer.grants[0].lease.job, many[0]);
+        ck_assert_int_eq(answer.grants[0].lease.attempt, returns[row].attempt);
+    }
+}
+END_TEST
+
+START_TEST(what_took_an_attempt_comes_alone) {
+    play_start(_i);
+    for (size_t row = 0; row < SHOAL_COUNT(returns); row++) {
+        play_return(row, 0);
+        size_t n = ask_many(one, "many", 64, 1);
+        ck_assert_str_eq(answer.grants[0].lease.job, many[0]);
+        ck_assert_int_eq(answer.grants[0].lease.attempt, returns[row].attempt);
+        ck_assert_uint_eq(n, returns[row].alone ? 1 : 8);
+    }
+}
+END_TEST
+
+/* ---- many, asked again and given back */
+
+START_TEST(many_leases_asked_for_again_are_the_same) {
+    play_start(_i);
+    submit_many(0, 20, 1);
+    for (int i = 0; i < 3; i++) {
+        ask_many(one, "many", 6, 1);
+        expect_many(0, 1, 2, 3, 4, 5);
+    }
+    ask_many(one, "other", 3, 1);
+    expect_jobs("other", (const int[]){6, 7, 8, -1});
+}
+END_TEST
+
+START_TEST(those_of_many_that_are_over_do_not_come_again) {
+    play_start(_i);
+    play_join(two);
+    submit_many(0, 20, 1);
+    ask_many(one, "many", 5, 1);
+    struct shoal_lease done = answer.grants[2].lease;
+    test_commit(&fleet, one, &done, 0, ".", true);
+    memcpy(job, many[4], sizeof(job));
+    struct shoal_lease late = play_remembered("x", 0, 1, 1);
+    test_commit(&fleet, two, &late, 0, ".", true);
+    play_move(SHOAL_OK, shoal_queue_cancel(&fleet.queue, many[0], false, &play_err));
+    ck_assert_uint_eq(ask_many(one, "many", 5, 1), 2);
+    ck_assert_str_eq(answer.grants[0].lease.name, "many.1");
+    ck_assert_str_eq(answer.grants[1].lease.name, "many.3");
+    ck_assert_str_eq(answer.grants[1].lease.job, many[3]);
+}
+END_TEST
+
+START_TEST(heartbeat_gives_back_those_of_many_that_the_worker_does_not_know) {
+    static const char *const names[] = {"many", "many.2", "many.9", NULL};
+    play_start(_i);
+    submit_many(0, 20, 1);
+    ask_many(one, "many", 5, 1);
+    test_heartbeat(&fleet, one, names, &answer);
+    ck_assert_uint_eq(answer.beaten.n_gone, 1);
+    ck_assert_str_eq(answer.beaten.gone[0], "many.9");
+    for (size_t i = 0; i < 5; i++) {
+        bool is_held = i == 0 || i == 2;
+        memcpy(job, many[i], sizeof(job));
+        expect_tasks(!is_held, is_held, 0, 0, 0);
+    }
+}
+END_TEST
+
+START_TEST(dead_session_gets_none_of_many) {
+    play_start(_i);
+    submit_many(0, 20, 1);
+    play_silence(NULL);
+    ck_assert_uint_eq(ask_many(one, "many", 64, 1), 0);
+    ck_assert(!answer.advanced.alive);
+    ck_assert(test_token(&fleet, "q"));
+}
+END_TEST
+
+START_TEST(jobs_of_many_leases_end_each_by_itself) {
+    play_start(_i);
+    submit_many(0, 20, 1);
+    ask_many(one, "many", 64, 1);
+    expect_many(0, 1, 2, 3, 4, 5, 6, 7, 8, 9);
+    const struct test_answer given = answer;
+    for (size_t i = 0; i < 10; i++)
+        test_commit(&fleet, one, &given.grants[i].lease, 0, i == 4 ? "x" : ".", true);
+    for (size_t i = 0; i < 10; i++) {
+        memcpy(job, many[i], sizeof(job));
+        expect_outcomes(i == 4 ? "x" : ".");
+        expect_state(i == 4 ? SHOAL_JOB_FAILED : SHOAL_JOB_SUCCEEDED);
+    }
 }
 END_TEST
 
@@ -518,6 +879,21 @@ int main(void) {
         lease_asked_for_again_is_the_same,
         lease_that_others_did_meanwhile_is_another,
         lease_of_a_job_that_stops_is_not_given_again,
+        many_leases_are_half_an_even_share_of_the_jobs_that_wait,
+        many_leases_are_a_quarter_of_a_second_by_the_guess,
+        job_with_a_history_counts_by_its_own_average,
+        nothing_comes_behind_a_long_lease,
+        each_of_many_leases_is_of_another_job,
+        many_leases_are_of_one_priority,
+        fifo_queue_hands_out_many_in_order_up_to_one_that_is_not_done_with,
+        many_leases_leave_a_limited_job_out_of_the_store,
+        what_came_back_is_not_given_behind_another,
+        what_took_an_attempt_comes_alone,
+        many_leases_asked_for_again_are_the_same,
+        those_of_many_that_are_over_do_not_come_again,
+        heartbeat_gives_back_those_of_many_that_the_worker_does_not_know,
+        dead_session_gets_none_of_many,
+        jobs_of_many_leases_end_each_by_itself,
         paused_queue_hands_out_nothing,
         limited_job_has_so_many_leases,
         who_ends_a_lease_of_a_limited_job_gets_the_next_at_once,

@@ -98,6 +98,80 @@ START_TEST(jobs_of_one_call_keep_their_order_and_share_their_spec) {
 }
 END_TEST
 
+static int64_t ready(const char *queue_and_priority) {
+    return test_command_int(fleet.redis, "LLEN %s",
+                            play_key(SHOAL_KEY_READY, queue_and_priority));
+}
+
+static int64_t jobs_of(const char *queue) {
+    return test_command_int(fleet.redis, "HGET %s jobs",
+                            play_key(SHOAL_KEY_QUEUE, queue));
+}
+
+START_TEST(full_call_adds_what_is_not_there) {
+    enum { KNOWN = SHOAL_SUBMIT_MAX / 2 };
+    static struct shoal_submission jobs[SHOAL_SUBMIT_MAX];
+    play_start(_i);
+    for (int i = 0; i < SHOAL_SUBMIT_MAX; i++)
+        jobs[i] = play_usual(1);
+    play_move(SHOAL_OK,
+              shoal_queue_submit(&fleet.queue, jobs, SHOAL_SUBMIT_MAX, &play_err));
+    ck_assert_int_eq(ready("q:5"), SHOAL_SUBMIT_MAX);
+    for (int i = 0; i < SHOAL_SUBMIT_MAX; i++) {
+        if (i % 2 == 0)
+            jobs[i] = play_usual(1);
+        jobs[i].total = 2;
+    }
+    play_move(SHOAL_OK,
+              shoal_queue_submit(&fleet.queue, jobs, SHOAL_SUBMIT_MAX, &play_err));
+    ck_assert_int_eq(ready("q:5"), SHOAL_SUBMIT_MAX + KNOWN);
+    ck_assert_int_eq(jobs_of("q"), SHOAL_SUBMIT_MAX + KNOWN);
+    ck_assert_int_eq(
+        test_command_int(fleet.redis, "ZCARD %s", play_key(SHOAL_KEY_JOBS, "")),
+        SHOAL_SUBMIT_MAX + KNOWN);
+    for (int i = 0; i < SHOAL_SUBMIT_MAX; i++)
+        ck_assert_int_eq(test_describe(&fleet, jobs[i].id).total, i % 2 == 0 ? 2 : 1);
+}
+END_TEST
+
+START_TEST(jobs_of_one_call_may_be_of_all_kinds) {
+    struct shoal_submission jobs[9];
+    play_start(_i);
+    for (size_t i = 0; i < SHOAL_COUNT(jobs); i++) {
+        jobs[i] = play_usual(1);
+        jobs[i].spec = i % 2 == 0 ? "{\"first\":1}" : "{\"second\":2}";
+    }
+    jobs[1].queue = "r";
+    jobs[2].policy.priority = 9;
+    jobs[3].start_ms = shoal_wall_ms() + 3600000;
+    jobs[4].total = 0;
+    jobs[5].open = jobs[5].has_arguments = true;
+    jobs[5].total = 0;
+    jobs[6].open = jobs[6].whole = true;
+    jobs[7].name = jobs[8].name = "night";
+    play_move(SHOAL_OK,
+              shoal_queue_submit(&fleet.queue, jobs, SHOAL_COUNT(jobs), &play_err));
+    static const enum shoal_job_state states[] = {
+        SHOAL_JOB_ACTIVE,  SHOAL_JOB_ACTIVE,    SHOAL_JOB_ACTIVE,
+        SHOAL_JOB_WAITING, SHOAL_JOB_SUCCEEDED, SHOAL_JOB_ACTIVE,
+        SHOAL_JOB_WAITING, SHOAL_JOB_ACTIVE,    SHOAL_JOB_ACTIVE};
+    for (size_t i = 0; i < SHOAL_COUNT(jobs); i++) {
+        memcpy(job, jobs[i].id, sizeof(job));
+        expect_state(states[i]);
+    }
+    ck_assert_int_eq(ready("q:5"), 3); /* the first and the two last */
+    ck_assert_int_eq(ready("q:9"), 1);
+    ck_assert_int_eq(ready("r:5"), 1);
+    ck_assert_int_eq(jobs_of("q"), 8);
+    ck_assert_int_eq(jobs_of("r"), 1);
+    ck_assert(test_token(&fleet, "q") && test_token(&fleet, "r"));
+    redisReply *named =
+        test_command(fleet.redis, "HGET %s night", play_key(SHOAL_KEY_NAMES, ""));
+    ck_assert_str_eq(named->str, jobs[8].id);
+    freeReplyObject(named);
+}
+END_TEST
+
 START_TEST(job_waits_for_its_start) {
     play_start(_i);
     struct shoal_submission submission = play_usual(1);
@@ -433,6 +507,8 @@ int main(void) {
         submitted_job_is_there_once,
         what_is_usual_is_not_stored,
         jobs_of_one_call_keep_their_order_and_share_their_spec,
+        full_call_adds_what_is_not_there,
+        jobs_of_one_call_may_be_of_all_kinds,
         job_waits_for_its_start,
         start_in_the_past_is_now,
         job_without_tasks_succeeds_at_once,

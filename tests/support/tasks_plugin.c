@@ -123,6 +123,25 @@ static int rest(struct shoal_call *call) {
     return 0;
 }
 
+/* Misbehaves in the job whose task has the seed that is chosen: jobs of one spec differ in
+ * nothing else. In others it takes `ms`. */
+static int chosen(struct shoal_call *call) {
+    const char *how = shoal_call_text(call, "how", "");
+    if (shoal_call_seed(call) !=
+        strtoull(shoal_call_text(call, "chosen", ""), NULL, 10)) {
+        rest_ms((long)shoal_call_int(call, "ms", 0));
+        return 0;
+    }
+    if (strcmp(how, "fail") == 0)
+        return shoal_call_fail(call, "it is chosen");
+    if (strcmp(how, "crash") == 0)
+        abort();
+    if (strcmp(how, "exit") == 0)
+        exit(7);
+    for (;;)
+        rest_ms(1000);
+}
+
 /* Which process runs it, and how often that was asked. */
 static int count(struct shoal_call *call) {
     static int64_t calls;
@@ -132,6 +151,7 @@ static int count(struct shoal_call *call) {
 }
 
 static const struct shoal_task_entry tasks[] = {
+    {"chosen", chosen},
     {"count", count},
     {"echo", echo},
     {"huge", huge},

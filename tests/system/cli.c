@@ -512,7 +512,8 @@ START_TEST(audit_finds_what_is_wrong) {
     const char *job = ok("shoal submit -p i=1:5 -- true");
     ck_assert_str_eq(ok("shoal audit"), "1 jobs, nothing wrong");
     expect_int(first_of(ok("shoal audit --json")), "wrong", 0);
-    ok("redis-cli -s %s hset 'shoal:{0}:job:%s' n active:5:0:3", daemons.server.socket, job);
+    ok("redis-cli -s %s hset 'shoal:{0}:job:%s' n active:5:0:3", daemons.server.socket,
+       job);
     struct said said = sh_exit(1, "shoal audit");
     expect_in(said.out, job);
     expect_in(said.out, "wrong");

@@ -188,7 +188,7 @@ static const struct {
     {"--plugin ./missing.so --task x", "cannot read the plug-in"},
     {"--plugin /bin/true --task x", "is no plug-in"},
     {"--plugin $OLD --task x", "build it again"},
-    {"--plugin $PLUGIN --task missing", "has no task 'missing'; it has count, echo"},
+    {"--plugin $PLUGIN --task missing", "has no task 'missing'; it has chosen, count"},
     {"--python missing:f", "No module named 'missing'"},
     {"--python json:missing", "has no attribute 'missing'"},
 };
