@@ -412,6 +412,24 @@ START_TEST(second_worker_takes_its_share) {
 }
 END_TEST
 
+/* It stands still for longer than its session lasts, with many in its hands. */
+START_TEST(each_ends_once_when_a_worker_is_late) {
+    submit_chosen((enum language)_i, MOST, "none", 3, no_oddity);
+    wait_for_the_middle();
+    pid_t stopped = worker_pid(&worker);
+    kill(stopped, SIGSTOP);
+    worker_start(&successor, "--slots 2 --name other");
+    for (size_t i = 0; i < n_jobs; i++) {
+        if (i == n_jobs - 200) /* others have what it had, and some is left */
+            kill(stopped, SIGCONT);
+        expect_ok(i, 2);
+    }
+    worker_end(&successor);
+    for (size_t i = 0; i < n_jobs; i += 10) /* it has brought nothing since */
+        expect_ok(i, 2);
+}
+END_TEST
+
 START_TEST(each_ends_once_when_connections_break) {
     submit_chosen(IN_C, MOST, "none", 3, no_oddity);
     for (size_t i = 0; i < n_jobs; i++) {
@@ -515,6 +533,7 @@ int main(void) {
     tcase_add_test(cases, each_ends_once_when_the_worker_is_killed);
     tcase_add_test(cases, draining_worker_gives_back_all_that_it_has_not_begun);
     tcase_add_test(cases, second_worker_takes_its_share);
+    tcase_add_loop_test(cases, each_ends_once_when_a_worker_is_late, 0, LANGUAGES);
     tcase_add_test(cases, each_ends_once_when_connections_break);
     suite_add_tcase(suite, cases);
     TCase *saved = tcase_create("saved");
