@@ -1,6 +1,7 @@
 /* Tasks that behave, and tasks that do not. */
 #include "worker/shoal_task.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,6 +139,8 @@ static int chosen(struct shoal_call *call) {
         abort();
     if (strcmp(how, "exit") == 0)
         exit(7);
+    if (strcmp(how, "murder") == 0)
+        kill(getppid(), SIGKILL);
     for (;;)
         rest_ms(1000);
 }

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 3000, CHOSEN = 211 };
+enum { MOST = 2000, CHOSEN = 211 };
 
 static struct test_process worker, successor;
 static struct shoal_client *client;
@@ -247,6 +247,31 @@ START_TEST(specs_that_take_turns_each_keep_their_process) {
 }
 END_TEST
 
+START_TEST(jobs_of_some_tasks_may_be_among_them) {
+    static const int64_t tasks[] = {1, 5, 30};
+    prepare(900, function((enum language)_i, "nothing"), true);
+    for (size_t i = 0; i < n_jobs; i++)
+        options[i].repetitions = tasks[i % SHOAL_COUNT(tasks)];
+    submit();
+    for (size_t i = 0; i < n_jobs; i++)
+        ck_assert_uint_eq(end_of(i).n, (size_t)options[i].repetitions);
+    for (size_t i = 0; i < n_jobs; i += 50)
+        ck_assert_int_eq(now(i).ok, options[i].repetitions);
+}
+END_TEST
+
+static void hurry_a_little(struct shoal_submit_options *job) {
+    job->timeout_ms = 100;
+    job->seed += CHOSEN + 1; /* none is chosen */
+}
+
+/* They take seconds together. */
+START_TEST(each_has_a_time_of_its_own) {
+    submit_chosen((enum language)_i, 600, "none", 10, hurry_a_little);
+    ck_assert_uint_eq(expect_all_ok(1), 0);
+}
+END_TEST
+
 /* ---- one that misbehaves */
 
 static void try_twice(struct shoal_submit_options *job) {
@@ -279,6 +304,23 @@ START_TEST(odd_one_costs_itself_alone) {
     ck_assert_str_eq(end.reason, oddities[row].reason);
     ck_assert_int_eq(end.attempt, oddities[row].attempt);
     expect_others_ok();
+}
+END_TEST
+
+static void die_soon(struct shoal_submit_options *job) {
+    job->policy.max_lost = 2;
+}
+
+/* It takes those in its worker's hands with it, once or twice: they are not blamed. */
+START_TEST(one_that_kills_its_workers_fails_as_poison_alone) {
+    submit_chosen(IN_C, 500, "murder", 0, die_soon);
+    struct end end = end_of(CHOSEN);
+    ck_assert_uint_eq(end.n, 1);
+    ck_assert_str_eq(end.reason, "poison");
+    for (size_t i = 0; i < n_jobs; i++) {
+        if (i != CHOSEN)
+            expect_ok(i, 3);
+    }
 }
 END_TEST
 
@@ -370,6 +412,24 @@ START_TEST(second_worker_takes_its_share) {
 }
 END_TEST
 
+/* It stands still for longer than its session lasts, with many in its hands. */
+START_TEST(each_ends_once_when_a_worker_is_late) {
+    submit_chosen((enum language)_i, MOST, "none", 3, no_oddity);
+    wait_for_the_middle();
+    pid_t stopped = worker_pid(&worker);
+    kill(stopped, SIGSTOP);
+    worker_start(&successor, "--slots 2 --name other");
+    for (size_t i = 0; i < n_jobs; i++) {
+        if (i == n_jobs - 200) /* others have what it had, and some is left */
+            kill(stopped, SIGCONT);
+        expect_ok(i, 2);
+    }
+    worker_end(&successor);
+    for (size_t i = 0; i < n_jobs; i += 10) /* it has brought nothing since */
+        expect_ok(i, 2);
+}
+END_TEST
+
 START_TEST(each_ends_once_when_connections_break) {
     submit_chosen(IN_C, MOST, "none", 3, no_oddity);
     for (size_t i = 0; i < n_jobs; i++) {
@@ -398,7 +458,7 @@ START_TEST(each_ends_once_when_redis_comes_back) {
     submit_chosen(IN_C, MOST, "none", 2, no_oddity);
     for (size_t i = 0; i < n_jobs; i++) {
         expect_ok(i, 1);
-        if (i % 1000 != 200)
+        if (i % 700 != 200)
             continue;
         redis_ends[_i].end(&daemons.server);
         test_server_restart(&daemons.server, NULL);
@@ -463,6 +523,9 @@ int main(void) {
     tcase_add_test(cases, each_ends_once_for_who_looks);
     tcase_add_loop_test(cases, specs_that_take_turns_each_keep_their_process, 0,
                         LANGUAGES);
+    tcase_add_loop_test(cases, jobs_of_some_tasks_may_be_among_them, 0, LANGUAGES);
+    tcase_add_loop_test(cases, each_has_a_time_of_its_own, 0, LANGUAGES);
+    tcase_add_test(cases, one_that_kills_its_workers_fails_as_poison_alone);
     tcase_add_loop_test(cases, odd_one_costs_itself_alone, 0,
                         LANGUAGES * SHOAL_COUNT(oddities));
     tcase_add_loop_test(cases, long_one_does_not_hold_up_the_others, 0, LANGUAGES);
@@ -470,6 +533,7 @@ int main(void) {
     tcase_add_test(cases, each_ends_once_when_the_worker_is_killed);
     tcase_add_test(cases, draining_worker_gives_back_all_that_it_has_not_begun);
     tcase_add_test(cases, second_worker_takes_its_share);
+    tcase_add_loop_test(cases, each_ends_once_when_a_worker_is_late, 0, LANGUAGES);
     tcase_add_test(cases, each_ends_once_when_connections_break);
     suite_add_tcase(suite, cases);
     TCase *saved = tcase_create("saved");
