@@ -200,7 +200,8 @@ void shoal_commit_add(struct shoal_commit *commit, const struct shoal_outcome *o
 void shoal_commit_add_packed(struct shoal_commit *commit, int64_t n, int64_t work_us,
                              size_t elements, const char *outcomes, size_t len) {
     commit->hi += n;
-    commit->work_us += work_us;
+    commit->work_us =
+        work_us > INT64_MAX - commit->work_us ? INT64_MAX : commit->work_us + work_us;
     commit->elements += elements;
     shoal_buffer_add(&commit->outcomes, outcomes, len);
 }
@@ -267,6 +268,7 @@ static void add_commit(struct shoal_request *args, const struct shoal_commit *co
     shoal_pack_begin(&pack, worker, commit->lo, commit->elements);
     shoal_buffer_add(&pack, commit->outcomes.data, commit->outcomes.len);
     shoal_request_bytes(args, shoal_buffer_text(&pack), pack.len);
+    args->words.failed = args->words.failed || pack.failed; /* it is told another time */
     shoal_buffer_finish(&pack);
 }
 

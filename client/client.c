@@ -497,11 +497,12 @@ enum shoal_status shoal_retry(struct shoal_client *client, const char *job, bool
                               int64_t *ret_tasks, struct shoal_error *err) {
     char token[SHOAL_ID_LEN + 1];
     shoal_id_make(token);
-    shoal_mailbox_retried(client->mailbox, job);
+    shoal_mailbox_distrust(client->mailbox, job);
     return shoal_queue_retry(&client->queue, job, all, token, ret_tasks, err);
 }
 
 enum shoal_status shoal_forget(struct shoal_client *client, const char *job,
                                struct shoal_error *err) {
+    shoal_mailbox_distrust(client->mailbox, job);
     return shoal_queue_forget(&client->queue, job, err);
 }

@@ -1,6 +1,7 @@
 #include "client/mailbox.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/id.h"
 
 #include <inttypes.h>
@@ -14,6 +15,7 @@ enum {
     LISTEN_S = 10,
     AT_ONCE = 500, /* messages of an answer */
     EXPECTED_MAX = 100000,
+    PATIENCE_MS = 250,   /* before a job is looked at of which nothing was told */
     LETTERS_MAX = 20000, /* unread ones are dropped from here on, the oldest first */
 };
 
@@ -31,6 +33,7 @@ struct shoal_mailbox {
     void *by_job;   /* a tree of letters … */
     void *expected; /* … and one of those that are to come: job and total */
     size_t n_expected;
+    int64_t listens_ms; /* since when; 0: nobody has waited yet */
     TAILQ_HEAD(, kept) letters;
     size_t n;
     struct event *timer; /* ends a wait */
@@ -39,46 +42,58 @@ struct shoal_mailbox {
     bool came; /* something has, since the wait began */
 };
 
+/* Letters and what is expected begin with the job's id. */
 static int compare(const void *a, const void *b) {
-    const struct shoal_letter *one = a, *other = b;
-    return strcmp(one->job, other->job);
+    return strcmp(a, b);
 }
 
-static struct shoal_letter *find_expected(const struct shoal_mailbox *mailbox,
-                                          const char *job) {
-    struct shoal_letter wanted = {.entry = NULL};
-    snprintf(wanted.job, sizeof(wanted.job), "%s", job);
-    void *found = tfind(&wanted, &mailbox->expected, compare);
-    return found == NULL ? NULL : *(struct shoal_letter **)found;
+/* Also one that is not to be trusted. */
+static struct shoal_expected *find_expected(const struct shoal_mailbox *mailbox,
+                                            const char *job) {
+    void *found = tfind(job, &mailbox->expected, compare);
+    return found == NULL ? NULL : *(struct shoal_expected **)found;
 }
 
 static void forget_expected(struct shoal_mailbox *mailbox,
-                            struct shoal_letter *expected) {
+                            struct shoal_expected *expected) {
+    if (expected == NULL)
+        return;
     tdelete(expected, &mailbox->expected, compare);
     mailbox->n_expected--;
     free(expected);
 }
 
 void shoal_mailbox_expect(struct shoal_mailbox *mailbox, const char *job, int64_t total) {
-    struct shoal_letter *expected =
+    struct shoal_expected *expected =
         mailbox->n_expected < EXPECTED_MAX ? calloc(1, sizeof(*expected)) : NULL;
     if (expected == NULL)
         return; /* who waits for it looks */
     snprintf(expected->job, sizeof(expected->job), "%s", job);
     expected->total = total;
+    expected->due_ms = shoal_now_ms() + PATIENCE_MS;
     if (tsearch(expected, &mailbox->expected, compare) == NULL)
         free(expected);
     else
         mailbox->n_expected++;
 }
 
-int64_t shoal_mailbox_expects(const struct shoal_mailbox *mailbox, const char *job) {
-    const struct shoal_letter *expected = find_expected(mailbox, job);
-    return expected == NULL || expected->total < 0 ? 0 : expected->total;
+struct shoal_expected *shoal_mailbox_expects(const struct shoal_mailbox *mailbox,
+                                             const char *job) {
+    struct shoal_expected *expected = find_expected(mailbox, job);
+    if (expected == NULL || expected->total < 0)
+        return NULL;
+    int64_t since = mailbox->listens_ms == 0 ? shoal_now_ms() : mailbox->listens_ms;
+    if (expected->due_ms < since + PATIENCE_MS)
+        expected->due_ms = since + PATIENCE_MS; /* before, it could not be told */
+    return expected;
 }
 
-void shoal_mailbox_retried(struct shoal_mailbox *mailbox, const char *job) {
-    struct shoal_letter *expected = find_expected(mailbox, job);
+void shoal_mailbox_seen(struct shoal_mailbox *mailbox, const char *job) {
+    forget_expected(mailbox, shoal_mailbox_expects(mailbox, job));
+}
+
+void shoal_mailbox_distrust(struct shoal_mailbox *mailbox, const char *job) {
+    struct shoal_expected *expected = find_expected(mailbox, job);
     free(shoal_mailbox_take(mailbox, job));
     if (expected != NULL)
         expected->total = -1;
@@ -122,11 +137,10 @@ static struct kept *read_letter(const char *text, size_t len) {
 
 /* In place of an older one of the same job. */
 static void keep(struct shoal_mailbox *mailbox, struct kept *kept) {
-    struct shoal_letter *expected = find_expected(mailbox, kept->letter.job);
+    struct shoal_expected *expected = find_expected(mailbox, kept->letter.job);
     if (expected != NULL && expected->total < 0)
         kept->letter.entry = NULL; /* of which end it tells is not known */
-    if (expected != NULL)
-        forget_expected(mailbox, expected);
+    forget_expected(mailbox, expected);
     free(shoal_mailbox_take(mailbox, kept->letter.job));
     if (tsearch(&kept->letter, &mailbox->by_job, compare) == NULL) {
         free(kept); /* no memory: who waits looks */
@@ -247,9 +261,7 @@ const char *shoal_mailbox_name(const struct shoal_mailbox *mailbox) {
 }
 
 struct shoal_letter *shoal_mailbox_take(struct shoal_mailbox *mailbox, const char *job) {
-    struct shoal_letter wanted = {.entry = NULL};
-    snprintf(wanted.job, sizeof(wanted.job), "%s", job);
-    void *found = tfind(&wanted, &mailbox->by_job, compare);
+    void *found = tfind(job, &mailbox->by_job, compare);
     if (found == NULL)
         return NULL;
     struct kept *kept = *(struct kept **)found;
@@ -260,8 +272,12 @@ struct shoal_letter *shoal_mailbox_take(struct shoal_mailbox *mailbox, const cha
 bool shoal_mailbox_wait(struct shoal_mailbox *mailbox, int64_t ms) {
     struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
     shoal_redis_start(mailbox->redis);
+    if (mailbox->listens_ms == 0)
+        mailbox->listens_ms = shoal_now_ms();
     mailbox->waiting = true;
-    if (!mailbox->came) {
+    if (!mailbox->came && ms <= 0) {
+        event_base_loop(mailbox->base, EVLOOP_NONBLOCK);
+    } else if (!mailbox->came) {
         evtimer_add(mailbox->timer, &tv);
         event_base_dispatch(mailbox->base);
         evtimer_del(mailbox->timer);

@@ -35,21 +35,32 @@ void shoal_mailbox_destroy(struct shoal_mailbox *mailbox); /* NULL is fine */
 /* What its jobs are to name as their waiter. */
 const char *shoal_mailbox_name(const struct shoal_mailbox *mailbox);
 
-/* Notes that a job of so many tasks names it as its waiter, for a while: a hundred thousand
- * are remembered, until their letter comes. */
+/* Notes that a job of so many tasks names it as its waiter. A hundred thousand are
+ * remembered, until their letter comes. */
 void shoal_mailbox_expect(struct shoal_mailbox *mailbox, const char *job, int64_t total);
 
-/* The tasks of a job that was noted and has not ended; 0: there is no such. */
-int64_t shoal_mailbox_expects(const struct shoal_mailbox *mailbox, const char *job);
+/* A job that was noted, and whose end was neither told nor seen. */
+struct shoal_expected {
+    char job[13];
+    int64_t total;
+    int64_t due_ms; /* when it is to be looked at, should its letter be lost */
+};
 
-/* It has not ended any more: a letter that came, or is still to come, is not all that
- * there is to know. */
-void shoal_mailbox_retried(struct shoal_mailbox *mailbox, const char *job);
+/* NULL: there is no such. The caller may move its due_ms on. */
+struct shoal_expected *shoal_mailbox_expects(const struct shoal_mailbox *mailbox,
+                                             const char *job);
+
+/* It was seen to have ended. */
+void shoal_mailbox_seen(struct shoal_mailbox *mailbox, const char *job);
+
+/* It has not ended any more, or is gone: a letter that came, or is still to come, is not
+ * all that there is to know. */
+void shoal_mailbox_distrust(struct shoal_mailbox *mailbox, const char *job);
 
 /* Takes the letter of that job, the caller's: free(). NULL: there is none. */
 struct shoal_letter *shoal_mailbox_take(struct shoal_mailbox *mailbox, const char *job);
 
-/* Waits until something comes, `ms` at most. The loop's other events happen meanwhile; it
+/* Waits until something comes, `ms` at most (0: takes what is there). The loop's other events happen meanwhile; it
  * returns early when one calls event_base_loopbreak(). Returns whether something came. */
 bool shoal_mailbox_wait(struct shoal_mailbox *mailbox, int64_t ms);
 

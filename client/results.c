@@ -62,13 +62,24 @@ static bool find_letter(struct shoal_results *results) {
  * to look for before. */
 static bool is_expected(struct shoal_results *results) {
     const struct shoal_mailbox *mailbox = results->client->mailbox;
-    results->now.total = shoal_mailbox_expects(mailbox, results->job);
-    if (results->now.total == 0)
+    const struct shoal_expected *expected = shoal_mailbox_expects(mailbox, results->job);
+    if (expected == NULL)
         return false;
+    results->now.total = expected->total;
+    results->due_ms = expected->due_ms;
     snprintf(results->now.waiter, sizeof(results->now.waiter), "%s",
              shoal_mailbox_name(mailbox));
-    results->due_ms = shoal_now_ms() + PAUSE_MOST_MS;
     return true;
+}
+
+/* What the last look has shown, for iterators of that job to come. */
+static void note_look(const struct shoal_results *results) {
+    struct shoal_mailbox *mailbox = results->client->mailbox;
+    struct shoal_expected *expected = shoal_mailbox_expects(mailbox, results->job);
+    if (shoal_job_state_is_final(results->now.state))
+        shoal_mailbox_seen(mailbox, results->job);
+    else if (expected != NULL)
+        expected->due_ms = results->due_ms;
 }
 
 static enum shoal_status create(struct shoal_client *client, const char *job, bool looks,
@@ -171,6 +182,7 @@ static enum shoal_status fetch(struct shoal_results *results, struct shoal_error
     if (status != SHOAL_OK)
         return status;
     results->due_ms = shoal_now_ms() + next_pause(results);
+    note_look(results);
     return SHOAL_OK;
 }
 
@@ -182,23 +194,19 @@ static bool has_ended(const struct shoal_results *results) {
            shoal_job_state_is_final(results->now.state);
 }
 
-/* A job of which the client is told is looked at as soon as there is news, if there may be
- * any before its end; others, and should that be lost, when the next look is due. */
-static void pause_for(struct shoal_results *results, int64_t ms) {
+/* Until the next look is due, the caller's time is over, or there is mail. A job of which
+ * the client is told is looked at as soon as there is news, if there may be any before its
+ * end. */
+static void wait_for_more(struct shoal_results *results, int64_t end_ms) {
+    int64_t until = results->due_ms <= end_ms ? results->due_ms : end_ms;
+    int64_t ms = until - shoal_now_ms();
     if (shoal_client_is_told(results->client, &results->now)) {
-        if (shoal_mailbox_wait(results->client->mailbox, ms) && results->now.total != 1)
+        bool came = shoal_mailbox_wait(results->client->mailbox, ms > 0 ? ms : 0);
+        if (came && results->now.total != 1)
             results->due_ms = 0;
-    } else {
+    } else if (ms > 0) {
         shoal_client_pause(results->client, ms);
     }
-}
-
-/* Until the next look is due, the caller's time is over, or there is mail. */
-static void wait_for_more(struct shoal_results *results, int64_t end_ms) {
-    int64_t now = shoal_now_ms();
-    int64_t until = results->due_ms <= end_ms ? results->due_ms : end_ms;
-    if (until > now)
-        pause_for(results, until - now);
 }
 
 /* Opens the letter's entry, or the next one of the batch. */

@@ -295,7 +295,7 @@ static bool push(struct shoal_redis *redis, const struct shoal_request *first,
     size_t n = first->n + (rest == NULL ? 0 : rest->n);
     char head[32];
     int len = snprintf(head, sizeof(head), "*%zu\r\n", n);
-    bool first_out = evbuffer_get_length(output) == 0;
+    bool first_out = redis->state == UP && evbuffer_get_length(output) == 0;
     if (first_out)
         bufferevent_disable(redis->stream, EV_WRITE);
     if (pending == NULL || evbuffer_add(output, head, (size_t)len) != 0 ||

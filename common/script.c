@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LOADS_MAX = 50 };
+
 /* A script on its way. Its words are kept until it is known that Redis has the script. */
 struct call {
     struct shoal_redis *redis;
     const struct shoal_script *script;
     struct shoal_request words; /* what follows the function's name */
     int64_t deadline;
+    int loads; /* of the library; somebody may throw it away again meanwhile */
     shoal_redis_reply_fn done;
     void *owner;
 };
@@ -34,7 +37,32 @@ static enum shoal_status send_call(struct call *call, shoal_redis_reply_fn done,
     return status;
 }
 
-/* Whether it worked, or was there already, the next call tells. */
+static void finish(struct call *call, enum shoal_status status, const redisReply *reply,
+                   const struct shoal_error *err) {
+    if (call->done != NULL)
+        call->done(call->owner, status, reply, err);
+    destroy(call);
+}
+
+static void answered(void *owner, enum shoal_status status, const redisReply *reply,
+                     const struct shoal_error *err);
+
+/* Another may have loaded it meanwhile. A Redis that does not take it says why. */
+static void loaded(void *owner, enum shoal_status status, const redisReply *reply,
+                   const struct shoal_error *err) {
+    struct call *call = owner;
+    struct shoal_error failure = {0};
+    bool refused = status == SHOAL_OK && reply->type == REDIS_REPLY_ERROR &&
+                   strstr(reply->str, "already exists") == NULL;
+    if (status != SHOAL_OK || refused) {
+        finish(call, status, reply, err);
+        return;
+    }
+    status = send_call(call, answered, call, &failure);
+    if (status != SHOAL_OK)
+        finish(call, status, NULL, &failure);
+}
+
 static enum shoal_status send_library(struct call *call, struct shoal_error *err) {
     struct shoal_request request;
     shoal_request_init(&request);
@@ -43,7 +71,7 @@ static enum shoal_status send_library(struct call *call, struct shoal_error *err
     shoal_request_text(&request, call->script->library);
     int64_t left = call->deadline - shoal_now_ms();
     enum shoal_status status =
-        shoal_redis_send(call->redis, &request, left > 0 ? left : 1, NULL, NULL, err);
+        shoal_redis_send(call->redis, &request, left > 0 ? left : 1, loaded, call, err);
     shoal_request_finish(&request);
     return status;
 }
@@ -52,16 +80,14 @@ static void answered(void *owner, enum shoal_status status, const redisReply *re
                      const struct shoal_error *err) {
     struct call *call = owner;
     struct shoal_error failure = {0};
-    if (status == SHOAL_OK && shoal_reply_is_error(reply, "ERR Function not found")) {
-        status = send_library(call, &failure);
-        if (status == SHOAL_OK)
-            status = send_call(call, call->done, call->owner, &failure);
-        if (status != SHOAL_OK && call->done != NULL)
-            call->done(call->owner, status, NULL, &failure);
-    } else if (call->done != NULL) {
-        call->done(call->owner, status, reply, err);
+    if (status != SHOAL_OK || !shoal_reply_is_error(reply, "ERR Function not found") ||
+        ++call->loads > LOADS_MAX) {
+        finish(call, status, reply, err);
+        return;
     }
-    destroy(call);
+    status = send_library(call, &failure);
+    if (status != SHOAL_OK)
+        finish(call, status, NULL, &failure);
 }
 
 enum shoal_status shoal_script_send(struct shoal_redis *redis,

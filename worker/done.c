@@ -4,6 +4,14 @@
 
 #include <stdlib.h>
 
+#define SPAN_MAX_US (INT64_C(1000) * 366 * 24 * 3600 * 1000000)
+
+/* µs, of a year for each of a thousand tasks at most: sums of them stay numbers. */
+static bool read_span(struct shoal_record_reader *reader, int64_t *ret_us) {
+    return shoal_record_read_int(reader, ret_us) && *ret_us >= 0 &&
+           *ret_us <= SPAN_MAX_US;
+}
+
 static bool read_failure(struct shoal_record_reader *reader,
                          struct shoal_failure *failure) {
     const char *reason;
@@ -14,7 +22,7 @@ static bool read_failure(struct shoal_record_reader *reader,
         !shoal_reason_parse(reason, len, &failure->reason) ||
         failure->reason == SHOAL_REASON_OK ||
         !shoal_record_read_int(reader, &failure->code) ||
-        !shoal_record_read_int(reader, &failure->wall_us) ||
+        !read_span(reader, &failure->wall_us) ||
         !shoal_record_read_bytes(reader, &failure->text, &failure->len))
         return false;
     if (failure->len > SHOAL_STDERR_MAX) { /* the end says most */
@@ -66,7 +74,7 @@ bool shoal_done_read(struct shoal_record_reader *reader, int64_t lo, int64_t hi,
         report->tasks > hi - lo || !shoal_record_read_int(reader, &elements) ||
         elements < 0 || elements > report->tasks ||
         !shoal_record_read_bytes(reader, &report->outcomes, &report->len) ||
-        !shoal_record_read_int(reader, &report->work_us) || report->work_us < 0 ||
+        !read_span(reader, &report->work_us) ||
         !shoal_record_read_int(reader, &memory_kb) || memory_kb < 0 ||
         memory_kb > INT64_MAX / 1024 || !shoal_record_read_int(reader, &over) ||
         !read_failures(reader, lo, done))

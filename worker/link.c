@@ -540,8 +540,18 @@ static void heard(void *owner, enum shoal_status status, const redisReply *reply
         listen_again(worker); /* after a token: when it is known what it led to */
 }
 
+/* Whether a slot could take something; one that rests cannot. */
+static bool has_room(const struct shoal_worker *worker) {
+    struct shoal_wish wish;
+    for (int64_t i = 0; i < worker->config->slots; i++) {
+        if (shoal_slot_wishes(&worker->slots[i], &wish) && !wish.prefetch)
+            return true;
+    }
+    return false;
+}
+
 static bool wants_tokens(const struct shoal_worker *worker) {
-    return worker->phase == SHOAL_WORKER_WORKS && shoal_worker_idle_slots(worker) > 0 &&
+    return worker->phase == SHOAL_WORKER_WORKS && has_room(worker) &&
            shoal_now_ms() >= worker->link.deaf_till_ms;
 }
 

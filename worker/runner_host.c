@@ -492,11 +492,37 @@ static bool take_hello(struct host *host, struct shoal_record_reader *reader) {
     return true;
 }
 
+/* Reasons that are the runner's to say; that a task was stopped, only when it was. */
+static bool may_say(const struct host *host, enum shoal_reason reason) {
+    switch (reason) {
+    case SHOAL_REASON_EXIT:
+    case SHOAL_REASON_REJECTED:
+    case SHOAL_REASON_TOO_LARGE:
+        return true;
+    case SHOAL_REASON_STOPPED:
+        return host->stop == SHOAL_SLATE_STOP;
+    case SHOAL_REASON_TIMEOUT:
+        return host->stop == SHOAL_SLATE_TIMEOUT;
+    default:
+        return false;
+    }
+}
+
+static bool says_what_it_may(const struct host *host, const struct shoal_report *report) {
+    for (size_t i = 0; i < report->n_failures; i++) {
+        if (!may_say(host, report->failures[i].reason))
+            return false;
+    }
+    return true;
+}
+
 /* A batch is over when all of it is done, or as much as the slate allows. */
 static bool take_done(struct host *host, struct shoal_record_reader *reader) {
     SHOAL_CLEANUP(shoal_done_cleanup) struct shoal_done done = {.over = false};
     struct shoal_given *given = in_hand(host);
-    if (!is_at_work(host) || !shoal_done_read(reader, given->batch.lo, given->end, &done))
+    if (!is_at_work(host) ||
+        !shoal_done_read(reader, given->batch.lo, given->end, &done) ||
+        !says_what_it_may(host, &done.report))
         return false;
     struct shoal_batch *batch = &given->batch;
     batch->lo += done.report.tasks;

@@ -137,7 +137,7 @@ local function commit()
     for i, a in ipairs(accepted) do ranges[i] = fmt(a[1]) .. '-' .. fmt(a[2]) end
     local all = table.concat(ranges, ',')
     add_result(j, all == own and entry or all .. entry:sub(#own + 1))
-    j.ran, j.work = j.ran + n, j.work + work
+    j.ran, j.work = j.ran + n, math.min(j.work + math.max(work, 0), 10 ^ 17)
   end
   if over == '1' then
     end_lease(sid, lease, 'untouched', name)
@@ -399,8 +399,10 @@ local function hand_out_more(wish, list, fifo, first, reply, out)
     if j and can_hand_out(j) then
       if not is_fresh(j, wish, first) then break end
       local more = cut(j, name_of(wish, at), wish.most)
-      out[#out + 1] = more
-      work = work + (more[4] - more[3]) * mean_us(j, wish.guess)
+      if more then
+        out[#out + 1] = more
+        work = work + (more[4] - more[3]) * mean_us(j, wish.guess)
+      end
     end
     if j then j.ready = can_hand_out(j) and 1 or 0 end
     if j and j.ready == 1 then

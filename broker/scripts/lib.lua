@@ -84,6 +84,7 @@ end
 -- end. So a job of one task is a hash of a few short values, read and written at once. Other fields
 -- that are empty, or as below, are not stored.
 local USUAL_POLICY, USUAL_QUEUE = '5:0:5:0:0:604800000:0', 'default'
+-- A new counter also goes into: broker/inspect.c, tests/support/fleet.c.
 local COUNTERS = { 'total', 'cursor', 'ok', 'failed', 'cancelled', 'leased', 'delayed', 'leases',
   'ready', 'open', 'args', 'ran', 'work', 'stored', 'read', 'trimmed', 'kill', 'busy', 'spawnless',
   'hold', 'marks' }
@@ -137,7 +138,7 @@ local function counters(j, shape)
   local out, last = { j.state, unpack(shape and shape.texts or NOTHING) }, 1
   for name, place in pairs(PLACES) do
     local value = rawget(j, name)
-    if value then out[place] = fmt(value) end
+    if value then out[place] = fmt(math.max(value, 0)) end -- one that is wrong is for the audit
   end
   for i = #out, 2, -1 do
     if out[i] ~= '0' then
@@ -556,7 +557,8 @@ local function send_mail(waiter, letters)
     if call('EXISTS', key) == 1 then return end
     letters[1] = 'news'
   end
-  local n = call('RPUSH', key, unpack(letters))
+  local n = redis.pcall('RPUSH', key, unpack(letters))
+  if type(n) ~= 'number' then return end -- no list of ours: nobody is helped, and nothing harmed
   if n == #letters then
     call('PEXPIRE', key, 3600000) -- a client that is gone reads nothing
   elseif n > MAIL_MOST then

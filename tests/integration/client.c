@@ -471,7 +471,7 @@ static void expect_argument(int64_t index) {
 /* What somebody does to Redis again and again while packs are on their way to it. */
 static const char *const troubles[] = {
     "client kill type normal",
-    "script flush",
+    "function flush",
     "debug sleep 0.01",
 };
 
