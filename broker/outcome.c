@@ -234,15 +234,17 @@ static bool read_many(struct shoal_record_reader *records,
     return true;
 }
 
-bool shoal_element_check(struct shoal_record_reader *reader, int64_t *ret_tasks) {
+bool shoal_element_check(struct shoal_record_reader *reader, int64_t *ret_tasks,
+                         enum shoal_reason *ret_reason) {
     struct shoal_entry_reader many = {.next = 0};
-    struct shoal_outcome outcome;
+    struct shoal_outcome outcome = {.reason = SHOAL_REASON_OK};
     size_t n;
     if (!shoal_record_read_array(reader, &n) ||
         !(n == OUTCOME_FIELDS ? read_one(reader, &outcome)
                               : n == MANY_FIELDS && read_many(reader, &many)))
         return false;
     *ret_tasks = n == OUTCOME_FIELDS ? 1 : many.many_left;
+    *ret_reason = outcome.reason;
     for (int64_t i = 0; i < many.many_left; i++) {
         if (!shoal_record_read_bytes(&many.many, &outcome.result, &outcome.result_len))
             return false;

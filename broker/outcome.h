@@ -92,9 +92,10 @@ enum shoal_status shoal_attempt_read(const char *bytes, size_t len,
                                      struct shoal_error *err);
 
 /* Whether the next element of a pack is one, to its last byte; it is skipped. *ret_tasks:
- * how many tasks it is for. */
+ * how many tasks it is for, which ended for *ret_reason. */
 SHOAL_MUST_CHECK
-bool shoal_element_check(struct shoal_record_reader *reader, int64_t *ret_tasks);
+bool shoal_element_check(struct shoal_record_reader *reader, int64_t *ret_tasks,
+                         enum shoal_reason *ret_reason);
 
 /* Reads one entry of a results list, outcome by outcome, the accepted ones only. Nothing
  * is copied: the entry must stay. */

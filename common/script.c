@@ -14,7 +14,9 @@ struct call {
     const struct shoal_script *script;
     struct shoal_request words; /* what follows the function's name */
     int64_t deadline;
-    int loads; /* of the library; somebody may throw it away again meanwhile */
+    int loads;                  /* of the library */
+    struct shoal_error refusal; /* of the last one */
+    bool over;                  /* it was told */
     shoal_redis_reply_fn done;
     void *owner;
 };
@@ -44,23 +46,17 @@ static void finish(struct call *call, enum shoal_status status, const redisReply
     destroy(call);
 }
 
-static void answered(void *owner, enum shoal_status status, const redisReply *reply,
-                     const struct shoal_error *err);
-
-/* Another may have loaded it meanwhile. A Redis that does not take it says why. */
+/* Another may have loaded it meanwhile, which is as good. */
 static void loaded(void *owner, enum shoal_status status, const redisReply *reply,
                    const struct shoal_error *err) {
     struct call *call = owner;
-    struct shoal_error failure = {0};
-    bool refused = status == SHOAL_OK && reply->type == REDIS_REPLY_ERROR &&
-                   strstr(reply->str, "already exists") == NULL;
-    if (status != SHOAL_OK || refused) {
-        finish(call, status, reply, err);
-        return;
-    }
-    status = send_call(call, answered, call, &failure);
-    if (status != SHOAL_OK)
-        finish(call, status, NULL, &failure);
+    (void)err;
+    shoal_error_clear(&call->refusal);
+    if (status == SHOAL_OK && reply->type == REDIS_REPLY_ERROR &&
+        strstr(reply->str, "already exists") == NULL)
+        shoal_redis_status_of(reply, &call->refusal);
+    if (call->over)
+        destroy(call);
 }
 
 static enum shoal_status send_library(struct call *call, struct shoal_error *err) {
@@ -76,18 +72,34 @@ static enum shoal_status send_library(struct call *call, struct shoal_error *err
     return status;
 }
 
+/* The library, and right behind it the call: somebody may throw it away at any time. */
 static void answered(void *owner, enum shoal_status status, const redisReply *reply,
                      const struct shoal_error *err) {
     struct call *call = owner;
     struct shoal_error failure = {0};
-    if (status != SHOAL_OK || !shoal_reply_is_error(reply, "ERR Function not found") ||
-        ++call->loads > LOADS_MAX) {
+    if (status != SHOAL_OK || !shoal_reply_is_error(reply, "ERR Function not found")) {
         finish(call, status, reply, err);
         return;
     }
+    if (call->refusal.status != SHOAL_OK || ++call->loads > LOADS_MAX) {
+        failure = call->refusal; /* why it does not take it says more */
+        if (failure.status == SHOAL_OK)
+            finish(call, status, reply, err);
+        else
+            finish(call, failure.status, NULL, &failure);
+        return;
+    }
     status = send_library(call, &failure);
-    if (status != SHOAL_OK)
+    if (status != SHOAL_OK) {
         finish(call, status, NULL, &failure);
+        return;
+    }
+    status = send_call(call, answered, call, &failure);
+    if (status == SHOAL_OK)
+        return;
+    call->over = true; /* its library is still on the way */
+    if (call->done != NULL)
+        call->done(call->owner, status, NULL, &failure);
 }
 
 enum shoal_status shoal_script_send(struct shoal_redis *redis,

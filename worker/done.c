@@ -52,25 +52,39 @@ static bool read_failures(struct shoal_record_reader *reader, int64_t lo,
     return done->failures != NULL;
 }
 
-/* Whether the outcomes are some, and as many as the report says. */
-static bool fits(const struct shoal_report *report) {
-    struct shoal_record_reader reader;
-    int64_t left = report->tasks, tasks = 0;
-    shoal_record_reader_init(&reader, report->outcomes, report->len);
-    for (size_t i = 0; i < report->elements; i++) {
-        if (!shoal_element_check(&reader, &tasks) || tasks > left)
-            return false;
-        left -= tasks;
-    }
-    return left == 0 && reader.at == reader.end;
+/* Whether an element that tells of a failure has its own among the failures. */
+static bool is_told(const struct shoal_report *report, size_t next, int64_t index,
+                    enum shoal_reason reason) {
+    return next < report->n_failures && report->failures[next].index == index &&
+           report->failures[next].reason == reason;
 }
 
-bool shoal_done_read(struct shoal_record_reader *reader, int64_t lo, int64_t hi,
-                     struct shoal_done *done) {
+/* Whether the outcomes are some, as many as the report says, and fail where it says. */
+static bool fits(const struct shoal_report *report, int64_t lo) {
+    struct shoal_record_reader reader;
+    int64_t done = 0, tasks = 0;
+    size_t failures = 0;
+    enum shoal_reason reason;
+    shoal_record_reader_init(&reader, report->outcomes, report->len);
+    for (size_t i = 0; i < report->elements; i++) {
+        if (!shoal_element_check(&reader, &tasks, &reason) ||
+            tasks > report->tasks - done)
+            return false;
+        if (reason != SHOAL_REASON_OK && !is_told(report, failures++, lo + done, reason))
+            return false;
+        done += tasks;
+    }
+    return done == report->tasks && failures == report->n_failures &&
+           reader.at == reader.end;
+}
+
+bool shoal_done_read(struct shoal_record_reader *reader, int64_t shift, int64_t lo,
+                     int64_t hi, struct shoal_done *done) {
     struct shoal_report *report = &done->report;
-    int64_t elements = 0, memory_kb = 0, over = 0;
+    int64_t position = 0, elements = 0, memory_kb = 0, over = 0;
     *done = (struct shoal_done){.over = false};
-    if (!shoal_record_read_int(reader, &report->tasks) || report->tasks < 0 ||
+    if (!shoal_record_read_int(reader, &position) || position != shift + lo ||
+        !shoal_record_read_int(reader, &report->tasks) || report->tasks < 0 ||
         report->tasks > hi - lo || !shoal_record_read_int(reader, &elements) ||
         elements < 0 || elements > report->tasks ||
         !shoal_record_read_bytes(reader, &report->outcomes, &report->len) ||
@@ -82,7 +96,7 @@ bool shoal_done_read(struct shoal_record_reader *reader, int64_t lo, int64_t hi,
     report->elements = (size_t)elements;
     done->memory = memory_kb * 1024;
     done->over = over == 1;
-    return fits(report);
+    return fits(report, lo);
 }
 
 void shoal_done_cleanup(struct shoal_done *done) {

@@ -16,7 +16,7 @@ enum { SHOAL_PROTOCOL_VERSION = 2, SHOAL_FRAME_MAX = 64 << 20 };
 enum {
     SHOAL_RUN_FIELDS = 7, /* job, seed, attempt, first, count, kind, bytes */
     SHOAL_DONE_FIELDS =
-        7, /* tasks, elements, outcomes, work_us, rss_kb, over, failures */
+        8, /* position, tasks, elements, outcomes, work_us, rss_kb, over, failures */
     SHOAL_FAILURE_FIELDS = 5, /* index, reason, code, wall_us, text */
 };
 

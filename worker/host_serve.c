@@ -67,7 +67,8 @@ struct server {
     int64_t peak_kb; /* as it was last looked up, … */
     int64_t peak_us; /* … then */
     int64_t reported_us;
-    int64_t positions; /* so many tasks it was sent before this batch */
+    int64_t positions; /* so many tasks it was sent, with this batch … */
+    int64_t told;      /* … and those before this one are reported or taken back */
     int64_t stride, since_look;
     bool hurried;        /* the next batch is there */
     _Atomic bool broken; /* the worker is gone */
@@ -243,6 +244,7 @@ static void report(struct server *server, int64_t now, bool over) {
     shoal_buffer_init(&message, SHOAL_FRAME_MAX);
     shoal_record_array(&message, 1 + SHOAL_DONE_FIELDS);
     shoal_record_text(&message, "done");
+    shoal_record_int(&message, server->told);
     shoal_record_int(&message, gathered->tasks);
     shoal_record_int(&message, gathered->elements);
     shoal_record_bytes(&message, shoal_buffer_text(&gathered->outcomes),
@@ -257,6 +259,7 @@ static void report(struct server *server, int64_t now, bool over) {
         message.failed || gathered->outcomes.failed || gathered->failures.failed;
     send_message(server, &message, !over || !server->hurried);
     shoal_buffer_finish(&message);
+    server->told += gathered->tasks;
     gathered->tasks = gathered->elements = gathered->work_us = gathered->n_failures = 0;
     shoal_buffer_clear(&gathered->outcomes);
     shoal_buffer_clear(&gathered->failures);
@@ -423,6 +426,7 @@ static void run_tasks(struct server *server, int64_t first, int64_t count,
     server->since_look = 0;
     look_at_memory(server, server->marked_us);
     int64_t shift = server->positions - first;
+    server->told = server->positions;
     server->positions += count;
     for (int64_t i = first; i < first + count && !server->broken; i++) {
         const char *argument = NULL;

@@ -521,7 +521,7 @@ static bool take_done(struct host *host, struct shoal_record_reader *reader) {
     SHOAL_CLEANUP(shoal_done_cleanup) struct shoal_done done = {.over = false};
     struct shoal_given *given = in_hand(host);
     if (!is_at_work(host) ||
-        !shoal_done_read(reader, given->batch.lo, given->end, &done) ||
+        !shoal_done_read(reader, given->shift, given->batch.lo, given->end, &done) ||
         !says_what_it_may(host, &done.report))
         return false;
     struct shoal_batch *batch = &given->batch;
@@ -723,6 +723,7 @@ static enum shoal_status begin_process(struct host *host, const struct shoal_bat
     host->computes = false;
     atomic_store(&host->slate->asked, 0);
     snprintf(host->digest, sizeof(host->digest), "%s", batch->digest);
+    host->refused_till_ms = 0; /* that was another's */
     host->timeout_ms = batch->spec->timeout_ms;
     host->grace_ms = batch->spec->grace_ms;
     host->hands.positions = 0;

@@ -160,13 +160,15 @@ static const char *next_text(struct shoal_record_reader *reader) {
     return text;
 }
 
-/* Takes a "done" of so many tasks, the last of the batch, and gives their outcomes. */
-static char *take_done(int64_t tasks) {
+/* Takes a "done" of so many tasks from a position on, the last of the batch, and gives
+ * their outcomes. */
+static char *take_done(int64_t position, int64_t tasks) {
     struct shoal_record_reader reader = receive();
     size_t n = 0;
     ck_assert(shoal_record_read_array(&reader, &n));
-    ck_assert_uint_eq(n, 8);
+    ck_assert_uint_eq(n, 9);
     ck_assert_str_eq(next_text(&reader), "done");
+    ck_assert_int_eq(next_int(&reader), position);
     ck_assert_int_eq(next_int(&reader), tasks);
     int64_t elements = next_int(&reader);
     char *outcomes = strdup(next_text(&reader));
@@ -180,11 +182,12 @@ static char *take_done(int64_t tasks) {
 }
 
 /* Takes a "done" of a batch of which nothing may be begun. */
-static void take_nothing_done(void) {
+static void take_nothing_done(int64_t position) {
     struct shoal_record_reader reader = receive();
     size_t n = 0;
     ck_assert(shoal_record_read_array(&reader, &n));
     ck_assert_str_eq(next_text(&reader), "done");
+    ck_assert_int_eq(next_int(&reader), position);
     ck_assert_int_eq(next_int(&reader), 0);
     ck_assert_int_eq(next_int(&reader), 0);
 }
@@ -238,14 +241,14 @@ START_TEST(runner_speaks_the_protocol) {
     say_spec(spec);
     atomic_store(&slate->limit, INT64_MAX);
     say(run);
-    char *outcomes = take_done(3);
+    char *outcomes = take_done(0, 3);
     expect_results(outcomes, "a b  \303\251 ");
     free(outcomes);
     ck_assert_int_eq(atomic_load(&slate->mark), 2); /* a position, not an index */
 
     atomic_store(&slate->limit, 4); /* the second task and those behind were taken back */
     say(run);
-    outcomes = take_done(1);
+    outcomes = take_done(3, 1);
     expect_results(outcomes, "a ");
     free(outcomes);
 
@@ -254,12 +257,12 @@ START_TEST(runner_speaks_the_protocol) {
     say(run);
     say(run);
     for (int i = 0; i < 2; i++) {
-        outcomes = take_done(i == 0 ? 3 : 1);
+        outcomes = i == 0 ? take_done(6, 3) : take_done(9, 1);
         expect_results(outcomes, i == 0 ? "a b  \303\251 " : "a ");
         free(outcomes);
     }
     say(run);
-    take_nothing_done();
+    take_nothing_done(12);
     end_runner();
     test_directory_destroy(&directory);
 }

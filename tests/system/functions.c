@@ -403,7 +403,7 @@ END_TEST
 #define HELLO FRAME("29", "*3\\r\\n$5\\r\\nhello\\r\\n" TWO ONE)
 #define ONE "$1\\r\\n1\\r\\n"
 #define ZERO "$1\\r\\n0\\r\\n"
-#define DONE "*8\\r\\n$4\\r\\ndone\\r\\n"
+#define DONE "*9\\r\\n$4\\r\\ndone\\r\\n" ZERO
 #define NOPE "$4\\r\\nnope\\r\\n"
 #define NONE "*0\\r\\n"
 
@@ -422,10 +422,10 @@ static const struct {
     {HELLO "read -r line <&3; exit 5", "exit", "exit code 5"},
     {HELLO "exec 3>&-; exec sleep 1000", "rejected", "closed its connection"},
     /* Five tasks are done, of one; and one, whose outcome is none. */
-    {HELLO FRAME("59", DONE "$1\\r\\n5\\r\\n" ZERO
+    {HELLO FRAME("66", DONE "$1\\r\\n5\\r\\n" ZERO
                             "$0\\r\\n\\r\\n" ZERO ZERO ONE NONE) "exec sleep 1000",
      "rejected", "does not have"},
-    {HELLO FRAME("63", DONE ONE ONE NOPE ZERO ZERO ONE NONE) "exec sleep 1000",
+    {HELLO FRAME("70", DONE ONE ONE NOPE ZERO ZERO ONE NONE) "exec sleep 1000",
      "rejected", "does not have"},
 };
 

@@ -7,9 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LO = 7, HI = 12 };
+enum { LO = 7, HI = 12, SHIFT = 100 };
 
 static struct shoal_buffer message;
+static int64_t position = LO + SHIFT; /* that it says it begins with */
 
 static void add_failure(int64_t index, const char *reason) {
     shoal_record_array(&message, 5);
@@ -37,6 +38,7 @@ static void make(int64_t tasks, int64_t elements, int64_t many, int64_t failed,
     shoal_buffer_finish(&results);
     shoal_outcome_write(&outcomes, &last);
     shoal_buffer_init(&message, 1 << 16);
+    shoal_record_int(&message, position);
     shoal_record_int(&message, tasks);
     shoal_record_int(&message, elements);
     shoal_record_bytes(&message, outcomes.data, outcomes.len);
@@ -58,7 +60,7 @@ static bool read_done(const char *bytes, size_t len, struct shoal_done *done) {
     char *copy = malloc(len > 0 ? len : 1);
     memcpy(copy, bytes, len);
     shoal_record_reader_init(&reader, copy, len);
-    bool good = shoal_done_read(&reader, LO, HI, done);
+    bool good = shoal_done_read(&reader, SHIFT, LO, HI, done);
     done->report.outcomes = NULL; /* it goes with the copy */
     free(copy);
     return good;
@@ -69,7 +71,7 @@ START_TEST(report_is_read) {
     struct shoal_record_reader reader;
     make(3, 2, 2, 9, "exit");
     shoal_record_reader_init(&reader, message.data, message.len);
-    ck_assert(shoal_done_read(&reader, LO, HI, &done));
+    ck_assert(shoal_done_read(&reader, SHIFT, LO, HI, &done));
     ck_assert_int_eq(done.report.tasks, 3);
     ck_assert_uint_eq(done.report.elements, 2);
     ck_assert_int_eq(done.report.work_us, 25);
@@ -86,18 +88,31 @@ static const struct {
     int64_t tasks, elements, many, failed;
     const char *reason;
 } lies[] = {
-    {6, 2, 5, 9, "exit"},  /* more than there are */
-    {-1, 2, 2, 9, "exit"}, /* less than none */
-    {4, 2, 2, 9, "exit"},  /* more than there are outcomes */
-    {2, 2, 2, 8, "exit"},  /* fewer */
-    {3, 1, 2, 9, "exit"},  /* elements, one more */
-    {3, 3, 2, 9, "exit"},  /* one less */
-    {3, 2, 0, 9, "exit"},  /* an element for none */
-    {3, 2, 2, 10, "exit"}, /* a failure of another task */
-    {3, 2, 2, 6, "exit"},  /* of one before */
-    {3, 2, 2, 9, "ok"},    /* that is none */
-    {3, 2, 2, 9, "bad luck"},
+    {6, 2, 5, 9, "exit"},                               /* more than there are */
+    {-1, 2, 2, 9, "exit"},                              /* less than none */
+    {4, 2, 2, 9, "exit"},                               /* more than there are outcomes */
+    {2, 2, 2, 8, "exit"},                               /* fewer */
+    {3, 1, 2, 9, "exit"},                               /* elements, one more */
+    {3, 3, 2, 9, "exit"},                               /* one less */
+    {3, 2, 0, 9, "exit"},                               /* an element for none */
+    {3, 2, 2, 10, "exit"},                              /* a failure of another task */
+    {3, 2, 2, 6, "exit"},                               /* of one before */
+    {3, 2, 2, 9, "ok"},                                 /* that is none */
+    {3, 2, 2, 9, "bad luck"}, {3, 2, 2, 9, "rejected"}, /* the outcome says otherwise */
+    {3, 2, 2, 8, "exit"},                               /* and of another task */
 };
+
+START_TEST(same_twice_is_refused) {
+    static const int64_t others[] = {LO + SHIFT + 3, LO + SHIFT - 1, LO, -1, INT64_MIN};
+    for (size_t i = 0; i < SHOAL_COUNT(others); i++) {
+        SHOAL_CLEANUP(shoal_done_cleanup) struct shoal_done done = {.over = false};
+        position = others[i];
+        make(3, 2, 2, 9, "exit");
+        ck_assert(!read_done(message.data, message.len, &done));
+        shoal_buffer_finish(&message);
+    }
+}
+END_TEST
 
 START_TEST(lie_is_refused) {
     SHOAL_CLEANUP(shoal_done_cleanup) struct shoal_done done = {.over = false};
@@ -137,6 +152,7 @@ int main(void) {
     tcase_set_timeout(cases, 60);
     tcase_add_checked_fixture(cases, NULL, teardown);
     tcase_add_test(cases, report_is_read);
+    tcase_add_test(cases, same_twice_is_refused);
     tcase_add_loop_test(cases, lie_is_refused, 0, SHOAL_COUNT(lies));
     tcase_add_test(cases, cut_at_any_byte_is_refused);
     tcase_add_test(cases, changed_bytes_do_no_harm);

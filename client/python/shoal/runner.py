@@ -281,7 +281,7 @@ class Runner:
         self.printed = sys.stdout = sys.stderr = Printed(sys.stderr)
         self.is_child = False
         os.register_at_fork(after_in_child=self.become_child)
-        self.input, self.positions = bytearray(), 0
+        self.input, self.positions, self.told = bytearray(), 0, 0
         self.spec, self.names, self.repetitions, self.kind = None, [], 1, "none"
         self.interruptible = self.asked = False
         self.sending = threading.Lock()
@@ -368,7 +368,7 @@ class Runner:
     def run(self, _job, seed, attempt, first, count, kind, data):
         seed, attempt, first, count = int(seed), int(attempt), int(first), int(count)
         self.reported = now = time.monotonic()
-        shift, self.positions = self.positions - first, self.positions + count
+        shift, self.told, self.positions = self.positions - first, self.positions, self.positions + count
         self.working.set()
         for index, (arguments, parameters) in zip(range(first, first + count), self.inputs(kind, data)):
             self.write(MARK, index + shift)
@@ -439,9 +439,10 @@ class Runner:
     def send_report(self, gathered, over):
         self.peak_kb = peak_kb()
         failures = b"*%d\r\n" % len(gathered.failures) + b"".join(gathered.failures)
-        message = b"*8\r\n" + b"".join(map(encode, (
-            "done", gathered.tasks, gathered.elements, b"".join(gathered.outcomes), gathered.work_us, self.peak_kb,
+        message = b"*9\r\n" + b"".join(map(encode, (
+            "done", self.told, gathered.tasks, gathered.elements, b"".join(gathered.outcomes), gathered.work_us, self.peak_kb,
             over))) + failures
+        self.told += gathered.tasks
         self.send_message(message)
 
 
