@@ -546,7 +546,8 @@ local function send_mail(waiter, letters)
     if call('EXISTS', key) == 1 then return end
     letters[1] = array('news')
   end
-  local n = call('RPUSH', key, unpack(letters))
+  local n = redis.pcall('RPUSH', key, unpack(letters))
+  if type(n) ~= 'number' then return end -- something else lies there: no reason to fail a move
   if n == #letters then
     call('PEXPIRE', key, 3600000) -- a client that is gone reads nothing
   elseif n > MAIL_MOST then
