@@ -558,7 +558,7 @@ local function send_mail(waiter, letters)
     letters[1] = 'news'
   end
   local n = redis.pcall('RPUSH', key, unpack(letters))
-  if type(n) ~= 'number' then return end -- no list of ours: nobody is helped, and nothing harmed
+  if type(n) ~= 'number' then return end -- something else lies there: no reason to fail a move
   if n == #letters then
     call('PEXPIRE', key, 3600000) -- a client that is gone reads nothing
   elseif n > MAIL_MOST then

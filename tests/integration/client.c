@@ -479,7 +479,7 @@ START_TEST(packs_on_their_way_survive) {
     struct test_process other;
     char loop[512];
     snprintf(loop, sizeof(loop),
-             "while :; do echo '%s'; sleep 0.002; done | redis-cli -s '%s'", troubles[_i],
+             "while :; do echo '%s'; sleep 0.02; done | redis-cli -s '%s'", troubles[_i],
              fleet.server.socket);
     const char *const *words = very_many_numbers();
     submit_open();
@@ -501,7 +501,7 @@ START_TEST(jobs_on_their_way_survive) {
     struct test_process other;
     char loop[512];
     snprintf(loop, sizeof(loop),
-             "while :; do echo '%s'; sleep 0.002; done | redis-cli -s '%s'", troubles[_i],
+             "while :; do echo '%s'; sleep 0.02; done | redis-cli -s '%s'", troubles[_i],
              fleet.server.socket);
     usual_options_of_each();
     test_process_start(

@@ -272,6 +272,18 @@ START_TEST(each_has_a_time_of_its_own) {
 }
 END_TEST
 
+/* Whoever writes something else where their mail goes is told of nothing. */
+START_TEST(each_ends_once_though_its_mail_cannot_be_delivered) {
+    prepare(20, function(IN_C, "nothing"), true);
+    for (size_t i = 0; i < n_jobs; i++)
+        options[i].delay_ms = 1000;
+    submit();
+    ok("redis-cli -s '%s' set 'shoal:{0}:mail:%s' nonsense", daemons.server.socket,
+       now(0).waiter);
+    ck_assert_uint_eq(expect_all_ok(1), 0);
+}
+END_TEST
+
 /* ---- one that misbehaves */
 
 static void try_twice(struct shoal_submit_options *job) {
@@ -524,6 +536,7 @@ int main(void) {
     tcase_add_loop_test(cases, specs_that_take_turns_each_keep_their_process, 0,
                         LANGUAGES);
     tcase_add_loop_test(cases, jobs_of_some_tasks_may_be_among_them, 0, LANGUAGES);
+    tcase_add_test(cases, each_ends_once_though_its_mail_cannot_be_delivered);
     tcase_add_loop_test(cases, each_has_a_time_of_its_own, 0, LANGUAGES);
     tcase_add_test(cases, one_that_kills_its_workers_fails_as_poison_alone);
     tcase_add_loop_test(cases, odd_one_costs_itself_alone, 0,
