@@ -11,6 +11,7 @@
 #include "common/utf8.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -203,9 +204,39 @@ enum shoal_status shoal_spec_from_options(const struct shoal_submit_options *opt
     return SHOAL_OK;
 }
 
-static enum shoal_status check_policy(const struct shoal_submit_options *options,
-                                      struct shoal_error *err) {
+#define DAY_MS (INT64_C(24) * 3600 * 1000)
+
+static enum shoal_status check_numbers(const struct shoal_submit_options *options,
+                                       struct shoal_error *err) {
     const struct shoal_job_policy *policy = &options->policy;
+    const struct {
+        const char *name;
+        int64_t value, least, most;
+    } numbers[] = {
+        {"repetitions", options->repetitions, 1, SHOAL_TASKS_MAX},
+        {"timeout_ms", options->timeout_ms, 0, 365 * DAY_MS},
+        {"grace_ms", options->grace_ms, 0, DAY_MS},
+        {"result_max", options->result_max, 1, 16 << 20},
+        {"delay_ms", options->delay_ms, 0, 365 * DAY_MS},
+        {"policy.priority", policy->priority, 0, 9},
+        {"policy.retries", policy->retries, 0, 1000},
+        {"policy.max_lost", policy->max_lost, 1, 1000},
+        {"policy.max_fails", policy->max_fails, 0, SHOAL_TASKS_MAX},
+        {"policy.max_running", policy->max_running, 0, 1000000},
+        {"policy.keep_ms", policy->keep_ms, 0, 3650 * DAY_MS},
+        {"policy.budget", policy->budget, 0, SHOAL_TASKS_MAX},
+    };
+    for (size_t i = 0; i < SHOAL_COUNT(numbers); i++) {
+        if (numbers[i].value < numbers[i].least || numbers[i].value > numbers[i].most)
+            return shoal_error_set(
+                err, SHOAL_INVALID, "%s is %" PRId64 " to %" PRId64 ", not %" PRId64,
+                numbers[i].name, numbers[i].least, numbers[i].most, numbers[i].value);
+    }
+    return SHOAL_OK;
+}
+
+static enum shoal_status check_options(const struct shoal_submit_options *options,
+                                       struct shoal_error *err) {
     if (!shoal_name_is_valid(options->queue))
         return shoal_error_set(
             err, SHOAL_INVALID,
@@ -216,14 +247,10 @@ static enum shoal_status check_policy(const struct shoal_submit_options *options
             err, SHOAL_INVALID,
             "'%s' is no job name: letters, digits, '.', '_' and '-', %d at most",
             options->name, SHOAL_NAME_MAX);
-    if (policy->priority < 0 || policy->priority > 9)
-        return shoal_error_set(err, SHOAL_INVALID, "a priority is 0 to 9, not %d",
-                               policy->priority);
-    if (policy->retries < 0 || policy->max_lost < 1 || policy->max_fails < 0 ||
-        policy->max_running < 0 || policy->keep_ms < 0 || policy->budget < 0)
+    if (options->open && options->parameters != NULL && options->parameters[0] != NULL)
         return shoal_error_set(err, SHOAL_INVALID,
-                               "a number of the job's policy is negative");
-    return SHOAL_OK;
+                               "an open job has no parameters; its tasks are appended");
+    return check_numbers(options, err);
 }
 
 /* All but its id. The texts are the caller's. */
@@ -261,7 +288,7 @@ enum shoal_status shoal_submit_spec(struct shoal_client *client,
     char owner[64];
     struct shoal_submission job;
     int64_t total = 0;
-    enum shoal_status status = check_policy(options, err);
+    enum shoal_status status = check_options(options, err);
     if (status == SHOAL_OK)
         status = write_spec(spec, &text, &total, err);
     if (status != SHOAL_OK)
@@ -337,7 +364,7 @@ static enum shoal_status load(struct shoal_client *client, struct shipment *ship
     SHOAL_CLEANUP(shoal_spec_cleanup) struct shoal_spec spec;
     struct shoal_submission *job = &shipment->jobs[shipment->n];
     shoal_spec_init(&spec);
-    enum shoal_status status = check_policy(options, err);
+    enum shoal_status status = check_options(options, err);
     fill(client, options, options->open, shipment->owner, job);
     if (status == SHOAL_OK && as_before) {
         job->spec = job[-1].spec;
@@ -412,6 +439,8 @@ enum shoal_status shoal_append(struct shoal_client *client, const char *job,
     SHOAL_CLEANUP(shoal_pack_cleanup) struct shoal_pack pack;
     SHOAL_CLEANUP(shoal_appender_cleanup) struct shoal_appender *appender = NULL;
     shoal_pack_init(&pack);
+    if (first < 0)
+        return shoal_error_set(err, SHOAL_INVALID, "there is no task %" PRId64, first);
     enum shoal_status status = check_arguments(arguments, n, err);
     if (status == SHOAL_OK)
         status = shoal_appender_create(&client->queue, job, NULL, NULL, &appender, err);

@@ -330,7 +330,8 @@ static int say_missing(const struct run *run, const struct shoal_job *job) {
 }
 
 static int exit_status(const struct run *run, const struct shoal_job *job) {
-    if (shoal_interrupts() > 0 && job->state != SHOAL_JOB_SUCCEEDED)
+    bool cut = run->stream != NULL && shoal_stream_was_cut(run->stream);
+    if (shoal_interrupts() > 0 && (cut || job->state != SHOAL_JOB_SUCCEEDED))
         return SHOAL_EXIT_INTERRUPTED;
     int missing = say_missing(run, job);
     if (missing != SHOAL_EXIT_OK)

@@ -31,6 +31,7 @@ struct shoal_stream {
     bool hungry;       /* it has used it up */
     bool ended;        /* there are no more rows: the end of the input, or a wrong one */
     bool stopped;
+    bool cut;                   /* … before its end */
     struct shoal_error wrong;   /* about a row */
     struct shoal_error refused; /* by the job */
 
@@ -382,10 +383,15 @@ void shoal_stream_stop(struct shoal_stream *stream) {
     if (stream->stopped)
         return;
     stream->stopped = true;
+    stream->cut = !stream->ended;
     if (stream->readable != NULL)
         event_del(stream->readable);
     if (stream->linger != NULL)
         event_del(stream->linger);
+}
+
+bool shoal_stream_was_cut(const struct shoal_stream *stream) {
+    return stream->cut;
 }
 
 /* Whether the job is still open because of us. */

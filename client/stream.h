@@ -69,6 +69,9 @@ bool shoal_stream_takes(const struct shoal_stream *stream);
 /* Nothing more is read or appended. */
 void shoal_stream_stop(struct shoal_stream *stream);
 
+/* Whether that was before the end of the input. */
+bool shoal_stream_was_cut(const struct shoal_stream *stream);
+
 /* Stops, and closes the job unless that is done or it takes no more anyway. Waits. */
 void shoal_stream_leave(struct shoal_stream *stream);
 

@@ -243,6 +243,18 @@ static void priority_ten(void) {
 static void negative_retries(void) {
     options.policy.retries = -1;
 }
+static void negative_timeout(void) {
+    options.timeout_ms = -5;
+}
+static void endless_delay(void) {
+    options.delay_ms = INT64_MAX;
+}
+static void result_of_nothing(void) {
+    options.result_max = 0;
+}
+static void open_with_parameters(void) {
+    options.open = true;
+}
 static void relative_directory(void) {
     options.directory = "work";
 }
@@ -267,6 +279,10 @@ static const struct {
     {"queue with a space", queue_with_space},
     {"priority 10", priority_ten},
     {"negative retries", negative_retries},
+    {"negative timeout", negative_timeout},
+    {"endless delay", endless_delay},
+    {"result of nothing", result_of_nothing},
+    {"open with parameters", open_with_parameters},
     {"relative directory", relative_directory},
     {"no repetitions", no_repetitions},
 };

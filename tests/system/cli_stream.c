@@ -170,6 +170,18 @@ START_TEST(half_a_line_does_not_keep_ctrl_c_waiting) {
 }
 END_TEST
 
+/* Everything that was read has run, but not everything was read. */
+START_TEST(interrupted_input_is_no_success) {
+    sh_start(&run, "shoal run --name cut --from - -f csv -- echo x={} < pipe");
+    produce("one\n");
+    wait_until(has_printed("0,one,ok,"), LIMIT_MS);
+    test_process_signal(&run, SIGINT);
+    expect_end(130);
+    ck_assert_int_eq(job_now("cut").ok, 1);
+    test_process_finish(&run);
+}
+END_TEST
+
 START_TEST(progress_shows_that_the_end_is_not_known) {
     char shown[4096] = "";
     size_t len = 0;
@@ -397,6 +409,7 @@ int main(void) {
     tcase_add_test(tests, dry_run_reads_all_of_stdin);
     tcase_add_test(tests, first_row_comes_while_stdin_is_open);
     tcase_add_test(tests, half_a_line_does_not_keep_ctrl_c_waiting);
+    tcase_add_test(tests, interrupted_input_is_no_success);
     tcase_add_test(tests, progress_shows_that_the_end_is_not_known);
     tcase_add_test(tests, no_more_is_read_than_fits_under_way);
     tcase_add_test(tests, rows_that_others_take_are_not_waited_for);

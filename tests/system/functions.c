@@ -222,6 +222,17 @@ START_TEST(module_that_cannot_be_loaded_costs_little) {
 }
 END_TEST
 
+/* Also when the next job's function gets the place of the one that was refused. */
+START_TEST(refusal_is_of_one_function_alone) {
+    static const char *const others[] = {"nothing", "echo", "count"};
+    for (size_t i = 0; i < SHOAL_COUNT(others); i++)
+        ok("shoal run --plugin $PLUGIN --task %s -p x=1:20", others[i]);
+    sh_exit(1, "shoal run --plugin ./missing.so --task nothing -p x=1:20");
+    ok("shoal run --plugin $PLUGIN --task rest -p x=0:199");
+    ck_assert_int_eq(job_now(name_of_last()).ok, 200);
+}
+END_TEST
+
 /* ---- stopping */
 
 static void expect_counted(const char *job, int64_t n) {
@@ -508,6 +519,7 @@ int main(void) {
     tcase_add_checked_fixture(lone, setup_lone, teardown);
     tcase_set_timeout(lone, 60);
     tcase_add_test(lone, module_that_cannot_be_loaded_costs_little);
+    tcase_add_test(lone, refusal_is_of_one_function_alone);
     suite_add_tcase(suite, lone);
     TCase *worn = tcase_create("worn");
     tcase_add_checked_fixture(worn, setup_worn, teardown);
