@@ -5,9 +5,9 @@
  *      +-----------------+------------------+-------------+   it died, or is replaced
  *
  * While it is busy it takes further batches (batches.h). They go to it and outcomes come
- * back as frames (frame.h) through a socket; what must be seen while a task runs stands on
- * a slate (slate.h). Its outcomes are packed already: only counts and failures are looked
- * at here. README.md has the protocol. */
+ * back as frames (frame.h) through a socket; what must be seen while a task runs stands
+ * on a slate (slate.h). Its outcomes are packed already: only counts and failures are
+ * looked at here. README.md has the protocol. */
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/environment.h"
@@ -368,8 +368,8 @@ static bool is_worn(const struct host *host) {
            (host->settings.max_memory > 0 && host->memory > host->settings.max_memory);
 }
 
-/* What it was given and not sent goes to its successor, which a start() in between may have
- * begun. */
+/* What it was given and not sent goes to its successor, which a start() in between may
+ * have begun. */
 static void end_first(struct host *host) {
     struct shoal_ending ending = {
         .index = -1, .outcome = {.result = ""}, .stderr_end = ""};

@@ -131,8 +131,8 @@ static void come_back(struct shoal_slot *slot, struct shoal_held *held) {
     shoal_held_rewind(held);
 }
 
-/* Nothing behind the running task is begun. What was in the runner's hands behind its lease
- * is in store again. Returns the first that is not begun, of *ret_running. */
+/* Nothing behind the running task is begun. What was in the runner's hands behind its
+ * lease is in store again. Returns the first that is not begun, of *ret_running. */
 static int64_t cut(struct shoal_slot *slot, struct shoal_held **ret_running) {
     size_t batch = 0;
     int64_t rest = slot->runner->kind->cut(slot->runner, &batch);
