@@ -98,8 +98,9 @@ static void drop_those_that_are_there(struct shoal_appender *appender) {
     }
 }
 
-/* A pack is refused as a gap also when an earlier one has still to go its way,
- * behind FUNCTION LOAD where Redis did not know the function: only what the first one meets counts. */
+/* A pack is refused as a gap also when an earlier one has still to go its way, behind
+ * FUNCTION LOAD where Redis did not know the function: only what the first one meets
+ * counts. */
 static void answer(void *owner, enum shoal_status status, const redisReply *reply,
                    const struct shoal_error *err) {
     struct pack *pack = owner;

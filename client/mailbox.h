@@ -1,10 +1,10 @@
-/* What a client is told without asking. Of the jobs that it submitted with `waits` Redis
- * notes in the client's own list that there are results, and how each ended, with its
- * results when they are one small entry. A connection of its own blocks on that list from
- * the first wait on.
+/* What a client is told without asking. Of the jobs that it submitted with `waits`
+ * Redis notes in the client's own list that there are results, and how each ended, with
+ * its results when they are one small entry. A connection of its own blocks on that
+ * list from the first wait on.
  *
- * It is a help and no more: what is lost of it, with Redis or because nobody read, is found
- * by looking at the job, which whoever waits does now and then anyway. */
+ * It is a help and no more: what is lost of it, with Redis or because nobody read, is
+ * found by looking at the job, which whoever waits does now and then anyway. */
 #ifndef SHOAL_MAILBOX_H
 #define SHOAL_MAILBOX_H
 
@@ -60,8 +60,9 @@ void shoal_mailbox_distrust(struct shoal_mailbox *mailbox, const char *job);
 /* Takes the letter of that job, the caller's: free(). NULL: there is none. */
 struct shoal_letter *shoal_mailbox_take(struct shoal_mailbox *mailbox, const char *job);
 
-/* Waits until something comes, `ms` at most (0: takes what is there). The loop's other events happen meanwhile; it
- * returns early when one calls event_base_loopbreak(). Returns whether something came. */
+/* Waits until something comes, `ms` at most (0: takes what is there). The loop's other
+ * events happen meanwhile; it returns early when one calls event_base_loopbreak().
+ * Returns whether something came. */
 bool shoal_mailbox_wait(struct shoal_mailbox *mailbox, int64_t ms);
 
 #endif

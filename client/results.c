@@ -194,9 +194,9 @@ static bool has_ended(const struct shoal_results *results) {
            shoal_job_state_is_final(results->now.state);
 }
 
-/* Until the next look is due, the caller's time is over, or there is mail. A job of which
- * the client is told is looked at as soon as there is news, if there may be any before its
- * end. */
+/* Until the next look is due, the caller's time is over, or there is mail. A job of
+ * which the client is told is looked at as soon as there is news, if there may be any
+ * before its end. */
 static void wait_for_more(struct shoal_results *results, int64_t end_ms) {
     int64_t until = results->due_ms <= end_ms ? results->due_ms : end_ms;
     int64_t ms = until - shoal_now_ms();

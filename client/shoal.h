@@ -82,8 +82,8 @@ struct shoal_submit_options {
     uint64_t seed;         /* of the job; a random one unless has_seed */
     bool has_seed;
     int64_t delay_ms; /* from now */
-    /* This client is told at once of its results and its end, so that waiting for it costs
-     * nothing; for many small jobs and where the time to one result counts. */
+    /* This client is told at once of its results and its end, so that waiting for it
+     * costs nothing; for many small jobs and where the time to one result counts. */
     bool waits;
     struct shoal_job_policy policy;
     /* Tasks are added by shoal_append(); parameters must be NULL then, and the command
@@ -102,11 +102,12 @@ SHOAL_PUBLIC SHOAL_MUST_CHECK enum shoal_status
 shoal_submit(struct shoal_client *client, const struct shoal_submit_options *options,
              char ret_id[13], struct shoal_error *err);
 
-/* Puts n jobs into their queues, hundreds in a call to Redis: options[i] are those of the
- * job with the id ret_ids[i]. Jobs whose options point to the same command, parameters,
- * environment and directory, and have the same numbers, are known to run the same, which
- * makes them cheap: they may differ in queue, name, seed and policy. When it fails, those
- * before some job were submitted and those from it on were not; shoal_describe() tells. */
+/* Puts n jobs into their queues, hundreds in a call to Redis: options[i] are those of
+ * the job with the id ret_ids[i]. Jobs whose options point to the same command,
+ * parameters, environment and directory, and have the same numbers, are known to run
+ * the same, which makes them cheap: they may differ in queue, name, seed and policy.
+ * When it fails, those before some job were submitted and those from it on were not;
+ * shoal_describe() tells. */
 SHOAL_PUBLIC SHOAL_MUST_CHECK enum shoal_status
 shoal_submit_many(struct shoal_client *client, const struct shoal_submit_options *options,
                   size_t n, char (*ret_ids)[13], struct shoal_error *err);

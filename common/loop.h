@@ -4,8 +4,8 @@
 
 #include <event2/event.h>
 
-/* An event base whose timers go by the precise clock: the coarse one, which libevent takes
- * by itself, stands still for up to 4 ms. NULL: no memory. event_base_free(). */
+/* An event base whose timers go by the precise clock: the coarse one, which libevent
+ * takes by itself, stands still for up to 4 ms. NULL: no memory. event_base_free(). */
 struct event_base *shoal_loop_new(void);
 
 #endif

@@ -49,8 +49,8 @@ struct shoal_given *shoal_batches_unsent(struct shoal_batches *batches);
 void shoal_batches_sent(struct shoal_batches *batches, struct shoal_given *given,
                         int64_t count);
 
-/* The task at that position, and the place among those not dropped of the batch that it is
- * of. When it is of none: the first task of the first. */
+/* The task at that position, and the place among those not dropped of the batch that it
+ * is of. When it is of none: the first task of the first. */
 int64_t shoal_batches_find(struct shoal_batches *batches, int64_t position,
                            size_t *ret_place);
 

@@ -13,9 +13,9 @@ struct shoal_done {
 };
 
 /* Reads the fields behind "done", of a batch whose tasks [lo, hi) are not reported yet;
- * their positions are `shift` more. False: it is no such message, tells of other tasks, or
- * its outcomes are not what it says: as many as tasks were done, and failures among them
- * in order. Clean up whatever comes. */
+ * their positions are `shift` more. False: it is no such message, tells of other tasks,
+ * or its outcomes are not what it says: as many as tasks were done, and failures among
+ * them in order. Clean up whatever comes. */
 SHOAL_MUST_CHECK
 bool shoal_done_read(struct shoal_record_reader *reader, int64_t shift, int64_t lo,
                      int64_t hi, struct shoal_done *done);

@@ -3,9 +3,9 @@
  *     granted --> held … held --launched--> in the runner's hands --over--> committed
  *                 in store                  the first of them runs
  *
- * Of short leases, such as jobs of one task, many are held and launched at once; of others
- * at most one is in store. What ends is gathered in the lease's commit; `changed` tells the
- * worker that there is something to send or to ask for. */
+ * Of short leases, such as jobs of one task, many are held and launched at once; of
+ * others at most one is in store. What ends is gathered in the lease's commit; `changed`
+ * tells the worker that there is something to send or to ask for. */
 #ifndef SHOAL_SLOT_H
 #define SHOAL_SLOT_H
 

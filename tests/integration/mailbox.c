@@ -1,5 +1,5 @@
-/* What a client is told without asking of the jobs that it submitted with `waits`, and that
- * it finds by looking what it was not told. The workers are played by hand. */
+/* What a client is told without asking of the jobs that it submitted with `waits`, and
+ * that it finds by looking what it was not told. The workers are played by hand. */
 #include "client/shoal.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -452,30 +452,25 @@ static const char *const garbage[] = {
     "",
     "news",
     "\r\n\r\n",
-    "*7\r\n",
-    "*0\r\n",
-    "*-1\r\n",
-    "*99999999999999999999\r\n",
-    "*2147483647\r\n$1\r\nx\r\n",
-    "*7\r\n$12\r\nJOBJOBJOBJOB\r\n",
-    "*7\r\n$99999999999\r\nJOBJOBJOBJOB\r\n",
-    "*7\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n$-1\r\n",
-    "*7\r\n$0\r\n\r\n$6\r\nfailed\r\n$1\r\n1\r\n$1\r\n0\r\n$1\r\n1\r\n$1\r\n0\r\n"
-    "$0\r\n\r\n",
-    "*7\r\n$12\r\nJOBJOBJOBJOB\r\n$6\r\nactive\r\n$1\r\n1\r\n$1\r\n0\r\n$1\r\n0\r\n$1\r\n0\r\n"
-    "$0\r\n\r\n",
-    "*7\r\n$12\r\nJOBJOBJOBJOB\r\n$6\r\nfailed\r\n$20\r\n99999999999999999999\r\n$1\r\n0\r\n"
-    "$1\r\n0\r\n$1\r\n0\r\n$0\r\n\r\n",
-    "*7\r\n$12\r\nJOBJOBJOBJOB\r\n$6\r\nfailed\r\n$1\r\nx\r\n$1\r\n0\r\n$1\r\n0\r\n$1\r\n0\r\n"
-    "$0\r\n\r\n",
-    "*6\r\n$12\r\nJOBJOBJOBJOB\r\n$6\r\nfailed\r\n$1\r\n1\r\n$1\r\n0\r\n$1\r\n0\r\n$1\r\n0\r\n",
-    "*8\r\n$12\r\nJOBJOBJOBJOB\r\n$6\r\nfailed\r\n$1\r\n1\r\n$1\r\n0\r\n$1\r\n0\r\n$1\r\n0\r\n"
-    "$0\r\n\r\n$0\r\n\r\n",
-    "*7\r\n$12\r\nnobodysjob00\r\n$6\r\nfailed\r\n$1\r\n1\r\n$1\r\n0\r\n$1\r\n0\r\n"
-    "$1\r\n0\r\n$1\r\nx\r\n",
+    "\n",
+    " \n",
+    "JOBJOBJOBJOB",
+    "JOBJOBJOBJOB\n",
+    "JOBJOBJOBJOB \n",
+    "JOBJOBJOBJOB failed",
+    "JOBJOBJOBJO failed:1\n",
+    "JOBJOBJOBJOBB failed:1\n",
+    "JOBJOBJOBJOB:failed:1\n",
+    "JOBJOBJOBJOB nonsense:1\n",
+    "JOBJOBJOBJOB active:1:0:0:0:0:1\n",
+    "JOBJOBJOBJOB failed:\n",
+    "JOBJOBJOBJOB failed:x\n",
+    "JOBJOBJOBJOB failed:-1\n",
+    "JOBJOBJOBJOB failed:99999999999999999999\n",
+    "JOBJOBJOBJOB failed:1:1:0:1:0:0:0:0:0:0:0:0:0:0:0:0:0:0:0:0:0:0:0\n",
+    "nobodysjob00 failed:1:1:0:1\nx",
     /* An end without its results that has not come: it is looked for. */
-    "*7\r\n$12\r\nJOBJOBJOBJOB\r\n$6\r\nfailed\r\n$1\r\n1\r\n$1\r\n0\r\n$1\r\n0\r\n$1\r\n0\r\n"
-    "$0\r\n\r\n",
+    "JOBJOBJOBJOB failed:1:1:0:1\n",
 };
 
 static void push(const char *bytes, size_t len) {

@@ -521,7 +521,8 @@ static const struct shoal_lease *granted(const struct shoal_advanced *answer,
     return NULL;
 }
 
-/* Those of the wish's leases that stand are given again. Returns whether there was any. */
+/* Those of the wish's leases that stand are given again. Returns whether there was any.
+ */
 static bool give_again(struct model *model, const char *session,
                        const struct shoal_wish *wish,
                        const struct shoal_advanced *answer) {

@@ -124,8 +124,8 @@ static int rest(struct shoal_call *call) {
     return 0;
 }
 
-/* Misbehaves in the job whose task has the seed that is chosen: jobs of one spec differ in
- * nothing else. In others it takes `ms`. */
+/* Misbehaves in the job whose task has the seed that is chosen: jobs of one spec differ
+ * in nothing else. In others it takes `ms`. */
 static int chosen(struct shoal_call *call) {
     const char *how = shoal_call_text(call, "how", "");
     if (shoal_call_seed(call) !=

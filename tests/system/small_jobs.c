@@ -1,5 +1,5 @@
-/* Thousands of jobs of one task each, through real workers: many of them are in a runner's
- * hands at once, and what happens to one may not touch the others. */
+/* Thousands of jobs of one task each, through real workers: many of them are in a
+ * runner's hands at once, and what happens to one may not touch the others. */
 #include "client/shoal.h"
 #include "common/cleanup.h"
 #include "common/id.h"
