@@ -129,6 +129,7 @@ void shoal_submit_options_init(struct shoal_submit_options *options) {
         .grace_ms = 10000,
         .result_max = SHOAL_RESULT_MAX,
         .queue = "default",
+        .waits = true,
     };
     shoal_job_policy_init(&options->policy);
 }

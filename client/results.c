@@ -284,6 +284,8 @@ static enum shoal_status find_next(struct shoal_results *results, int64_t timeou
     for (;;) {
         enum shoal_status status = SHOAL_OK;
         wait_for_more(results, end_ms);
+        if (timeout_ms == 0 && results->entries == NULL)
+            results->due_ms = 0; /* who does not wait wants to know what there is */
         if (!find_letter(results) && results->due_ms <= shoal_now_ms())
             status = fetch(results, err);
         if (status == SHOAL_OK)

@@ -82,8 +82,8 @@ struct shoal_submit_options {
     uint64_t seed;         /* of the job; a random one unless has_seed */
     bool has_seed;
     int64_t delay_ms; /* from now */
-    /* This client is told at once of its results and its end, so that waiting for it
-     * costs nothing; for many small jobs and where the time to one result counts. */
+    /* Usual: this client is told at once of its results and its end, so that waiting for
+     * it costs nothing. False for who only submits. */
     bool waits;
     struct shoal_job_policy policy;
     /* Tasks are added by shoal_append(); parameters must be NULL then, and the command

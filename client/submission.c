@@ -120,7 +120,8 @@ const struct shoal_option shoal_submission_options[] = {
      .value = &config.max_fails,
      .argument = "N|N%",
      .section = "The job",
-     .help = "start nothing new when so many tasks have failed"},
+     .help = "start nothing new when so many tasks have failed; what workers hold "
+             "already may still run"},
     {.name = "max-running",
      .type = SHOAL_OPTION_INTEGER,
      .value = &config.max_running,
@@ -289,6 +290,7 @@ static enum shoal_status make_options(char **words, struct shoal_plan *plan,
     options->seed = (uint64_t)config.seed;
     options->has_seed = config.seed_given;
     options->delay_ms = config.delay_ms;
+    options->waits = false; /* unless the command does */
     options->policy.priority = (int)config.priority;
     options->policy.retries = config.retries;
     options->policy.max_lost = config.max_lost;

@@ -177,7 +177,7 @@ START_TEST(end_of_a_small_job_is_told_without_a_look) {
         count_from_now();
         if (rows[i].early) {
             open_results(job);
-            expect_none_yet(0);
+            expect_none_yet(1);
         }
         ck_assert(run(rows[i].reason, rows[i].text, strlen(rows[i].text)));
         if (!rows[i].early)
@@ -253,6 +253,22 @@ END_TEST
 
 /* ---- what is looked for */
 
+/* Who does not wait is told what there is, however often it begins anew. */
+START_TEST(result_is_there_for_who_only_looks) {
+    for (int i = 0; i < 3; i++) {
+        submit(1);
+        open_results(job);
+        expect_none_yet(0);
+        ck_assert(run(SHOAL_REASON_OK, "1", 1));
+        open_results(job);
+        bool more = false;
+        expect(shoal_results_next(results, 0, &more, &result, &err), SHOAL_OK);
+        ck_assert(more && result.ok);
+        expect_end();
+    }
+}
+END_TEST
+
 START_TEST(large_result_is_looked_for) {
     static const size_t lengths[] = {MAIL_BYTES, 60000};
     static char text[60000];
@@ -261,7 +277,7 @@ START_TEST(large_result_is_looked_for) {
         submit(1);
         count_from_now();
         open_results(job);
-        expect_none_yet(0);
+        expect_none_yet(1);
         ck_assert_int_eq(looks(), 0);
         ck_assert(run(SHOAL_REASON_OK, text, lengths[i]));
         expect_next(0, true, text, lengths[i]);
@@ -636,6 +652,7 @@ int main(void) {
         letters_wait_in_any_order,
         letter_holds_all_tasks_that_came_as_one_entry,
         who_waits_is_woken,
+        result_is_there_for_who_only_looks,
         large_result_is_looked_for,
         letter_of_a_large_result_is_small,
         several_entries_are_looked_for,
