@@ -440,8 +440,8 @@ class Runner:
         self.peak_kb = peak_kb()
         failures = b"*%d\r\n" % len(gathered.failures) + b"".join(gathered.failures)
         message = b"*9\r\n" + b"".join(map(encode, (
-            "done", self.told, gathered.tasks, gathered.elements, b"".join(gathered.outcomes), gathered.work_us, self.peak_kb,
-            over))) + failures
+            "done", self.told, gathered.tasks, gathered.elements, b"".join(gathered.outcomes), gathered.work_us,
+            self.peak_kb, over))) + failures
         self.told += gathered.tasks
         self.send_message(message)
 
