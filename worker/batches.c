@@ -73,6 +73,17 @@ int64_t shoal_batches_find(struct shoal_batches *batches, int64_t position,
     return given == NULL ? 0 : given->batch.lo;
 }
 
+bool shoal_batches_took_back(struct shoal_batches *batches, int64_t position) {
+    for (size_t i = 0; i < batches->n; i++) {
+        const struct shoal_given *given = item(batches, i);
+        int64_t from = given->dropped ? given->batch.lo : given->batch.hi;
+        if (given->sent && position >= given->shift + from &&
+            position < given->shift + given->end)
+            return true;
+    }
+    return false;
+}
+
 void shoal_batches_drop_behind(struct shoal_batches *batches,
                                const struct shoal_given *given) {
     size_t at = 0, kept = 0;

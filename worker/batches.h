@@ -54,6 +54,9 @@ void shoal_batches_sent(struct shoal_batches *batches, struct shoal_given *given
 int64_t shoal_batches_find(struct shoal_batches *batches, int64_t position,
                            size_t *ret_place);
 
+/* Whether the task at that position was taken back, as it began. */
+bool shoal_batches_took_back(struct shoal_batches *batches, int64_t position);
+
 /* Drops those behind it: of those that were not sent nothing is left. */
 void shoal_batches_drop_behind(struct shoal_batches *batches,
                                const struct shoal_given *given);

@@ -1,6 +1,7 @@
 #include "worker/host_call.h"
 
 #include "common/clock.h"
+#include "common/id.h"
 #include "common/number.h"
 #include "common/utf8.h"
 
@@ -37,11 +38,10 @@ void shoal_call_finish(struct shoal_call *call) {
     shoal_buffer_finish(&call->reason);
 }
 
-void shoal_call_begin(struct shoal_call *call, int64_t index, uint64_t seed,
-                      const char *argument, size_t len) {
+void shoal_call_begin(struct shoal_call *call, int64_t index, const char *argument,
+                      size_t len) {
     forget_task(call);
     call->index = index;
-    call->seed = seed;
     call->argument = argument;
     call->argument_len = len;
     call->told_us = 0;
@@ -96,7 +96,8 @@ int64_t shoal_call_attempt(const struct shoal_call *call) {
 }
 
 uint64_t shoal_call_seed(const struct shoal_call *call) {
-    return call->seed;
+    return call->is_task_seed ? call->seed
+                              : shoal_task_seed(call->seed, (uint64_t)call->index);
 }
 
 /* Computed when the first one is asked for. */

@@ -19,7 +19,8 @@ struct shoal_call {
     void *owner;
     int64_t index;
     int64_t attempt;
-    uint64_t seed;
+    uint64_t seed;        /* of the job, from which a task's is made when it asks, … */
+    bool is_task_seed;    /* … unless it is the task's own */
     const char *argument; /* explicit, or NULL */
     size_t argument_len;
     struct shoal_parameters parameters; /* once something asked … */
@@ -38,8 +39,8 @@ void shoal_call_init(struct shoal_call *call, const struct shoal_spec *spec,
 void shoal_call_finish(struct shoal_call *call);
 
 /* Gets ready for a task. */
-void shoal_call_begin(struct shoal_call *call, int64_t index, uint64_t seed,
-                      const char *argument, size_t len);
+void shoal_call_begin(struct shoal_call *call, int64_t index, const char *argument,
+                      size_t len);
 
 /* The result behind the function's return: fields became a JSON object. False: it is over
  * the spec's bound. */

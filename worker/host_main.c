@@ -227,8 +227,9 @@ static int try_task(shoal_task_fn run, char *const *words) {
     shoal_call_init(&call, &spec, NULL, tell_person, NULL);
     call.attempt = config.attempt;
     const char *line = parameters.n == 1 && names[0][0] == '\0' ? values[0] : NULL;
-    shoal_call_begin(&call, config.index, (uint64_t)config.seed, line,
-                     line == NULL ? 0 : strlen(line));
+    call.seed = (uint64_t)config.seed;
+    call.is_task_seed = true;
+    shoal_call_begin(&call, config.index, line, line == NULL ? 0 : strlen(line));
     call.parameters = parameters;
     call.asked_parameters = call.has_parameters = true;
     int status = show(&call, run(&call));

@@ -60,7 +60,6 @@ struct server {
     struct shoal_spec spec;
     bool has_spec;
     struct shoal_call call;
-    uint64_t job_seed;
     struct gathered gathered;
     int64_t marked_us; /* up to here the time is accounted for */
     int64_t marked_cpu;
@@ -435,8 +434,7 @@ static void run_tasks(struct server *server, int64_t first, int64_t count,
         if (i + shift >= atomic_load_explicit(&slate->limit, memory_order_relaxed) ||
             (arguments != NULL && !shoal_record_read_bytes(arguments, &argument, &len)))
             break;
-        shoal_call_begin(call, i, shoal_task_seed(server->job_seed, (uint64_t)i),
-                         argument, len);
+        shoal_call_begin(call, i, argument, len);
         take_outcome(server, run_one(server));
         if (server->since_look >= server->stride ||
             server->gathered.many.len >= REPORT_BYTES)
@@ -458,7 +456,7 @@ static bool take_run(struct server *server, struct shoal_record_reader *reader) 
         !shoal_record_read_bytes(reader, &kind, &kind_len) ||
         !shoal_record_read_bytes(reader, &bytes, &len))
         return false;
-    server->job_seed = (uint64_t)seed;
+    server->call.seed = (uint64_t)seed;
     set_working(server, true);
     bool explicit = kind_len == 9 && memcmp(kind, "arguments", 9) == 0;
     shoal_record_reader_init(&arguments, bytes, len);

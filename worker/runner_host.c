@@ -451,6 +451,8 @@ static void die(struct host *host, int status, const struct rusage *usage) {
     const struct shoal_given *given = shoal_batches_at(&host->hands, ending.batch);
     if (given == NULL || (ending.outcome.reason != SHOAL_REASON_SPAWN && !given->sent))
         ending.index = -1; /* nothing of what is wanted was begun */
+    if (shoal_batches_took_back(&host->hands, atomic_load(&host->slate->mark)))
+        ending.index = -1; /* what was begun is not wanted any more */
     ending.outcome.attempt = given == NULL ? 1 : given->batch.attempt;
     ending.outcome.wall_us = shoal_now_us() - host->reported_us;
     ending.outcome.rss_kb = usage->ru_maxrss;

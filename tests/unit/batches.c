@@ -112,6 +112,13 @@ START_TEST(dropped_batches_stay_until_they_are_over) {
     ck_assert_ptr_null(shoal_batches_at(&batches, 1));
     ck_assert_int_eq(shoal_batches_tasks(&batches), 3);
     expect_found(4, 0, 0); /* it is of none that is wanted */
+    first->batch.hi = 2;   /* the last of the first was taken back, too */
+    ck_assert(!shoal_batches_took_back(&batches, 1));
+    ck_assert(shoal_batches_took_back(&batches, 2));
+    ck_assert(shoal_batches_took_back(&batches, 3));
+    ck_assert(shoal_batches_took_back(&batches, 8));
+    ck_assert(!shoal_batches_took_back(&batches, 9));
+    ck_assert(!shoal_batches_took_back(&batches, INT64_MIN));
 
     struct shoal_given *next = add(7, 9); /* comes behind them */
     ck_assert_ptr_eq(shoal_batches_at(&batches, 1), next);
