@@ -254,7 +254,9 @@ static bool bear(struct run *run, const struct shoal_error *err) {
     if (run->away_since_ms == 0) {
         run->away_since_ms = now;
         shoal_progress_clear(&run->progress);
-        shoal_cli_say("shoal: %s; waiting for it to come back", err->text);
+        shoal_cli_say(
+            "shoal: %s; waiting for it to come back%s", err->text,
+            run->use.cluster == NULL ? "" : " ('shoal up' starts the local one again)");
     }
     int interrupts = shoal_interrupts();
     if (interrupts > 0 && run->stream != NULL)
