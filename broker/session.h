@@ -200,7 +200,7 @@ enum shoal_status shoal_session_get_spec(struct shoal_queue *queue, const char *
 
 /* Blocks, for wait_ms at most, until there is a message or (unless `queues` is NULL)
  * something to take: BLPOP, whose reply is nil, or [key, value];
- * shoal_session_is_message() tells which. To be sent on a connection of its own. */
+ * shoal_session_read_message() tells which. To be sent on a connection of its own. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_session_listen(struct shoal_queue *queue, const char *session,
                                        const char *const *queues, int64_t wait_ms,
