@@ -12,13 +12,13 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/id.h"
+#include "common/state.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,50 +55,19 @@ struct shoal_cluster {
 
 /* ---- the state directory */
 
-static enum shoal_status base_directory(char *path, size_t room,
-                                        struct shoal_error *err) {
-    const char *state = getenv("SHOAL_STATE"), *xdg = getenv("XDG_STATE_HOME");
-    const char *home = getenv("HOME");
-    const struct passwd *user = getpwuid(geteuid());
-    int len;
-    if (home == NULL || *home != '/')
-        home = user == NULL ? "" : user->pw_dir;
-    if (state != NULL && *state != '\0')
-        len = snprintf(path, room, "%s", state);
-    else if (xdg != NULL && *xdg == '/')
-        len = snprintf(path, room, "%s/shoal", xdg);
-    else
-        len = snprintf(path, room, "%s/.local/state/shoal", home);
-    if (*path == '/' && (size_t)len < room - 128) /* room for names in it */
+static enum shoal_status make_directories(const char *path, struct shoal_error *err) {
+    if (shoal_directories_make(path))
         return SHOAL_OK;
-    return shoal_error_set(err, SHOAL_INVALID,
-                           "'%.200s' cannot be the state directory: it must be an "
-                           "absolute path that is not too long; set SHOAL_STATE",
-                           path);
-}
-
-static enum shoal_status make_directories(char *path, struct shoal_error *err) {
-    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash != NULL)
-            *slash = '\0';
-        bool made = mkdir(path, 0700) == 0 || errno == EEXIST;
-        int why = errno;
-        if (slash != NULL)
-            *slash = '/';
-        if (!made)
-            return shoal_error_set(err, SHOAL_LOST,
-                                   "cannot make the state directory '%.200s': %s; set "
-                                   "SHOAL_STATE to one that can be written",
-                                   path, strerror(why));
-        if (slash == NULL)
-            return SHOAL_OK;
-    }
+    return shoal_error_set(err, SHOAL_LOST,
+                           "cannot make the state directory '%.200s': %s; set "
+                           "SHOAL_STATE to one that can be written",
+                           path, strerror(errno));
 }
 
 enum shoal_status shoal_state_path(const char *name, char *path, unsigned long room,
                                    struct shoal_error *err) {
     char base[PATH_ROOM];
-    enum shoal_status status = base_directory(base, sizeof(base), err);
+    enum shoal_status status = shoal_state_of_user(base, sizeof(base), err);
     if (status == SHOAL_OK)
         status = make_directories(base, err);
     if (status != SHOAL_OK)
@@ -473,7 +442,7 @@ enum { DAEMONS_MAX = 256 };
 static size_t list_others(char names[][SHOAL_NAME_MAX + 16]) {
     char path[PATH_ROOM];
     size_t n = 0;
-    if (base_directory(path, sizeof(path), NULL) != SHOAL_OK)
+    if (shoal_state_of_user(path, sizeof(path), NULL) != SHOAL_OK)
         return 0;
     DIR *folder = opendir(path);
     const struct dirent *entry;
