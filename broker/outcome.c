@@ -26,6 +26,7 @@ static const char *const reason_names[] = {
     [SHOAL_REASON_REJECTED] = "rejected",
     [SHOAL_REASON_TOO_LARGE] = "too-large",
     [SHOAL_REASON_STOPPED] = "stopped",
+    [SHOAL_REASON_CONTINUE] = "continue",
     [SHOAL_REASON_LOST] = "lost",
 };
 _Static_assert(SHOAL_COUNT(reason_names) == SHOAL_REASON_COUNT, "a reason is missing");

@@ -22,7 +22,7 @@
 
 #include <stdint.h>
 
-/* A new reason also goes into: reason_names in outcome.c, `policy` in scripts/lib.lua,
+/* A new reason also goes into: reason_names in outcome.c, POLICY in scripts/advance.lua,
  * README.md */
 enum shoal_reason {
     SHOAL_REASON_OK,        /* it succeeded */
@@ -35,6 +35,7 @@ enum shoal_reason {
     SHOAL_REASON_REJECTED,  /* its spec or argument makes no sense to the worker */
     SHOAL_REASON_TOO_LARGE, /* its structured result is over the bound */
     SHOAL_REASON_STOPPED,   /* told to stop: no outcome, it goes back (or is cancelled) */
+    SHOAL_REASON_CONTINUE,  /* it asks to go on from its checkpoint: no outcome */
     SHOAL_REASON_LOST,      /* its worker vanished: no outcome, it goes back */
     SHOAL_REASON_COUNT
 };

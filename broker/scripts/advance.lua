@@ -26,7 +26,16 @@ local alone -- the session's field of that name, once it was read
 local empties -- this session is to get nothing more until it has nothing
 
 local POLICY = { exit = 'charged', signal = 'charged', timeout = 'charged', oom = 'charged',
-  rejected = 'final', ['too-large'] = 'final', spawn = 'spawn', stopped = 'back' }
+  rejected = 'final', ['too-large'] = 'final', spawn = 'spawn', stopped = 'back',
+  continue = 'back' }
+local MOMENT_US, PAUSE_MS = 1000000, 1000 -- who wants to go on within a moment waits that long
+
+-- Whether an attempt, whose record says how it ended, was over within a moment: its seventh item is
+-- the µs that it took.
+local function was_short(record)
+  local wall = record:match('^%*%d+\r\n' .. ('%$%d+\r\n[^\r]*\r\n'):rep(6) .. '%$%d+\r\n(%d+)\r')
+  return not wall or tonumber(wall) < MOMENT_US
+end
 
 -- Whether all live workers of the job's queue, and whether three, could not start it.
 local function who_could_not(j)
@@ -63,6 +72,8 @@ local function settle_failure(j, index, attempt, reason, record)
   elseif policy == 'back' then
     if j.state == 'stopping' then
       remember(j, index, index + 1, attempt, 'c')
+    elseif reason == 'continue' and was_short(record) then
+      put_later(j, r, r.fails, PAUSE_MS)
     else
       put(j, index, index + 1, attempt + 1, r.fails, r.lost, 'q', true)
     end

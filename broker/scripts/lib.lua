@@ -357,16 +357,21 @@ local function give_back(j, r, how, worker, alone)
   end
 end
 
+-- Puts a task back, so many ms from now.
+local function put_later(j, r, fails, delay)
+  local at = fmt(fleet_ms() + delay)
+  put(j, r.lo, r.hi, r.attempt + 1, fails, r.lost, 'd' .. at)
+  call('ZADD', due_key(), at, 'r:' .. j.id .. ':' .. fmt(r.lo))
+end
+
 -- Puts a failed task back, after a delay that doubles with full jitter.
 local function retry_later(j, r)
   local fails = r.fails + 1
   local t = call('TIME')
   math.randomseed(tonumber(t[1]) % 1000000 + tonumber(t[2]))
   math.random()
-  local delay = math.floor(math.random() * math.min(60000, 1000 * 2 ^ math.min(fails - 1, 10)))
-  local at = fleet_ms() + delay
-  put(j, r.lo, r.hi, r.attempt + 1, fails, r.lost, 'd' .. fmt(at))
-  call('ZADD', due_key(), fmt(at), 'r:' .. j.id .. ':' .. fmt(r.lo))
+  local most = math.min(60000, 1000 * 2 ^ math.min(fails - 1, 10))
+  put_later(j, r, fails, math.floor(math.random() * most))
 end
 
 -- ---- leases and sessions

@@ -78,6 +78,8 @@ static bool one_in(int64_t n) {
 static char outcome_of(int64_t index) {
     if (one_in(25))
         return 's';
+    if (one_in(25))
+        return one_in(2) ? 'c' : 'C';
     if (index % 11 == 7)
         return 'x';
     if (index % 13 == 9)
@@ -247,7 +249,7 @@ static void pack(struct shoal_commit *commit, const struct model_commit *told,
         const struct shoal_outcome outcome = {
             .reason = test_reason(*letter),
             .attempt = told->attempt,
-            .wall_us = 1000,
+            .wall_us = test_wall_us(*letter),
             .result = "1",
             .result_len = 1,
         };

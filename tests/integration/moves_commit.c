@@ -169,6 +169,51 @@ START_TEST(stopped_task_of_a_stopping_job_is_cancelled) {
 }
 END_TEST
 
+START_TEST(task_that_goes_on_is_uncharged_and_next) {
+    play_start(_i);
+    struct shoal_lease lease = begin(5, 1, 0);
+    for (int64_t attempt = 1; attempt < 20; attempt++) {
+        test_commit(&fleet, one, &lease, 0, "C", true);
+        expect_tasks(5, 0, 0, 0, 0);
+        lease = play_lease(one, "b", 1);
+        expect_range(&lease, 0, 1, attempt + 1);
+        ck_assert_int_eq(count(SHOAL_KEY_ATTEMPTS, job, "LLEN %s"), attempt);
+    }
+    test_commit(&fleet, one, &lease, 0, ".", true);
+    expect_outcomes(".----");
+}
+END_TEST
+
+START_TEST(task_that_would_go_on_at_once_waits_a_second) {
+    play_start(_i);
+    struct shoal_lease lease = begin(1, 1, 0);
+    test_commit(&fleet, one, &lease, 0, "c", true);
+    ck_assert_int_eq(test_describe(&fleet, job).delayed, 1);
+    play_no_lease(one, "b");
+    int64_t now =
+        test_command_int(fleet.redis, "HGET %s now", play_key(SHOAL_KEY_CLOCK, ""));
+    ck_assert_int_eq(test_command_int(fleet.redis, "ZCOUNT %s %lld %lld",
+                                      play_key(SHOAL_KEY_DUE, ""), (long long)now + 1000,
+                                      (long long)now + 1000),
+                     1);
+    test_pass_time(&fleet, 1000);
+    lease = play_lease(one, "b", 1);
+    expect_range(&lease, 0, 1, 2);
+    test_commit(&fleet, one, &lease, 0, "x", true); /* the first that is charged */
+    expect_state(SHOAL_JOB_FAILED);
+}
+END_TEST
+
+START_TEST(task_of_a_stopping_job_does_not_go_on) {
+    play_start(_i);
+    struct shoal_lease lease = begin(10, 3, 5);
+    play_move(SHOAL_OK, shoal_queue_cancel(&fleet.queue, job, false, &play_err));
+    test_commit(&fleet, one, &lease, 0, "cC", true);
+    expect_state(SHOAL_JOB_CANCELLED);
+    expect_tasks(0, 0, 0, 0, 10);
+}
+END_TEST
+
 /* ---- late */
 
 /* `one` fell silent with a lease of the only task, which is queued again or, when
@@ -431,6 +476,9 @@ int main(void) {
         final_reasons_are_not_retried,
         stopped_task_goes_back_uncharged,
         stopped_task_of_a_stopping_job_is_cancelled,
+        task_that_goes_on_is_uncharged_and_next,
+        task_that_would_go_on_at_once_waits_a_second,
+        task_of_a_stopping_job_does_not_go_on,
         late_success_counts_when_nobody_has_the_task,
         late_success_counts_and_who_has_the_task_is_told,
         late_success_of_a_part_leaves_the_rest_to_its_holder,

@@ -223,9 +223,16 @@ enum shoal_reason test_reason(char letter) {
         return SHOAL_REASON_STOPPED;
     case 'r':
         return SHOAL_REASON_REJECTED;
+    case 'c':
+    case 'C':
+        return SHOAL_REASON_CONTINUE;
     default:
         return SHOAL_REASON_SPAWN;
     }
+}
+
+int64_t test_wall_us(char letter) {
+    return letter == 'C' ? 3600000000 : 1000;
 }
 
 void test_commit(struct test_fleet *fleet, const char *session,
@@ -238,7 +245,7 @@ void test_commit(struct test_fleet *fleet, const char *session,
         const struct shoal_outcome outcome = {
             .reason = test_reason(*outcomes),
             .attempt = lease->attempt,
-            .wall_us = 1000,
+            .wall_us = test_wall_us(*outcomes),
             .result = "1",
             .result_len = 1,
         };

@@ -61,8 +61,9 @@ bool test_lease(struct test_fleet *fleet, const char *session, const char *name,
                 int64_t most, struct shoal_lease *ret_lease);
 
 /* Letters for how a task ended: '.' ok, 'x' exit, 't' timeout, 's' stopped, 'r' rejected,
- * 'p' spawn. */
+ * 'p' spawn, 'c' continue within a moment, 'C' continue after an hour. */
 enum shoal_reason test_reason(char letter);
+int64_t test_wall_us(char letter); /* that it ran */
 
 /* Commits tasks of a lease from `lo` on, a letter each. `over`: the lease ends. */
 void test_commit(struct test_fleet *fleet, const char *session,

@@ -141,10 +141,11 @@ static void fail_task(struct model_job *job, int64_t index, int64_t attempt,
     if (!is_open(task) || task->attempt != attempt)
         return;
     cut_out(job, index, index + 1);
-    if (letter == 's' && job->state == SHOAL_JOB_STOPPING) {
+    bool goes_back = letter == 's' || letter == 'c' || letter == 'C';
+    if (goes_back && job->state == SHOAL_JOB_STOPPING) {
         end_task(task, MODEL_CANCELLED, attempt);
-    } else if (letter == 's') {
-        task->state = MODEL_QUEUED;
+    } else if (goes_back) {
+        task->state = letter == 'c' ? MODEL_DELAYED : MODEL_QUEUED;
         task->attempt++;
     } else if (letter != 'r' && job->state == SHOAL_JOB_ACTIVE &&
                task->fails < job->policy.retries) {
