@@ -39,7 +39,7 @@ host_objects   := $(patsubst %.c,$(BUILD)/%.o,$(sort $(wildcard worker/host_*.c)
 worker_objects := $(patsubst %.c,$(BUILD)/%.o,$(filter-out worker/main.c worker/host_%.c,$(sort $(wildcard worker/*.c))))
 # What programs link against; the rest of client/ is the command line.
 library_sources := client/client.c client/mailbox.c client/pack.c client/results.c
-public_headers := client/shoal.h broker/job.h common/error.h worker/shoal_task.h
+public_headers := client/shoal.h broker/job.h common/error.h common/limits.h worker/shoal_task.h
 library_headers := $(filter-out worker/%,$(public_headers))
 library_objects := $(common_objects) $(broker_objects) $(patsubst %.c,$(BUILD)/%.o,$(library_sources))
 client_objects := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(library_sources) client/main.c,$(sort $(wildcard client/*.c))))

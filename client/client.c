@@ -187,6 +187,7 @@ enum shoal_status shoal_spec_from_options(const struct shoal_submit_options *opt
     spec.timeout_ms = options->timeout_ms;
     spec.grace_ms = options->grace_ms;
     spec.result_max = options->result_max;
+    spec.limits = options->limits;
     spec.stays = options->stays;
     spec.arguments = options->open ? SHOAL_ARGUMENTS_LINE : SHOAL_ARGUMENTS_NONE;
     enum shoal_status status =
@@ -327,7 +328,7 @@ static bool run_the_same(const struct shoal_submit_options *a,
            a->repetitions == b->repetitions && a->environment == b->environment &&
            a->directory == b->directory && a->timeout_ms == b->timeout_ms &&
            a->grace_ms == b->grace_ms && a->result_max == b->result_max &&
-           a->open == b->open;
+           memcmp(&a->limits, &b->limits, sizeof(a->limits)) == 0 && a->open == b->open;
 }
 
 /* Jobs that are sent together, and the texts that they borrow. */

@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { ATTEMPTS_AT_ONCE = 500 };
@@ -40,6 +41,15 @@ static void print_command(char *const *argv) {
     shoal_buffer_finish(&line);
 }
 
+static void print_limits(const struct shoal_limits *limits) {
+    struct shoal_buffer text;
+    shoal_buffer_init(&text, 256);
+    shoal_limits_print(limits, &text);
+    if (text.len > 0)
+        print_text("limits", text.data, text.len);
+    shoal_buffer_finish(&text);
+}
+
 static void print_task(const struct shoal_one_task *one) {
     printf("%-12s %s%s%s\n", "job", one->job.id, one->job.name[0] == '\0' ? "" : " ",
            one->job.name);
@@ -54,6 +64,7 @@ static void print_task(const struct shoal_one_task *one) {
     }
     print_command(one->argv);
     print_text("directory", one->spec.directory, strlen(one->spec.directory));
+    print_limits(&one->spec.limits);
 }
 
 static void print_row(const struct shoal_row *row) {
@@ -129,6 +140,15 @@ static void add_json_attempt(struct shoal_buffer *json,
     shoal_buffer_add_char(json, '}');
 }
 
+static void add_json_limits(struct shoal_buffer *json,
+                            const struct shoal_limits *limits) {
+    json_t *object = shoal_limits_write(limits);
+    char *text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
+    shoal_buffer_add_text(json, text == NULL ? "null" : text);
+    json_decref(object);
+    free(text);
+}
+
 /* `attempts`: objects with commas between them. */
 static void print_json(const struct shoal_one_task *one, const struct shoal_row *row,
                        bool found, const struct shoal_buffer *attempts) {
@@ -144,6 +164,8 @@ static void print_json(const struct shoal_one_task *one, const struct shoal_row 
     add_json_words(&json, one->argv);
     shoal_buffer_add_text(&json, ",\"directory\":");
     add_json_text(&json, one->spec.directory, strlen(one->spec.directory));
+    shoal_buffer_add_text(&json, ",\"limits\":");
+    add_json_limits(&json, &one->spec.limits);
     shoal_buffer_add_text(&json, ",\"row\":");
     if (found)
         shoal_row_add_object(row, &json);

@@ -34,6 +34,7 @@
 
 #include "broker/job.h"
 #include "common/error.h"
+#include "common/limits.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -77,9 +78,11 @@ struct shoal_submit_options {
     int64_t timeout_ms;    /* of a task; 0: none */
     int64_t grace_ms;      /* between SIGTERM and SIGKILL; usual 10,000 */
     int64_t result_max;    /* bytes of a result; usual 65,536 */
-    const char *queue;     /* usual "default" */
-    const char *name;      /* NULL: none */
-    uint64_t seed;         /* of the job; a random one unless has_seed */
+    /* Of a task; usual: none. */
+    struct shoal_limits limits;
+    const char *queue; /* usual "default" */
+    const char *name;  /* NULL: none */
+    uint64_t seed;     /* of the job; a random one unless has_seed */
     bool has_seed;
     int64_t delay_ms; /* from now */
     /* Usual: this client is told at once of its results and its end, so that waiting for

@@ -35,6 +35,7 @@ static struct {
     int64_t keep_ms;
     int64_t slots;
     int64_t result_max;
+    struct shoal_limits limits;
     bool zip;
     bool seed_given;
     bool dry;
@@ -199,6 +200,40 @@ const struct shoal_option shoal_submission_options[] = {
      .most = "16M",
      .section = "Each task",
      .help = "the most that a task may report"},
+    {.name = "memory",
+     .type = SHOAL_OPTION_SIZE,
+     .value = &config.limits.memory,
+     .argument = "SIZE",
+     .fallback = "0",
+     .most = "1024T",
+     .section = "Each task",
+     .help = "its processes may use so much memory together, 1M at least; a task that "
+             "needs more than that fails as 'oom'; 0: no limit"},
+    {.name = "cpus",
+     .type = SHOAL_OPTION_THOUSANDTHS,
+     .value = &config.limits.millicpus,
+     .argument = "N",
+     .fallback = "0",
+     .most = "4096",
+     .section = "Each task",
+     .help = "its processes run on so many cores together, such as 0.5; 0: no limit"},
+    {.name = "max-processes",
+     .type = SHOAL_OPTION_INTEGER,
+     .value = &config.limits.processes,
+     .argument = "N",
+     .fallback = "0",
+     .least = "0",
+     .most = "4194304",
+     .section = "Each task",
+     .help = "it may have so many processes and threads at a time; 0: no limit"},
+    {.name = "max-file-size",
+     .type = SHOAL_OPTION_SIZE,
+     .value = &config.limits.file_size,
+     .argument = "SIZE",
+     .fallback = "0",
+     .most = "1024T",
+     .section = "Each task",
+     .help = "a file that it writes may grow to that size; 0: no limit"},
     {.name = "slots",
      .letter = 's',
      .type = SHOAL_OPTION_INTEGER,
@@ -285,6 +320,7 @@ static enum shoal_status make_options(char **words, struct shoal_plan *plan,
     options->timeout_ms = config.timeout_ms;
     options->grace_ms = config.grace_ms;
     options->result_max = config.result_max;
+    options->limits = config.limits;
     options->queue = config.queue;
     options->name = config.name;
     options->seed = (uint64_t)config.seed;

@@ -54,6 +54,8 @@ static enum shoal_status read_number(const struct shoal_option *option, const ch
         return shoal_duration_parse(text, what, ret_value, err);
     if (option->type == SHOAL_OPTION_SIZE)
         return shoal_size_parse(text, what, ret_value, err);
+    if (option->type == SHOAL_OPTION_THOUSANDTHS)
+        return shoal_thousandths_parse(text, what, ret_value, err);
     return shoal_integer_parse(text, what, INT64_MIN, INT64_MAX, ret_value, err);
 }
 
@@ -124,6 +126,7 @@ static const struct {
     [SHOAL_OPTION_NAME] = {sizeof(const char *), set_name},
     [SHOAL_OPTION_INTEGER] = {sizeof(int64_t), set_number},
     [SHOAL_OPTION_SIZE] = {sizeof(int64_t), set_number},
+    [SHOAL_OPTION_THOUSANDTHS] = {sizeof(int64_t), set_number},
     [SHOAL_OPTION_DURATION] = {sizeof(int64_t), set_number},
     [SHOAL_OPTION_CHOICE] = {sizeof(int), set_choice},
     [SHOAL_OPTION_LIST] = {sizeof(struct shoal_option_list), add_to_list},

@@ -17,8 +17,9 @@ enum shoal_option_type {
     SHOAL_OPTION_FLAG, /* bool: --name sets it */
     SHOAL_OPTION_TEXT, /* const char *: as given; points into argv, environ or the row */
     SHOAL_OPTION_NAME, /* const char *: shoal_name_is_valid() */
-    SHOAL_OPTION_INTEGER,  /* int64_t */
-    SHOAL_OPTION_SIZE,     /* int64_t bytes: 64k, 16M, 1G (1024), plain bytes */
+    SHOAL_OPTION_INTEGER,     /* int64_t */
+    SHOAL_OPTION_SIZE,        /* int64_t bytes: 64k, 16M, 1G (1024), plain bytes */
+    SHOAL_OPTION_THOUSANDTHS, /* int64_t: 0.5 is 500 */
     SHOAL_OPTION_DURATION, /* int64_t ms: 250ms, 1.5s, 10m, 2h, 7d, 1w; a bare number is
                               seconds */
     SHOAL_OPTION_CHOICE,   /* int: the index of the word in `choices` */
@@ -79,6 +80,9 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_size_parse(const char *text, const char *what, int64_t *ret_bytes,
                                    struct shoal_error *err);
 SHOAL_MUST_CHECK
+enum shoal_status shoal_thousandths_parse(const char *text, const char *what,
+                                          int64_t *ret_value, struct shoal_error *err);
+SHOAL_MUST_CHECK
 enum shoal_status shoal_integer_parse(const char *text, const char *what, int64_t least,
                                       int64_t most, int64_t *ret_value,
                                       struct shoal_error *err);
@@ -86,5 +90,7 @@ enum shoal_status shoal_integer_parse(const char *text, const char *what, int64_
 /* "1.5s", "250ms", "7d" into `text` of `room` bytes (24 are enough): the shortest exact
  * form. */
 void shoal_duration_print(int64_t ms, char *text, size_t room);
+void shoal_size_print(int64_t bytes, char *text, size_t room);        /* "64k" */
+void shoal_thousandths_print(int64_t value, char *text, size_t room); /* "0.5" */
 
 #endif

@@ -13,6 +13,7 @@ static const char *const arguments[] = {
     [SHOAL_OPTION_TEXT] = "TEXT",     [SHOAL_OPTION_NAME] = "NAME",
     [SHOAL_OPTION_INTEGER] = "N",     [SHOAL_OPTION_SIZE] = "SIZE",
     [SHOAL_OPTION_DURATION] = "TIME", [SHOAL_OPTION_LIST] = "TEXT",
+    [SHOAL_OPTION_THOUSANDTHS] = "N",
 };
 
 /* What all options of a type have to say, once, at the end. */

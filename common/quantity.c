@@ -25,6 +25,8 @@ static const struct unit sizes[] = {
     {NULL, 0},
 };
 
+static const struct unit decimal[] = {{"", 1000}, {NULL, 0}};
+
 enum { DECIMALS_MAX = 6 }; /* 10^6 times the largest unit is still an int64_t */
 
 enum reading { FINE, NO_NUMBER, TOO_FINE, TOO_LARGE };
@@ -116,6 +118,20 @@ enum shoal_status shoal_size_parse(const char *text, const char *what, int64_t *
                            wrong[reading]);
 }
 
+enum shoal_status shoal_thousandths_parse(const char *text, const char *what,
+                                          int64_t *ret_value, struct shoal_error *err) {
+    static const char *const wrong[] = {
+        [NO_NUMBER] = "is not a number such as 2 or 0.5",
+        [TOO_FINE] = "is too fine, it has three decimals at most",
+        [TOO_LARGE] = "is too large a number",
+    };
+    enum reading reading = read_quantity(text, decimal, "", ret_value);
+    if (reading == FINE)
+        return SHOAL_OK;
+    return shoal_error_set(err, SHOAL_INVALID, "%s '%.100s' %s", what, text,
+                           wrong[reading]);
+}
+
 enum shoal_status shoal_integer_parse(const char *text, const char *what, int64_t least,
                                       int64_t most, int64_t *ret_value,
                                       struct shoal_error *err) {
@@ -156,12 +172,24 @@ static bool print_in_unit(uint64_t value, const struct unit *unit, char *text,
     return true;
 }
 
-void shoal_duration_print(int64_t ms, char *text, size_t room) {
-    uint64_t value = ms < 0 ? -(uint64_t)ms : (uint64_t)ms;
+static void print(int64_t number, const struct unit *units, char *text, size_t room) {
+    uint64_t value = number < 0 ? -(uint64_t)number : (uint64_t)number;
     char best[32] = "", next[32];
-    for (const struct unit *unit = durations; unit->name != NULL; unit++)
+    for (const struct unit *unit = units; unit->name != NULL; unit++)
         if (print_in_unit(value, unit, next, sizeof(next)) &&
             (*best == '\0' || strlen(next) < strlen(best)))
             memcpy(best, next, sizeof(best));
-    snprintf(text, room, "%s%s", ms < 0 ? "-" : "", best);
+    snprintf(text, room, "%s%s", number < 0 ? "-" : "", best);
+}
+
+void shoal_duration_print(int64_t ms, char *text, size_t room) {
+    print(ms, durations, text, room);
+}
+
+void shoal_size_print(int64_t bytes, char *text, size_t room) {
+    print(bytes, sizes, text, room);
+}
+
+void shoal_thousandths_print(int64_t value, char *text, size_t room) {
+    print(value, decimal, text, room);
 }

@@ -153,6 +153,8 @@ static enum shoal_status read_spec(const json_t *json, struct shoal_spec *spec,
         !read_number(json, "grace_ms", TIME_MAX_MS, &spec->grace_ms) ||
         !read_number(json, "result_max", SHOAL_RESULT_MOST, &spec->result_max))
         return garbage("a number of it", err);
+    if (!shoal_limits_read(json_object_get(json, "limits"), &spec->limits))
+        return garbage("its limits", err);
     if (!read_kind(json, &spec->arguments) || !read_runner(json, &spec->stays) ||
         directory == NULL)
         return garbage("its arguments, its runner or its directory", err);
@@ -216,6 +218,8 @@ static json_t *write_root(const struct shoal_spec *spec, json_t *sweep) {
         json_object_set_new(root, "environment", write_environment(spec->environment));
     if (root != NULL && spec->stays)
         json_object_set_new(root, "runner", json_string("host"));
+    if (root != NULL && shoal_limits_are_set(&spec->limits))
+        json_object_set_new(root, "limits", shoal_limits_write(&spec->limits));
     if (root != NULL && spec->columns != NULL)
         json_object_set_new(root, "columns", write_words(spec->columns));
     return root;
@@ -358,6 +362,8 @@ enum shoal_status shoal_spec_check(const struct shoal_spec *spec,
         status = shoal_sweep_count(spec->sweep, &count, err);
     if (status == SHOAL_OK)
         status = check_environment(spec, err);
+    if (status == SHOAL_OK)
+        status = shoal_limits_check(&spec->limits, err);
     if (status == SHOAL_OK)
         status = check_names(spec, err);
     return status == SHOAL_OK ? check_words(spec, err) : status;

@@ -9,7 +9,9 @@
  * "result_max": 65536, "arguments": "none" | "line" | "fields", "columns": ["x", "y"],
  * "sweep": {…}}
  *
- * and "runner": "host" when the command is a runner that stays.
+ * and "runner": "host" when the command is a runner that stays, "limits": {"memory":
+ * bytes, "millicpus": thousandths of a core, "processes": number, "file_size": bytes}
+ * with those that are set, when any is.
  *
  * A task's parameters are the sweep's at its index ("none"), or an explicit argument
  * stored with the job: a line as it is, put where "{}" stands ("line"), or a JSON object
@@ -19,6 +21,7 @@
 #ifndef SHOAL_SPEC_H
 #define SHOAL_SPEC_H
 
+#include "common/limits.h"
 #include "common/sweep.h"
 
 enum shoal_arguments {
@@ -45,6 +48,7 @@ struct shoal_spec {
     int64_t timeout_ms; /* 0: none */
     int64_t grace_ms;
     int64_t result_max;
+    struct shoal_limits limits;
     enum shoal_arguments arguments;
     char **columns; /* of "fields", NULL behind the last; else NULL */
     struct shoal_sweep *sweep;
@@ -69,6 +73,18 @@ enum shoal_status shoal_spec_write(const struct shoal_spec *spec, char **ret_jso
 SHOAL_MUST_CHECK
 enum shoal_status shoal_spec_check(const struct shoal_spec *spec,
                                    struct shoal_error *err);
+
+/* Limits: whether any is set; bounds (else SHOAL_INVALID); from JSON that may be garbage
+ * (false) or not there (NULL: none are set), and back (a new reference, NULL without
+ * memory); in words: "memory 512M, cpus 0.5". */
+bool shoal_limits_are_set(const struct shoal_limits *limits);
+SHOAL_MUST_CHECK
+enum shoal_status shoal_limits_check(const struct shoal_limits *limits,
+                                     struct shoal_error *err);
+SHOAL_MUST_CHECK
+bool shoal_limits_read(const json_t *json, struct shoal_limits *ret_limits);
+json_t *shoal_limits_write(const struct shoal_limits *limits);
+void shoal_limits_print(const struct shoal_limits *limits, struct shoal_buffer *text);
 
 /* Names and values of one task: the sweep's parameters, or the argument's fields, or for
  * a line one parameter without a name (""). `rep` is not among them. */

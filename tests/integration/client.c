@@ -252,6 +252,9 @@ static void endless_delay(void) {
 static void result_of_nothing(void) {
     options.result_max = 0;
 }
+static void memory_of_a_byte(void) {
+    options.limits.memory = 1;
+}
 static void open_with_parameters(void) {
     options.open = true;
 }
@@ -282,6 +285,7 @@ static const struct {
     {"negative timeout", negative_timeout},
     {"endless delay", endless_delay},
     {"result of nothing", result_of_nothing},
+    {"a byte of memory", memory_of_a_byte},
     {"open with parameters", open_with_parameters},
     {"relative directory", relative_directory},
     {"no repetitions", no_repetitions},

@@ -501,6 +501,53 @@ END_TEST
 
 static const struct {
     const char *text;
+    int64_t value; /* -1: no number of thousandths */
+} thousandths[] = {
+    {"0", 0},     {"2", 2000}, {"0.5", 500},   {"0.125", 125},           {"1.2500", 1250},
+    {"0.001", 1}, {".5", -1},  {"0.0001", -1}, {"9223372036854776", -1}, {"1k", -1},
+    {"-1", -1},   {"", -1},
+};
+
+START_TEST(thousandths_are_exact) {
+    int64_t value = -1;
+    char text[24];
+    enum shoal_status status =
+        shoal_thousandths_parse(thousandths[_i].text, "it", &value, NULL);
+    ck_assert_int_eq(value, thousandths[_i].value);
+    ck_assert_int_eq(status, value < 0 ? SHOAL_INVALID : SHOAL_OK);
+    if (value < 0)
+        return;
+    shoal_thousandths_print(value, text, sizeof(text));
+    ck_assert_int_eq(shoal_thousandths_parse(text, "it", &value, NULL), SHOAL_OK);
+    ck_assert_int_eq(value, thousandths[_i].value);
+}
+END_TEST
+
+static const struct {
+    int64_t bytes;
+    const char *text;
+} printed_sizes[] = {
+    {0, "0"},
+    {1000, "1000"},
+    {1024, "1k"},
+    {1536, "1536"},
+    {INT64_C(1536) << 20, "1.5G"},
+    {INT64_C(1) << 50, "1024T"},
+    {INT64_MAX, "9223372036854775807"},
+};
+
+START_TEST(sizes_print_as_short_as_they_can) {
+    char text[24];
+    int64_t again = -1;
+    shoal_size_print(printed_sizes[_i].bytes, text, sizeof(text));
+    ck_assert_str_eq(text, printed_sizes[_i].text);
+    ck_assert_int_eq(shoal_size_parse(text, "it", &again, NULL), SHOAL_OK);
+    ck_assert_int_eq(again, printed_sizes[_i].bytes);
+}
+END_TEST
+
+static const struct {
+    const char *text;
     int64_t least, most;
     const char *sentence; /* NULL: it is fine */
     int64_t value;
@@ -599,6 +646,9 @@ int main(void) {
     tcase_add_test(tests, man_page_shows_every_row);
     tcase_add_loop_test(tests, durations_are_exact, 0, SHOAL_COUNT(durations));
     tcase_add_loop_test(tests, sizes_are_exact, 0, SHOAL_COUNT(sizes));
+    tcase_add_loop_test(tests, thousandths_are_exact, 0, SHOAL_COUNT(thousandths));
+    tcase_add_loop_test(tests, sizes_print_as_short_as_they_can, 0,
+                        SHOAL_COUNT(printed_sizes));
     tcase_add_loop_test(tests, integers_are_bounded, 0, SHOAL_COUNT(integers));
     tcase_add_loop_test(tests, durations_print_as_short_as_they_can, 0,
                         SHOAL_COUNT(printed));

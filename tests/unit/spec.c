@@ -351,6 +351,10 @@ static const char *const canonical[] = {
     "\"\\\"\\\\\\n\"],\"directory\":\"/\",\"grace_ms\":1,\"result_max\":16777216,"
     "\"sweep\":{\"mode\":\"zip\",\"parameters\":[],\"repetitions\":1},"
     "\"timeout_ms\":1,\"version\":1}",
+    "{\"arguments\":\"none\",\"command\":[\"true\"],\"directory\":\"/\","
+    "\"grace_ms\":0,\"limits\":{\"file_size\":1,\"memory\":1073741824,\"millicpus\":500,"
+    "\"processes\":4194304},\"result_max\":1,\"sweep\":{\"mode\":\"product\","
+    "\"parameters\":[],\"repetitions\":1},\"timeout_ms\":0,\"version\":1}",
 };
 
 START_TEST(what_is_read_is_written_again) {
@@ -545,6 +549,15 @@ static const struct {
     {"grace_ms", NULL, "a number"},
     {"grace_ms", "-1", "a number"},
     {"grace_ms", "\"10s\"", "a number"},
+    {"limits", "7", "its limits"},
+    {"limits", "[]", "its limits"},
+    {"limits", "{\"memory\": -1}", "its limits"},
+    {"limits", "{\"memory\": 1048575}", "its limits"},
+    {"limits", "{\"memory\": \"1G\"}", "its limits"},
+    {"limits", "{\"millicpus\": 0.5}", "its limits"},
+    {"limits", "{\"millicpus\": 4096001}", "its limits"},
+    {"limits", "{\"processes\": 4194305}", "its limits"},
+    {"limits", "{\"file_size\": 9223372036854775807}", "its limits"},
     {"result_max", NULL, "a number"},
     {"result_max", "-1", "a number"},
     {"result_max", "16777217", "a number"},
@@ -571,10 +584,10 @@ static const struct {
 static const struct {
     const char *name, *json;
 } usual[] = {
-    {"version", "1"},         {"command", "[\"true\"]"}, {"directory", "\"/\""},
-    {"environment", "{}"},    {"timeout_ms", "0"},       {"grace_ms", "0"},
-    {"result_max", "0"},      {"arguments", "\"none\""}, {"columns", "[]"},
-    {"sweep", no_sweep_json},
+    {"version", "1"},      {"command", "[\"true\"]"}, {"directory", "\"/\""},
+    {"environment", "{}"}, {"timeout_ms", "0"},       {"grace_ms", "0"},
+    {"result_max", "0"},   {"arguments", "\"none\""}, {"columns", "[]"},
+    {"limits", "{}"},      {"sweep", no_sweep_json},
 };
 
 /* The usual spec with one field replaced or (NULL) left out. */
