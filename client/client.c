@@ -188,10 +188,13 @@ enum shoal_status shoal_spec_from_options(const struct shoal_submit_options *opt
     spec.grace_ms = options->grace_ms;
     spec.result_max = options->result_max;
     spec.limits = options->limits;
+    spec.checkpoint = options->checkpoint;
     spec.stays = options->stays;
     spec.arguments = options->open ? SHOAL_ARGUMENTS_LINE : SHOAL_ARGUMENTS_NONE;
     enum shoal_status status =
         copy_words(options->command, &spec.command, &spec.words, err);
+    if (status == SHOAL_OK && options->warning != NULL)
+        status = shoal_warning_parse(options->warning, &spec.warning, err);
     if (status == SHOAL_OK)
         status = copy_words(options->environment, &spec.environment, &variables, err);
     if (status == SHOAL_OK)
@@ -328,7 +331,9 @@ static bool run_the_same(const struct shoal_submit_options *a,
            a->repetitions == b->repetitions && a->environment == b->environment &&
            a->directory == b->directory && a->timeout_ms == b->timeout_ms &&
            a->grace_ms == b->grace_ms && a->result_max == b->result_max &&
-           memcmp(&a->limits, &b->limits, sizeof(a->limits)) == 0 && a->open == b->open;
+           memcmp(&a->limits, &b->limits, sizeof(a->limits)) == 0 &&
+           a->checkpoint == b->checkpoint && a->warning == b->warning &&
+           a->open == b->open;
 }
 
 /* Jobs that are sent together, and the texts that they borrow. */

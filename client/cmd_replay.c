@@ -26,7 +26,8 @@ static const struct shoal_option options[] = {
 
 /* Whether a variable says where the task's own folder is, which the shell makes. */
 static bool is_of_folder(const char *variable) {
-    static const char *const names[] = {"SHOAL_RESULT=", "SHOAL_TMP=", "TMPDIR="};
+    static const char *const names[] = {
+        "SHOAL_CHECKPOINT=", "SHOAL_RESULT=", "SHOAL_TMP=", "TMPDIR="};
     for (size_t i = 0; i < SHOAL_COUNT(names); i++) {
         if (strncmp(variable, names[i], strlen(names[i])) == 0)
             return true;
@@ -41,8 +42,12 @@ static void print_shell_command(const struct shoal_one_task *one,
     shoal_buffer_init(&line, 16 << 20);
     shoal_buffer_add_text(&line, "(cd ");
     shoal_shell_quote(&line, one->spec.directory);
-    shoal_buffer_add_text(&line, " && SHOAL_TMP=$(mktemp -d) && env -i "
-                                 "SHOAL_TMP=\"$SHOAL_TMP\" TMPDIR=\"$SHOAL_TMP\" "
+    if (one->spec.checkpoint)
+        shoal_buffer_add_text(&line, " && SHOAL_CHECKPOINT=$(mktemp -d)");
+    shoal_buffer_add_text(&line, " && SHOAL_TMP=$(mktemp -d) && env -i ");
+    if (one->spec.checkpoint)
+        shoal_buffer_add_text(&line, "SHOAL_CHECKPOINT=\"$SHOAL_CHECKPOINT\" ");
+    shoal_buffer_add_text(&line, "SHOAL_TMP=\"$SHOAL_TMP\" TMPDIR=\"$SHOAL_TMP\" "
                                  "SHOAL_RESULT=\"$SHOAL_TMP\"/.result");
     for (; *environment != NULL; environment++) {
         if (is_of_folder(*environment))
@@ -93,24 +98,52 @@ static void print_result_file(const char *path) {
         fwrite(chunk, 1, got, stdout);
 }
 
+/* Fresh directories, as the task's first attempt has them: what the real ones hold stays
+ * as it is. */
+struct folders {
+    char tmp[PATH_MAX - 16];
+    char checkpoint[PATH_MAX - 16]; /* "": it has none */
+    char result[PATH_MAX];
+};
+
+static enum shoal_status make_folder(char *path, size_t room, struct shoal_error *err) {
+    const char *parent = getenv("TMPDIR");
+    snprintf(path, room, "%s/shoal-replay-XXXXXX", parent == NULL ? "/tmp" : parent);
+    if (print_only || mkdtemp(path) != NULL)
+        return SHOAL_OK;
+    return shoal_error_set(err, SHOAL_SYSTEM,
+                           "cannot make a temporary directory '%s': %s", path,
+                           strerror(errno));
+}
+
+static enum shoal_status make_folders(const struct shoal_one_task *one,
+                                      struct folders *folders, struct shoal_error *err) {
+    folders->checkpoint[0] = '\0';
+    enum shoal_status status = make_folder(folders->tmp, sizeof(folders->tmp), err);
+    if (status == SHOAL_OK && one->spec.checkpoint)
+        status = make_folder(folders->checkpoint, sizeof(folders->checkpoint), err);
+    snprintf(folders->result, sizeof(folders->result), "%s/.result", folders->tmp);
+    return status;
+}
+
+static void remove_folders(const struct folders *folders) {
+    shoal_scratch_remove_tree(folders->tmp);
+    if (folders->checkpoint[0] != '\0')
+        shoal_scratch_remove_tree(folders->checkpoint);
+}
+
 static int replay_task(const struct shoal_one_task *one, struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_free) char **environment = NULL;
     SHOAL_CLEANUP(shoal_cleanup_free) char **passed = shoal_environment_passed();
-    char folder[PATH_MAX - 16], result[PATH_MAX];
-    const char *parent = getenv("TMPDIR");
-    snprintf(folder, sizeof(folder), "%s/shoal-replay-XXXXXX",
-             parent == NULL ? "/tmp" : parent);
-    if (!print_only && mkdtemp(folder) == NULL) {
-        shoal_error_set(err, SHOAL_SYSTEM, "cannot make a temporary directory '%s': %s",
-                        folder, strerror(errno));
+    struct folders folders;
+    if (make_folders(one, &folders, err) != SHOAL_OK)
         return shoal_cli_fail(err);
-    }
-    snprintf(result, sizeof(result), "%s/.result", folder);
     const struct shoal_surroundings surroundings = {
         .attempt = 1,
         .threads = 1, /* as with a slot for each core, which is usual */
-        .directory = folder,
-        .result_path = result,
+        .directory = folders.tmp,
+        .result_path = folders.result,
+        .checkpoint = one->spec.checkpoint ? folders.checkpoint : NULL,
         .passed = passed,
     };
     int exit = SHOAL_EXIT_OK;
@@ -122,8 +155,8 @@ static int replay_task(const struct shoal_one_task *one, struct shoal_error *err
     else
         exit = run_here(one, environment);
     if (!print_only) {
-        print_result_file(result);
-        shoal_scratch_remove_tree(folder);
+        print_result_file(folders.result);
+        remove_folders(&folders);
     }
     return exit;
 }

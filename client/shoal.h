@@ -80,9 +80,13 @@ struct shoal_submit_options {
     int64_t result_max;    /* bytes of a result; usual 65,536 */
     /* Of a task; usual: none. */
     struct shoal_limits limits;
-    const char *queue; /* usual "default" */
-    const char *name;  /* NULL: none */
-    uint64_t seed;     /* of the job; a random one unless has_seed */
+    /* Each task keeps a directory over its attempts ($SHOAL_CHECKPOINT), and one that
+     * exits with 85 is no failure: it is started again and goes on from there. */
+    bool checkpoint;
+    const char *warning; /* "USR1@60s": so long before the timeout; NULL: none */
+    const char *queue;   /* usual "default" */
+    const char *name;    /* NULL: none */
+    uint64_t seed;       /* of the job; a random one unless has_seed */
     bool has_seed;
     int64_t delay_ms; /* from now */
     /* Usual: this client is told at once of its results and its end, so that waiting for

@@ -36,6 +36,8 @@ static struct {
     int64_t slots;
     int64_t result_max;
     struct shoal_limits limits;
+    const char *warning;
+    bool checkpoint;
     bool zip;
     bool seed_given;
     bool dry;
@@ -178,6 +180,19 @@ const struct shoal_option shoal_submission_options[] = {
      .most = "1d",
      .section = "Each task",
      .help = "time between SIGTERM and SIGKILL when it is ended"},
+    {.name = "checkpoint",
+     .type = SHOAL_OPTION_FLAG,
+     .value = &config.checkpoint,
+     .section = "Each task",
+     .help =
+         "it keeps the directory $SHOAL_CHECKPOINT over its attempts, and when it "
+         "exits with 85 it is started again to go on from there, which is no failure"},
+    {.name = "signal",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &config.warning,
+     .argument = "SIGNAL@TIME",
+     .section = "Each task",
+     .help = "warn it by that signal so long before its timeout, such as USR1@60s"},
     {.name = "env",
      .letter = 'e',
      .type = SHOAL_OPTION_LIST,
@@ -321,6 +336,8 @@ static enum shoal_status make_options(char **words, struct shoal_plan *plan,
     options->grace_ms = config.grace_ms;
     options->result_max = config.result_max;
     options->limits = config.limits;
+    options->checkpoint = config.checkpoint;
+    options->warning = config.warning;
     options->queue = config.queue;
     options->name = config.name;
     options->seed = (uint64_t)config.seed;

@@ -144,6 +144,9 @@ static void add_task(struct gathering *gathering, const struct shoal_task *task,
     add_number(gathering, "SHOAL_SLOT", (uint64_t)surroundings->slot);
     add(gathering, "SHOAL_TMP", surroundings->directory);
     add(gathering, "TMPDIR", surroundings->directory);
+    if (surroundings->checkpoint != NULL)
+        add(gathering, task == NULL ? "SHOAL_CHECKPOINTS" : "SHOAL_CHECKPOINT",
+            surroundings->checkpoint);
     if (task == NULL)
         return;
     add(gathering, "SHOAL_JOB", task->job);

@@ -15,6 +15,8 @@ struct shoal_surroundings {
     int threads;             /* what OMP_NUM_THREADS and its like default to */
     const char *directory;   /* SHOAL_TMP and TMPDIR */
     const char *result_path; /* SHOAL_RESULT */
+    const char *checkpoint;  /* SHOAL_CHECKPOINT, or of what runs many tasks
+                                SHOAL_CHECKPOINTS; NULL: none */
     char *const *passed;     /* of shoal_environment_passed() */
 };
 

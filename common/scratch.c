@@ -215,16 +215,16 @@ bool shoal_scratch_make_empty(const char *path) {
     return empty(fd, EMPTY_MS);
 }
 
-void shoal_scratch_remove_tree(const char *path) {
+bool shoal_scratch_remove_within(const char *path, int64_t limit_ms) {
     if (rmdir(path) == 0 || errno == ENOENT)
-        return;
+        return true;
     int fd = enter(AT_FDCWD, path);
-    if (fd < 0) {
-        if (errno == ENOTDIR || errno == ELOOP)
-            unlink(path);
-        return;
-    }
+    if (fd < 0)
+        return (errno == ENOTDIR || errno == ELOOP) && unlink(path) == 0;
     give_rights(fd);
-    empty(fd, REMOVE_MS);
-    rmdir(path);
+    return empty(fd, limit_ms) && rmdir(path) == 0;
+}
+
+void shoal_scratch_remove_tree(const char *path) {
+    shoal_scratch_remove_within(path, REMOVE_MS);
 }

@@ -4,6 +4,7 @@
 #define SHOAL_SCRATCH_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Makes `path` an empty directory of mode 0700, whatever was there. False: it cannot be,
  * errno says why; EAGAIN: it takes longer than a second, go on by calling it again. */
@@ -13,7 +14,11 @@ bool shoal_scratch_make_empty(const char *path);
  * false. */
 bool shoal_scratch_is_untouched(const char *path);
 
-/* Removes `path` with everything in it, as far as it can be within half a minute. */
+/* Removes `path` with everything in it, as far as it can be within so many ms. False: it
+ * is still there, errno says why; EAGAIN: it takes longer. */
+bool shoal_scratch_remove_within(const char *path, int64_t limit_ms);
+
+/* The same, within half a minute. */
 void shoal_scratch_remove_tree(const char *path);
 
 #endif

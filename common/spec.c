@@ -120,6 +120,19 @@ static bool read_runner(const json_t *json, bool *ret_stays) {
            (json_is_string(runner) && strcmp(json_string_value(runner), "host") == 0);
 }
 
+static bool read_checkpoint(const json_t *json, bool *ret_checkpoint) {
+    const json_t *checkpoint = json_object_get(json, "checkpoint");
+    *ret_checkpoint = json_is_true(checkpoint);
+    return checkpoint == NULL || json_is_boolean(checkpoint);
+}
+
+static bool read_warning(const json_t *json, struct shoal_warning *ret_warning) {
+    const json_t *warning = json_object_get(json, "warning");
+    const char *text = json_string_value(warning);
+    return warning == NULL ||
+           (text != NULL && shoal_warning_parse(text, ret_warning, NULL) == SHOAL_OK);
+}
+
 static enum shoal_status read_lists(const json_t *json, struct shoal_spec *spec,
                                     struct shoal_error *err) {
     const json_t *environment = json_object_get(json, "environment");
@@ -158,6 +171,8 @@ static enum shoal_status read_spec(const json_t *json, struct shoal_spec *spec,
     if (!read_kind(json, &spec->arguments) || !read_runner(json, &spec->stays) ||
         directory == NULL)
         return garbage("its arguments, its runner or its directory", err);
+    if (!read_checkpoint(json, &spec->checkpoint) || !read_warning(json, &spec->warning))
+        return garbage("its checkpoint or its warning", err);
     spec->directory = strdup(directory);
     enum shoal_status status = read_lists(json, spec, err);
     if (status == SHOAL_OK)
@@ -207,6 +222,12 @@ static json_t *write_environment(char *const *words) {
     return object;
 }
 
+static json_t *write_warning(const struct shoal_warning *warning) {
+    char text[32];
+    shoal_warning_print(warning, text, sizeof(text));
+    return json_string(text);
+}
+
 static json_t *write_root(const struct shoal_spec *spec, json_t *sweep) {
     json_t *root =
         json_pack("{s:i, s:o, s:s, s:I, s:I, s:I, s:s, s:o}", "version", VERSION,
@@ -220,6 +241,10 @@ static json_t *write_root(const struct shoal_spec *spec, json_t *sweep) {
         json_object_set_new(root, "runner", json_string("host"));
     if (root != NULL && shoal_limits_are_set(&spec->limits))
         json_object_set_new(root, "limits", shoal_limits_write(&spec->limits));
+    if (root != NULL && spec->checkpoint)
+        json_object_set_new(root, "checkpoint", json_true());
+    if (root != NULL && spec->warning.signal != 0)
+        json_object_set_new(root, "warning", write_warning(&spec->warning));
     if (root != NULL && spec->columns != NULL)
         json_object_set_new(root, "columns", write_words(spec->columns));
     return root;
@@ -366,5 +391,7 @@ enum shoal_status shoal_spec_check(const struct shoal_spec *spec,
         status = shoal_limits_check(&spec->limits, err);
     if (status == SHOAL_OK)
         status = check_names(spec, err);
+    if (status == SHOAL_OK)
+        status = shoal_warning_check(&spec->warning, spec->timeout_ms, err);
     return status == SHOAL_OK ? check_words(spec, err) : status;
 }

@@ -11,7 +11,9 @@
  *
  * and "runner": "host" when the command is a runner that stays, "limits": {"memory":
  * bytes, "millicpus": thousandths of a core, "processes": number, "file_size": bytes}
- * with those that are set, when any is.
+ * with those that are set, when any is, "checkpoint": true when a task keeps a directory
+ * over its attempts and may ask to go on from it, "warning": "USR1@1m" when it is told so
+ * long before its timeout.
  *
  * A task's parameters are the sweep's at its index ("none"), or an explicit argument
  * stored with the job: a line as it is, put where "{}" stands ("line"), or a JSON object
@@ -23,12 +25,16 @@
 
 #include "common/limits.h"
 #include "common/sweep.h"
+#include "common/warning.h"
 
 enum shoal_arguments {
     SHOAL_ARGUMENTS_NONE,
     SHOAL_ARGUMENTS_LINE,
     SHOAL_ARGUMENTS_FIELDS
 };
+
+/* What a task with a checkpoint exits with, or returns, to be started again from it. */
+enum { SHOAL_CONTINUE_CODE = 85 };
 
 enum {
     SHOAL_SPEC_MAX = 1 << 20, /* bytes of the JSON */
@@ -49,6 +55,8 @@ struct shoal_spec {
     int64_t grace_ms;
     int64_t result_max;
     struct shoal_limits limits;
+    bool checkpoint;
+    struct shoal_warning warning;
     enum shoal_arguments arguments;
     char **columns; /* of "fields", NULL behind the last; else NULL */
     struct shoal_sweep *sweep;

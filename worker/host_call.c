@@ -3,10 +3,14 @@
 #include "common/clock.h"
 #include "common/id.h"
 #include "common/number.h"
+#include "common/state.h"
 #include "common/utf8.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,6 +154,22 @@ int64_t shoal_call_int(struct shoal_call *call, const char *name, int64_t fallba
 const char *shoal_call_argument(const struct shoal_call *call, size_t *ret_len) {
     *ret_len = call->argument_len;
     return call->argument;
+}
+
+/* A worker says where all of them are, a person where this one is. */
+const char *shoal_call_checkpoint(struct shoal_call *call) {
+    const char *all = getenv("SHOAL_CHECKPOINTS");
+    if (call->job[0] == '\0')
+        return getenv("SHOAL_CHECKPOINT");
+    if (!call->spec->checkpoint || all == NULL)
+        return NULL;
+    snprintf(call->checkpoint, sizeof(call->checkpoint), "%s/%s/%" PRId64, all, call->job,
+             call->index);
+    if (shoal_directories_make(call->checkpoint))
+        return call->checkpoint;
+    shoal_call_log(call, "cannot make the checkpoint directory '%.300s': %s",
+                   call->checkpoint, strerror(errno));
+    return NULL;
 }
 
 /* ---- while it runs */

@@ -7,6 +7,7 @@
 #include "worker/slate.h"
 
 #include <jansson.h>
+#include <limits.h>
 
 /* Where progress and log lines go; a fraction below 0 is a log line. */
 typedef void (*shoal_call_tell_fn)(void *owner, int64_t index, double fraction,
@@ -17,6 +18,7 @@ struct shoal_call {
     struct shoal_slate *slate;
     shoal_call_tell_fn tell;
     void *owner;
+    char job[13]; /* "": a person tries the task */
     int64_t index;
     int64_t attempt;
     uint64_t seed;        /* of the job, from which a task's is made when it asks, … */
@@ -30,6 +32,7 @@ struct shoal_call {
     json_t *fields; /* of the result, or NULL */
     struct shoal_buffer reason;
     bool failed;
+    char checkpoint[PATH_MAX];
     int64_t told_us; /* when progress was last passed on */
 };
 

@@ -204,6 +204,10 @@ static bool read_parameters(char *const *words, struct shoal_parameters *paramet
 
 static int show(struct shoal_call *call, int code) {
     bool fits = shoal_call_end(call);
+    if (code == SHOAL_CALL_CONTINUE && shoal_call_checkpoint(call) != NULL) {
+        fprintf(stderr, "shoal-host: the task would go on from its checkpoint\n");
+        return code;
+    }
     if (code != 0 || call->failed || !fits) {
         fprintf(stderr, "shoal-host: the task failed%s%s\n",
                 call->reason.len > 0 ? ": " : "", shoal_buffer_text(&call->reason));

@@ -363,13 +363,14 @@ static void tell(void *owner, int64_t index, double fraction, const char *text) 
 
 /* ---- running */
 
-static enum shoal_reason reason_of(struct server *server, bool ok) {
+/* Of one that did not succeed. */
+static enum shoal_reason reason_of(struct server *server, int code) {
     int64_t stop = atomic_load(&server->slate->stop);
-    if (ok)
-        return SHOAL_REASON_OK;
-    return stop == SHOAL_SLATE_TIMEOUT ? SHOAL_REASON_TIMEOUT
-           : stop == SHOAL_SLATE_STOP  ? SHOAL_REASON_STOPPED
-                                       : SHOAL_REASON_EXIT;
+    if (stop == SHOAL_SLATE_STOP)
+        return SHOAL_REASON_STOPPED;
+    if (code == SHOAL_CALL_CONTINUE && server->spec.checkpoint && !server->call.failed)
+        return SHOAL_REASON_CONTINUE;
+    return stop == SHOAL_SLATE_TIMEOUT ? SHOAL_REASON_TIMEOUT : SHOAL_REASON_EXIT;
 }
 
 static void take_outcome(struct server *server, int code) {
@@ -387,7 +388,7 @@ static void take_outcome(struct server *server, int code) {
                 "the file's name");
     } else if (!ok) {
         close_many(server, before);
-        add_own(server, now, reason_of(server, ok), code == 0 ? 1 : code,
+        add_own(server, now, reason_of(server, code), code == 0 ? 1 : code,
                 shoal_buffer_text(&call->reason));
     } else if (server->stride == 1 && now - before >= OWN_US) {
         add_own(server, now, SHOAL_REASON_OK, 0, "");
@@ -457,6 +458,7 @@ static bool take_run(struct server *server, struct shoal_record_reader *reader) 
         !shoal_record_read_bytes(reader, &bytes, &len))
         return false;
     server->call.seed = (uint64_t)seed;
+    snprintf(server->call.job, sizeof(server->call.job), "%.*s", (int)job_len, job);
     set_working(server, true);
     bool explicit = kind_len == 9 && memcmp(kind, "arguments", 9) == 0;
     shoal_record_reader_init(&arguments, bytes, len);

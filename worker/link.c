@@ -152,6 +152,11 @@ static void advance_failed(struct shoal_worker *worker, enum shoal_status status
     worker->link.flush_pending = true;
 }
 
+static void committed(void *owner, const struct shoal_commit *commit) {
+    struct shoal_worker *worker = owner;
+    shoal_checkpoints_committed(&worker->checkpoints, commit);
+}
+
 static void advanced(void *owner, enum shoal_status status,
                      const struct shoal_advanced *answer, const struct shoal_error *err) {
     struct shoal_worker *worker = owner;
@@ -162,6 +167,7 @@ static void advanced(void *owner, enum shoal_status status,
         return;
     }
     say_fine(link);
+    shoal_outbox_each_flying(&worker->outbox, committed, worker);
     shoal_outbox_arrived(&worker->outbox, shoal_now_ms());
     store_seen(worker, answer->store, answer->commits);
     after_wishes(link, answer->n_grants);
@@ -464,6 +470,7 @@ static void registered(void *owner, enum shoal_status status,
     say_fine(link);
     say_verdict(worker, answer);
     snprintf(link->store, sizeof(link->store), "%s", answer->store);
+    shoal_checkpoints_of_store(&worker->checkpoints, link->store);
     link->commits = answer->commits;
     shoal_info("registered: worker=%s session=%s store=%s slots=%" PRId64 " queues=%s",
                worker->config->name, worker->config->session, link->store,
@@ -684,6 +691,10 @@ enum shoal_status shoal_link_init(struct shoal_worker *worker, struct shoal_erro
     shoal_redis_start(link->redis);
     shoal_redis_start(link->bell);
     return SHOAL_OK;
+}
+
+struct shoal_queue *shoal_link_queue(struct shoal_worker *worker) {
+    return worker->link.registered ? &worker->link.queue : NULL;
 }
 
 void shoal_link_finish(struct shoal_worker *worker) {

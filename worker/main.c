@@ -1,7 +1,9 @@
 #include "common/daemon.h"
 #include "common/id.h"
+#include "common/state.h"
 #include "worker/keeper.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,7 @@ static struct {
     const char *queues;
     const char *name;
     const char *directory;
+    const char *checkpoints;
     int64_t slots;
     int64_t threads;
     int64_t max_tasks;
@@ -61,6 +64,14 @@ static const struct shoal_option options[] = {
      .fallback = "/tmp",
      .environment = "TMPDIR",
      .help = "where tasks get their temporary directories"},
+    {.name = "checkpoints",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &config.checkpoints,
+     .argument = "DIR",
+     .environment = "SHOAL_CHECKPOINTS",
+     .help = "where the directories are that tasks keep over their attempts, best on a "
+             "file system that all workers share; /var/lib/shoal/checkpoints of root "
+             "and ~/.local/state/shoal/checkpoints of others unless said otherwise"},
     {.name = "max-tasks-per-runner",
      .type = SHOAL_OPTION_INTEGER,
      .value = &config.max_tasks,
@@ -141,6 +152,18 @@ static int64_t cores(void) {
     return n < 1 ? 1 : n;
 }
 
+static enum shoal_status find_checkpoints(const char **ret_directory,
+                                          struct shoal_error *err) {
+    static char directory[PATH_MAX + 16];
+    *ret_directory = config.checkpoints;
+    if (config.checkpoints != NULL)
+        return SHOAL_OK;
+    enum shoal_status status = shoal_state_of_daemon(directory, PATH_MAX, err);
+    strcat(directory, "/checkpoints");
+    *ret_directory = directory;
+    return status;
+}
+
 static enum shoal_status make_config(struct shoal_worker_config *worker,
                                      const char **queues, char *queue_list, char *name,
                                      struct shoal_error *err) {
@@ -164,6 +187,8 @@ static enum shoal_status make_config(struct shoal_worker_config *worker,
                                QUEUE_LIST_MAX - 1);
     snprintf(queue_list, QUEUE_LIST_MAX, "%s", config.queues);
     enum shoal_status status = split_queues(queue_list, queues, err);
+    if (status == SHOAL_OK)
+        status = find_checkpoints(&worker->checkpoints, err);
     if (status == SHOAL_OK)
         status = shoal_redis_address_parse(shoal_daemon.redis, shoal_daemon.password_file,
                                            &worker->address, err);

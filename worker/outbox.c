@@ -130,6 +130,13 @@ static void visit_list(const struct shoal_parcels *list,
         visit(owner, parcel->commit);
 }
 
+void shoal_outbox_each_flying(const struct shoal_outbox *outbox,
+                              void (*visit)(void *owner,
+                                            const struct shoal_commit *commit),
+                              void *owner) {
+    visit_list(&outbox->flying, visit, owner);
+}
+
 void shoal_outbox_each(const struct shoal_outbox *outbox,
                        void (*visit)(void *owner, const struct shoal_commit *commit),
                        void *owner) {

@@ -46,7 +46,13 @@ void shoal_outbox_came_back(struct shoal_outbox *outbox);
 /* Redis lost its last moments: what is recent waits again. Returns how many commits. */
 size_t shoal_outbox_repeat_recent(struct shoal_outbox *outbox);
 
-/* Calls `visit` with every commit that waits or flies. */
+/* Calls `visit` with every commit that flies, … */
+void shoal_outbox_each_flying(const struct shoal_outbox *outbox,
+                              void (*visit)(void *owner,
+                                            const struct shoal_commit *commit),
+                              void *owner);
+
+/* … or with those that wait as well. */
 void shoal_outbox_each(const struct shoal_outbox *outbox,
                        void (*visit)(void *owner, const struct shoal_commit *commit),
                        void *owner);

@@ -18,6 +18,7 @@
 #include "broker/outcome.h"
 #include "common/records.h"
 #include "common/spec.h"
+#include "worker/checkpoints.h"
 
 #include <event2/event.h>
 #include <sys/resource.h>
@@ -86,6 +87,7 @@ struct shoal_runner_settings {
     int threads; /* what OMP_NUM_THREADS and its like default to: the slot's cores */
     int64_t max_tasks;  /* after so many a runner that stays is replaced; 0: never */
     int64_t max_memory; /* bytes, the same */
+    const struct shoal_checkpoints *checkpoints; /* for jobs that have some */
     /* Both are called from the loop, never from within start(); `ended` once for each
      * batch that was started and not forgotten, or once for all. */
     void (*reported)(void *owner, const struct shoal_report *report);

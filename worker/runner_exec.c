@@ -34,6 +34,8 @@ struct exec {
     pid_t pid; /* 0: nothing runs */
     enum stop stop;
     bool terminated; /* SIGTERM was sent */
+    bool may_continue;
+    struct shoal_warning warning; /* that is still to come */
     int64_t started_us;
     int64_t index;
     int64_t attempt;
@@ -68,12 +70,20 @@ static enum shoal_status make_environment(struct exec *exec,
                                           const struct shoal_task *task,
                                           char ***ret_environment,
                                           struct shoal_error *err) {
+    char checkpoint[PATH_MAX];
+    enum shoal_status status = SHOAL_OK;
+    if (spec->checkpoint)
+        status = shoal_checkpoint_make(exec->settings.checkpoints, task->job, task->index,
+                                       checkpoint, err);
+    if (status != SHOAL_OK)
+        return status;
     const struct shoal_surroundings surroundings = {
         .attempt = exec->attempt,
         .slot = exec->settings.slot,
         .threads = exec->settings.threads,
         .directory = exec->folder,
         .result_path = exec->result_path,
+        .checkpoint = spec->checkpoint ? checkpoint : NULL,
         .passed = exec->passed,
     };
     return shoal_environment_make(spec, task, &surroundings, ret_environment, err);
@@ -122,7 +132,7 @@ static enum shoal_status start_task(struct exec *exec, const struct shoal_spec *
     exec->started_us = shoal_now_us();
     status = run_child(exec, (size_t)spec->result_max, &child, err);
     if (status == SHOAL_OK && spec->timeout_ms > 0)
-        set_timer(exec, spec->timeout_ms);
+        set_timer(exec, spec->timeout_ms - spec->warning.before_ms);
     return status;
 }
 
@@ -137,6 +147,8 @@ static enum shoal_status start(struct shoal_runner *runner,
         return status;
     exec->stop = STOP_NONE;
     exec->terminated = false;
+    exec->may_continue = batch->spec->checkpoint;
+    exec->warning = batch->spec->warning;
     exec->index = batch->lo;
     exec->attempt = batch->attempt;
     exec->grace_ms = batch->spec->grace_ms;
@@ -180,12 +192,21 @@ static void kill_now(struct shoal_runner *runner) {
     kill(-exec->pid, SIGKILL);
 }
 
+/* Only the program hears it: its children may not know what it means, and would die. */
+static void warn(struct exec *exec) {
+    kill(exec->pid, exec->warning.signal);
+    exec->warning.signal = 0;
+    set_timer(exec, exec->warning.before_ms);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *owner) {
     struct exec *exec = owner;
     (void)fd;
     (void)what;
     if (exec->terminated)
         kill_now(&exec->runner);
+    else if (exec->warning.signal != 0)
+        warn(exec);
     else
         terminate(exec, STOP_TIMEOUT);
 }
@@ -279,11 +300,18 @@ static void take_result(struct exec *exec, struct shoal_ending *ending) {
 
 /* ---- ending */
 
+static bool asks_to_go_on(const struct exec *exec, int status) {
+    return exec->may_continue && WIFEXITED(status) &&
+           WEXITSTATUS(status) == SHOAL_CONTINUE_CODE;
+}
+
 static enum shoal_reason reason_of(const struct exec *exec, int status,
                                    int64_t *ret_code) {
     *ret_code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
     if (exec->stop == STOP_ASKED)
         return SHOAL_REASON_STOPPED;
+    if (asks_to_go_on(exec, status))
+        return SHOAL_REASON_CONTINUE;
     if (exec->stop == STOP_TIMEOUT)
         return SHOAL_REASON_TIMEOUT;
     if (WIFSIGNALED(status))

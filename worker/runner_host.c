@@ -68,9 +68,11 @@ struct host {
     bool computes;   /* it finds the parameters of a sweep by itself */
     char digest[21]; /* of its spec, … */
     int64_t timeout_ms;
-    int64_t grace_ms; /* … which has these */
-    int64_t tasks;    /* that it has run */
-    int64_t memory;   /* bytes, as it last said */
+    int64_t grace_ms;
+    struct shoal_warning warning;
+    bool may_continue; /* … which has these */
+    int64_t tasks;     /* that it has run */
+    int64_t memory;    /* bytes, as it last said */
 
     /* What is in its hands. */
     struct shoal_batches hands;
@@ -97,6 +99,11 @@ static void set_timer(struct host *host, int64_t ms) {
 
 static struct shoal_given *in_hand(struct host *host) {
     return shoal_batches_first(&host->hands);
+}
+
+/* Its task is to end: not only that it knows that its time is nearly over. */
+static bool is_stopped(const struct host *host) {
+    return host->stop == SHOAL_SLATE_STOP || host->stop == SHOAL_SLATE_TIMEOUT;
 }
 
 /* Something was sent that is not over. */
@@ -167,10 +174,12 @@ static enum shoal_status make_environment(struct host *host,
                                           const struct shoal_spec *spec,
                                           char ***ret_environment,
                                           struct shoal_error *err) {
+    bool has_some = spec->checkpoint && host->settings.checkpoints->folder[0] != '\0';
     const struct shoal_surroundings surroundings = {
         .slot = host->settings.slot,
         .threads = host->settings.threads,
         .directory = host->folder,
+        .checkpoint = has_some ? host->settings.checkpoints->folder : NULL,
         .passed = host->passed,
     };
     return shoal_environment_make(spec, NULL, &surroundings, ret_environment, err);
@@ -291,7 +300,7 @@ static const char *add_tasks(struct host *host, struct shoal_given *given,
 
 static void arm_timeout(struct host *host) {
     if (host->timeout_ms > 0 && host->stop == SHOAL_SLATE_GO_ON)
-        set_timer(host, host->timeout_ms + GAP_MS);
+        set_timer(host, host->timeout_ms + GAP_MS - host->warning.before_ms);
 }
 
 static void send_batch(struct host *host, struct shoal_given *given) {
@@ -396,7 +405,7 @@ static int64_t index_of(struct shoal_runner *runner, size_t *ret_batch) {
 static enum shoal_reason reason_of_death(const struct host *host, int status,
                                          int64_t *ret_code) {
     *ret_code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
-    if (host->stop != SHOAL_SLATE_GO_ON)
+    if (is_stopped(host))
         return host->stop == SHOAL_SLATE_TIMEOUT ? SHOAL_REASON_TIMEOUT
                                                  : SHOAL_REASON_STOPPED;
     if (!host->greeted)
@@ -501,6 +510,8 @@ static bool may_say(const struct host *host, enum shoal_reason reason) {
     case SHOAL_REASON_REJECTED:
     case SHOAL_REASON_TOO_LARGE:
         return true;
+    case SHOAL_REASON_CONTINUE:
+        return host->may_continue;
     case SHOAL_REASON_STOPPED:
         return host->stop == SHOAL_SLATE_STOP;
     case SHOAL_REASON_TIMEOUT:
@@ -637,8 +648,16 @@ static void readable(evutil_socket_t fd, short what, void *owner) {
 
 /* ---- stopping */
 
+/* Nothing is begun behind the running task, so that it is the one that is warned. */
+static void warn(struct host *host) {
+    host->stop = SHOAL_SLATE_WARNING;
+    limit(host, 0);
+    atomic_store(&host->slate->stop, SHOAL_SLATE_WARNING);
+    set_timer(host, host->warning.before_ms);
+}
+
 static void begin_stop(struct host *host, enum shoal_slate_stop why) {
-    if (host->hands.n == 0 || host->stop != SHOAL_SLATE_GO_ON)
+    if (host->hands.n == 0 || is_stopped(host))
         return;
     host->stop = why;
     limit(host, 0);
@@ -657,7 +676,7 @@ static void kill_now(struct shoal_runner *runner) {
     struct host *host = of(runner);
     if (host->pid == 0 || host->hands.n == 0)
         return;
-    host->stop = host->stop == SHOAL_SLATE_GO_ON ? SHOAL_SLATE_STOP : host->stop;
+    host->stop = is_stopped(host) ? host->stop : SHOAL_SLATE_STOP;
     kill(-host->pid, SIGKILL);
 }
 
@@ -680,7 +699,9 @@ static void on_timer(evutil_socket_t fd, short what, void *owner) {
         give_up(host, "it closed its connection to the worker");
     else if (!host->greeted)
         give_up(host, "it did not greet in a minute");
-    else if (host->stop == SHOAL_SLATE_GO_ON)
+    else if (host->stop == SHOAL_SLATE_GO_ON && host->warning.signal != 0)
+        warn(host);
+    else if (!is_stopped(host))
         begin_stop(host, SHOAL_SLATE_TIMEOUT);
     else if (!host->terminated)
         terminate(host);
@@ -728,6 +749,8 @@ static enum shoal_status begin_process(struct host *host, const struct shoal_bat
     host->refused_till_ms = 0; /* that was another's */
     host->timeout_ms = batch->spec->timeout_ms;
     host->grace_ms = batch->spec->grace_ms;
+    host->warning = batch->spec->warning;
+    host->may_continue = batch->spec->checkpoint;
     host->hands.positions = 0;
     host->limited = host->terminated = false;
     host->stop = SHOAL_SLATE_GO_ON;

@@ -44,8 +44,11 @@ extern "C" {
 struct shoal_call;
 
 /* 0: the task succeeded with what was returned by shoal_call_return() or
- * shoal_call_add_…(), or with an empty result. Anything else: it failed with the reason
- * `exit` and this as its code; shoal_call_fail() says why. */
+ * shoal_call_add_…(), or with an empty result. SHOAL_CALL_CONTINUE, in a job with
+ * --checkpoint: it is started again and goes on from there, which is no failure.
+ * Anything else: it failed with the reason `exit` and this as its code;
+ * shoal_call_fail() says why. */
+#define SHOAL_CALL_CONTINUE 85
 typedef int (*shoal_task_fn)(struct shoal_call *call);
 
 struct shoal_task_entry {
@@ -83,9 +86,14 @@ SHOAL_TASK_API const char *shoal_call_text(struct shoal_call *call, const char *
 SHOAL_TASK_API const char *shoal_call_argument(const struct shoal_call *call,
                                                size_t *ret_len);
 
+/* A directory that stays with the task over its attempts, until it has succeeded. NULL:
+ * the job was submitted without --checkpoint, or there is no room for it. */
+SHOAL_TASK_API const char *shoal_call_checkpoint(struct shoal_call *call);
+
 /* ---- while it runs */
 
-/* Whether the task is asked to end: it was cancelled, or its time is over. It may still
+/* Whether the task is asked to end: it was cancelled, or its time is over, or will be by
+ * the time that the job's --signal says. It may still
  * return what it has, which then counts. One that never asks is ended by a signal. Costs
  * a nanosecond. */
 SHOAL_TASK_API bool shoal_call_should_stop(struct shoal_call *call);

@@ -18,6 +18,7 @@ enum shoal_slate_stop {
     SHOAL_SLATE_GO_ON,
     SHOAL_SLATE_STOP,    /* the task is not wanted any more */
     SHOAL_SLATE_TIMEOUT, /* its time is over */
+    SHOAL_SLATE_WARNING, /* its time is nearly over */
 };
 
 /* 64-bit numbers of the machine's own byte order. */

@@ -195,6 +195,7 @@ static void tick(evutil_socket_t fd, short what, void *owner) {
     (void)what;
     for (int64_t i = 0; i < worker->config->slots; i++)
         shoal_slot_tick(&worker->slots[i], now);
+    shoal_janitor_tick(&worker->janitor, shoal_link_queue(worker), now);
     try_to_end(worker, now);
 }
 
@@ -220,6 +221,7 @@ static enum shoal_status make_slots(struct shoal_worker *worker, const char *fol
         .threads = (int)config->threads,
         .max_tasks = config->max_tasks,
         .max_memory = config->max_memory,
+        .checkpoints = &worker->checkpoints,
     };
     worker->slot_host = (struct shoal_slot_host){
         .worker = config->name,
@@ -285,7 +287,12 @@ static enum shoal_status start(struct shoal_worker *worker, const char *folder,
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for an event loop");
     shoal_outbox_init(&worker->outbox);
     shoal_specs_init(&worker->specs, specs_changed, worker);
-    enum shoal_status status = make_slots(worker, folder, err);
+    shoal_janitor_init(&worker->janitor, &worker->checkpoints);
+    enum shoal_status status =
+        shoal_checkpoints_init(&worker->checkpoints, worker->config->checkpoints,
+                               worker->config->name_space, err);
+    if (status == SHOAL_OK)
+        status = make_slots(worker, folder, err);
     return status == SHOAL_OK ? shoal_link_init(worker, err) : status;
 }
 
@@ -294,6 +301,7 @@ static void finish(struct shoal_worker *worker, const char *folder) {
         shoal_slot_finish(&worker->slots[i]);
     shoal_tree_kill_all(2000);
     shoal_link_finish(worker);
+    shoal_janitor_finish(&worker->janitor);
     shoal_specs_finish(&worker->specs);
     shoal_outbox_finish(&worker->outbox);
     free(worker->slots);

@@ -9,6 +9,8 @@
 #ifndef SHOAL_WORKER_H
 #define SHOAL_WORKER_H
 
+#include "worker/checkpoints.h"
+#include "worker/janitor.h"
 #include "worker/outbox.h"
 #include "worker/slot.h"
 #include "worker/specs.h"
@@ -19,7 +21,8 @@ struct shoal_worker_config {
     const char *const *queues; /* the preferred first, NULL behind the last */
     const char *queues_text;   /* the same, joined by commas */
     const char *name;
-    const char *directory; /* where each worker makes its private folder */
+    const char *directory;   /* where each worker makes its private folder */
+    const char *checkpoints; /* where those of tasks are; absolute */
     int64_t slots;
     int64_t threads;    /* of a slot's programs */
     int64_t max_tasks;  /* of a runner that stays, before it is replaced; 0: no bound */
@@ -86,6 +89,8 @@ struct shoal_worker {
     struct shoal_slot *slots;
     struct shoal_slot_host slot_host;
     struct shoal_outbox outbox;
+    struct shoal_checkpoints checkpoints;
+    struct shoal_janitor janitor;
     struct shoal_specs specs;
     struct shoal_link link;
     enum shoal_worker_phase phase;
@@ -109,6 +114,9 @@ void shoal_worker_settled(struct shoal_worker *worker, const char *job, int64_t 
                           int64_t hi);
 void shoal_worker_drain(struct shoal_worker *worker);
 void shoal_worker_quit(struct shoal_worker *worker, int status); /* leaves the loop */
+
+/* Where to ask what Redis knows; NULL while it is away. */
+struct shoal_queue *shoal_link_queue(struct shoal_worker *worker);
 
 size_t shoal_worker_running(const struct shoal_worker *worker);
 size_t shoal_worker_idle_slots(const struct shoal_worker *worker);

@@ -30,6 +30,7 @@ static struct event_base *base;
 static struct event *child_event;
 static struct shoal_runner *runner;
 static struct shoal_spec spec;
+static struct shoal_checkpoints checkpoints;
 static const char *words[4];
 
 /* How the last task ended, in the test's own memory. */
@@ -70,6 +71,7 @@ static void create_runner(void) {
                                                    .slot = 3,
                                                    .directory = slots,
                                                    .threads = 2,
+                                                   .checkpoints = &checkpoints,
                                                    .ended = take_ending,
                                                    .owner = &endings};
     ck_assert_int_eq(shoal_runner_exec_create(&settings, &runner, &err), SHOAL_OK);
@@ -89,6 +91,8 @@ static void setup(void) {
     snprintf(slots, sizeof(slots), "%s/slots", home);
     ck_assert_int_eq(mkdir(slots, 0700), 0);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
+    ck_assert_int_eq(shoal_checkpoints_init(&checkpoints, home, "ns", NULL), SHOAL_OK);
+    shoal_checkpoints_of_store(&checkpoints, "st0re0000001");
     spec = (struct shoal_spec){.command = (char **)(void *)words,
                                .directory = home,
                                .grace_ms = 10000,
@@ -556,6 +560,90 @@ START_TEST(a_task_is_ended) {
 }
 END_TEST
 
+/* ---- warnings and checkpoints */
+
+#define IN_TIME "trap 'exit 85' USR1; touch ready; sleep 60 & wait"
+#define LATE "trap 'exit 85' TERM; touch ready; sleep 60 & wait"
+
+static const struct {
+    const char *script;
+    int64_t timeout_ms;
+    struct shoal_warning warning;
+    bool checkpoint, stop;
+    enum shoal_reason reason;
+    int64_t code;
+} goings_on[] = {
+    {"exit 85", 0, {0}, true, false, SHOAL_REASON_CONTINUE, 85},
+    {"exit 85", 0, {0}, false, false, SHOAL_REASON_EXIT, 85},
+    {"exit 84", 0, {0}, true, false, SHOAL_REASON_EXIT, 84},
+    {IN_TIME, 60000, {SIGUSR1, 59000}, true, false, SHOAL_REASON_CONTINUE, 85},
+    {IN_TIME, 60000, {SIGUSR1, 59000}, false, false, SHOAL_REASON_EXIT, 85},
+    {"sleep 60", 60000, {SIGUSR1, 59950}, true, false, SHOAL_REASON_SIGNAL, SIGUSR1},
+    {"trap '' USR1; sleep 60",
+     200,
+     {SIGUSR1, 100},
+     true,
+     false,
+     SHOAL_REASON_TIMEOUT,
+     SIGTERM},
+    {LATE, 1000, {0}, true, false, SHOAL_REASON_CONTINUE, 85},
+    {LATE, 1000, {0}, false, false, SHOAL_REASON_TIMEOUT, 85},
+    {LATE, 0, {0}, true, true, SHOAL_REASON_STOPPED, 85},
+};
+
+START_TEST(a_task_asks_to_go_on) {
+    spec.timeout_ms = goings_on[_i].timeout_ms;
+    spec.warning = goings_on[_i].warning;
+    spec.checkpoint = goings_on[_i].checkpoint;
+    start_script(goings_on[_i].script);
+    if (goings_on[_i].stop) {
+        loop_until(base, is_there("ready"), LIMIT_MS);
+        runner->kind->stop(runner);
+    }
+    wait_for_end();
+    ck_assert_int_eq(outcome.reason, goings_on[_i].reason);
+    ck_assert_int_eq(outcome.code, goings_on[_i].code);
+}
+END_TEST
+
+START_TEST(only_the_program_is_warned) {
+    spec.timeout_ms = 60000;
+    spec.warning = (struct shoal_warning){SIGUSR1, 59000};
+    run_script("trap : USR1; sh -c 'sleep 2; exec echo fine' & wait; wait $!");
+    ck_assert_str_eq(result, "fine");
+}
+END_TEST
+
+START_TEST(a_checkpoint_stays_over_attempts) {
+    char path[PATH_MAX];
+    spec.checkpoint = true;
+    run_script("echo $SHOAL_CHECKPOINT; stat -c %a $SHOAL_CHECKPOINT; "
+               "echo here >$SHOAL_CHECKPOINT/state; exit 85");
+    snprintf(path, sizeof(path), "%s/ns/st0re0000001/0123456789ab/5\n700", home);
+    ck_assert_str_eq(result, path);
+    run_script("cat $SHOAL_CHECKPOINT/state");
+    ck_assert_str_eq(result, "here");
+    spec.checkpoint = false;
+    run_script("echo ${SHOAL_CHECKPOINT-none}");
+    ck_assert_str_eq(result, "none");
+}
+END_TEST
+
+START_TEST(a_checkpoint_that_cannot_be_made_is_told) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    spec.checkpoint = true;
+    words[1] = "-c";
+    words[2] = "true";
+    write_file("ns", "in the way", 0600);
+    ck_assert_int_eq(start("/bin/sh", &err), SHOAL_REFUSED);
+    ck_assert_ptr_nonnull(strstr(err.text, "cannot make the checkpoint directory '"));
+    ck_assert_ptr_nonnull(strstr(err.text, "Not a directory"));
+    shoal_checkpoints_of_store(&checkpoints, "../../../etc"); /* garbled */
+    err = (struct shoal_error){.status = SHOAL_OK};
+    ck_assert_int_eq(start("/bin/sh", &err), SHOAL_SYSTEM);
+}
+END_TEST
+
 START_TEST(its_group_ends_with_it) {
     run_script("sleep 60 & echo $!");
     pid_t pid = (pid_t)strtol(result, NULL, 10);
@@ -641,6 +729,10 @@ int main(void) {
                         SHOAL_COUNT(prints));
     tcase_add_test(tcase, the_end_of_stderr_is_kept);
     tcase_add_loop_test(tcase, a_task_is_ended, 0, SHOAL_COUNT(ends));
+    tcase_add_loop_test(tcase, a_task_asks_to_go_on, 0, SHOAL_COUNT(goings_on));
+    tcase_add_test(tcase, only_the_program_is_warned);
+    tcase_add_test(tcase, a_checkpoint_stays_over_attempts);
+    tcase_add_test(tcase, a_checkpoint_that_cannot_be_made_is_told);
     tcase_add_test(tcase, its_group_ends_with_it);
     tcase_add_test(tcase, a_daemon_that_holds_the_pipe_is_not_waited_for);
     tcase_add_test(tcase, the_wildest_tree_ends);

@@ -36,6 +36,24 @@ static int line(struct shoal_call *call) {
     return 0;
 }
 
+/* Counts its attempts in its checkpoint, and goes on until the third. With x = 1 it waits
+ * each time until it is asked to stop. */
+static int go_on(struct shoal_call *call) {
+    const char *folder = shoal_call_checkpoint(call);
+    char path[4096];
+    if (folder == NULL)
+        return shoal_call_fail(call, "no checkpoint");
+    while (shoal_call_int(call, "x", 0) == 1 && !shoal_call_should_stop(call))
+        rest_ms(5);
+    for (int n = 1; n < 3; n++) {
+        snprintf(path, sizeof(path), "%s/%d", folder, n);
+        if (mkdir(path, 0700) == 0)
+            return SHOAL_CALL_CONTINUE;
+    }
+    shoal_call_add_int(call, "tries", shoal_call_attempt(call));
+    return 0;
+}
+
 static int nothing(struct shoal_call *call) {
     (void)call;
     return 0;
@@ -159,6 +177,7 @@ static const struct shoal_task_entry tasks[] = {
     {"echo", echo},
     {"huge", huge},
     {"line", line},
+    {"go_on", go_on},
     {"nothing", nothing},
     {"odd", odd},
     {"rest", rest},

@@ -355,6 +355,10 @@ static const char *const canonical[] = {
     "\"grace_ms\":0,\"limits\":{\"file_size\":1,\"memory\":1073741824,\"millicpus\":500,"
     "\"processes\":4194304},\"result_max\":1,\"sweep\":{\"mode\":\"product\","
     "\"parameters\":[],\"repetitions\":1},\"timeout_ms\":0,\"version\":1}",
+    "{\"arguments\":\"none\",\"checkpoint\":true,\"command\":[\"./sir\"],"
+    "\"directory\":\"/\",\"grace_ms\":0,\"result_max\":9,\"sweep\":{\"mode\":"
+    "\"product\",\"parameters\":[],\"repetitions\":1},\"timeout_ms\":60001,"
+    "\"version\":1,\"warning\":\"USR1@1m\"}",
 };
 
 START_TEST(what_is_read_is_written_again) {
@@ -561,6 +565,15 @@ static const struct {
     {"result_max", NULL, "a number"},
     {"result_max", "-1", "a number"},
     {"result_max", "16777217", "a number"},
+    {"checkpoint", "1", "its checkpoint"},
+    {"checkpoint", "\"true\"", "its checkpoint"},
+    {"checkpoint", "null", "its checkpoint"},
+    {"warning", "1", "its warning"},
+    {"warning", "\"\"", "its warning"},
+    {"warning", "\"USR1\"", "its warning"},
+    {"warning", "\"KILL@1s\"", "its warning"},
+    {"warning", "\"USR1@soon\"", "its warning"},
+    {"warning", "\"USR1@1s\"", "needs a timeout"},
     {"arguments", NULL, "arguments"},
     {"arguments", "\"lines\"", "arguments"},
     {"arguments", "\"\"", "arguments"},
@@ -590,17 +603,21 @@ static const struct {
     {"limits", "{}"},      {"sweep", no_sweep_json},
 };
 
-/* The usual spec with one field replaced or (NULL) left out. */
+/* The usual spec with one field replaced, (NULL) left out, or added. */
 static void write_with(struct shoal_buffer *text, const char *name, const char *json) {
+    bool is_usual = false;
     shoal_buffer_init(text, 4 * SHOAL_SPEC_MAX);
     for (size_t i = 0; i < SHOAL_COUNT(usual); i++) {
         bool other = strcmp(name, usual[i].name) == 0;
+        is_usual = is_usual || other;
         if (!other || json != NULL)
             shoal_buffer_add_format(text, "%s\"%s\": ", text->len == 0 ? "{" : ", ",
                                     usual[i].name);
         if (!other || json != NULL)
             shoal_buffer_add_text(text, other ? json : usual[i].json);
     }
+    if (!is_usual)
+        shoal_buffer_add_format(text, ", \"%s\": %s", name, json);
     shoal_buffer_add_char(text, '}');
 }
 
@@ -754,6 +771,47 @@ START_TEST(what_cannot_be_submitted_is_told_why) {
 }
 END_TEST
 
+/* ---- warnings */
+
+static const struct {
+    const char *text;
+    const char *printed; /* NULL: it is none */
+    int64_t timeout_ms;
+    const char *says;
+} warnings[] = {
+    {"USR1@60s", "USR1@1m", 60001, NULL},
+    {"SIGHUP@1.5", "HUP@1.5s", 31536000000, NULL},
+    {"TERM@1ms", "TERM@1ms", 2, NULL},
+    {"USR2@1m", "USR2@1m", 0, "say --timeout"},
+    {"USR2@1m", "USR2@1m", 60000, "before its timeout"},
+    {"INT@0s", "INT@0s", 60000, "behind a task's start"},
+    {"KILL@1s", NULL, 0, "write SIGNAL@TIME"},
+    {"USR1", NULL, 0, "write SIGNAL@TIME"},
+    {"@1s", NULL, 0, "write SIGNAL@TIME"},
+    {"SIG@1s", NULL, 0, "write SIGNAL@TIME"},
+    {"USR1x@1s", NULL, 0, "write SIGNAL@TIME"},
+    {"USR1@", NULL, 0, "the time of the warning"},
+    {"USR1@-1s", NULL, 0, "the time of the warning"},
+    {"USR1@@1s", NULL, 0, "the time of the warning"},
+};
+
+START_TEST(warnings_have_bounds) {
+    struct shoal_warning warning = {.signal = 0};
+    char text[32];
+    forget_error();
+    enum shoal_status status = shoal_warning_parse(warnings[_i].text, &warning, &err);
+    ck_assert_int_eq(status, warnings[_i].printed == NULL ? SHOAL_INVALID : SHOAL_OK);
+    if (status == SHOAL_OK) {
+        shoal_warning_print(&warning, text, sizeof(text));
+        ck_assert_str_eq(text, warnings[_i].printed);
+        status = shoal_warning_check(&warning, warnings[_i].timeout_ms, &err);
+    }
+    ck_assert_int_eq(status, warnings[_i].says == NULL ? SHOAL_OK : SHOAL_INVALID);
+    if (warnings[_i].says != NULL)
+        ck_assert_msg(strstr(err.text, warnings[_i].says) != NULL, "%s", err.text);
+}
+END_TEST
+
 static void add_words(Suite *suite) {
     TCase *expansion = tcase_create("words");
     tcase_add_loop_test(expansion, bare_names_in_braces_are_replaced_and_nothing_else, 0,
@@ -781,6 +839,7 @@ static void add_round_trips(Suite *suite) {
     tcase_add_test(round_trips, what_is_read_is_what_the_json_says);
     tcase_add_test(round_trips, equal_specs_give_equal_text);
     tcase_add_test(round_trips, a_spec_that_is_too_long_is_not_written);
+    tcase_add_loop_test(round_trips, warnings_have_bounds, 0, (int)SHOAL_COUNT(warnings));
     tcase_add_loop_test(round_trips, what_cannot_be_submitted_is_told_why, 0,
                         (int)SHOAL_COUNT(checks));
     suite_add_tcase(suite, round_trips);

@@ -11,6 +11,6 @@
 
 Outside of a task these do nothing, so that the function can be called as any other.
 """
-from .runner import log, progress, should_stop, task
+from .runner import Continue, checkpoint, log, progress, should_stop, task
 
-__all__ = ["log", "progress", "should_stop", "task"]
+__all__ = ["Continue", "checkpoint", "log", "progress", "should_stop", "task"]

@@ -34,7 +34,8 @@ VERSION = 2
 SOCKET, SLATE = 3, 4  # descriptors that the worker gives
 SLATE_SIZE = 4096
 MARK, LIMIT, STOP, ASKED = 0, 8, 16, 24  # offsets on the slate, 64 bits each
-GO_ON, STOPPED, TIMED_OUT = 0, 1, 2
+GO_ON, STOPPED, TIMED_OUT, WARNED = 0, 1, 2, 3
+CONTINUE = 85  # the exit code of a program that asks for the same
 REPORT_S = 0.02  # a report is not older than this …
 REPORT_BYTES = 256 << 10  # … and not larger, but for one task
 TELL_S = 0.1
@@ -48,6 +49,10 @@ OWN = ("seed", "rep", "index", "attempt")
 
 class Stopped(BaseException):
     """Raised in a task that is to end and has never asked should_stop()."""
+
+
+class Continue(Exception):
+    """Raised by a task with a checkpoint that wants to be started again, to go on from there."""
 
 
 # ---- what a task may ask and tell
@@ -70,8 +75,14 @@ def task():
 
 
 def should_stop():
-    """Whether the task is asked to end: cancelled, or its time is over. It may still return a result."""
+    """Whether the task is asked to end: cancelled, or its time is over or will be soon (the job's --signal).
+    It may still return a result."""
     return _current is not None and _current._runner.asked_to_stop()
+
+
+def checkpoint():
+    """A directory that stays with the task over its attempts, until it has succeeded; None where the job has none."""
+    return None if _current is None else _current._runner.checkpoint(_current.index)
 
 
 def progress(fraction, text=""):
@@ -284,6 +295,7 @@ class Runner:
         self.input, self.positions, self.told = bytearray(), 0, 0
         self.spec, self.names, self.repetitions, self.kind = None, [], 1, "none"
         self.interruptible = self.asked = False
+        self.job = ""
         self.sending = threading.Lock()
         self.gathering = threading.Lock()
         self.working = threading.Event()
@@ -330,8 +342,16 @@ class Runner:
         self.write(ASKED, 1)
         return self.field(STOP) != GO_ON
 
+    def checkpoint(self, index):
+        folder = os.environ.get("SHOAL_CHECKPOINTS")
+        if not folder or not self.spec.get("checkpoint"):
+            return None
+        path = os.path.join(folder, self.job, str(index))
+        os.makedirs(path, 0o700, exist_ok=True)
+        return path
+
     def interrupt(self, *_):
-        if self.interruptible and self.field(STOP) != GO_ON and self.field(ASKED) != 1:
+        if self.interruptible and self.field(STOP) in (STOPPED, TIMED_OUT) and self.field(ASKED) != 1:
             self.interruptible = False
             raise Stopped
 
@@ -365,7 +385,8 @@ class Runner:
             else:
                 yield (value_of(item.decode("utf-8", "surrogateescape")),), {}
 
-    def run(self, _job, seed, attempt, first, count, kind, data):
+    def run(self, job, seed, attempt, first, count, kind, data):
+        self.job = job.decode()
         seed, attempt, first, count = int(seed), int(attempt), int(first), int(count)
         self.reported = now = time.monotonic()
         shift, self.told, self.positions = self.positions - first, self.positions, self.positions + count
@@ -407,19 +428,27 @@ class Runner:
             self.interruptible = False
         except Stopped:
             reason, text = "stopped", "it was stopped"
+        except Continue:
+            self.interruptible = False
+            reason, text = "exit", "it raised shoal.Continue, for which its job needs --checkpoint"
+            if self.spec.get("checkpoint"):
+                reason, text = "continue", ""
         except BaseException as error:  # SystemExit too: the runner stays
             self.interruptible = False
             reason, text = "exit", describe(error)
         if self.is_child:
             os._exit(0 if reason == "ok" else 1)
         _current = None
-        if reason != "ok" and self.field(STOP) != GO_ON:
-            reason = "timeout" if self.field(STOP) == TIMED_OUT else "stopped"
+        stop = self.field(STOP)
+        if reason != "ok" and stop == STOPPED:
+            reason = "stopped"
+        elif reason not in ("ok", "continue") and stop == TIMED_OUT:
+            reason = "timeout"
         if reason == "ok" and len(result) > self.spec["result_max"]:
             reason, result = "too-large", b""
             text = "its result is over --max-result; write large data to a file and report the file's name"
         now = time.monotonic()
-        wall, code = int((now - begun) * 1e6), 1 if reason == "exit" else 0
+        wall, code = int((now - begun) * 1e6), {"exit": 1, "continue": CONTINUE}.get(reason, 0)
         outcome = encode([reason, current.attempt, wall, int((time.process_time() - cpu) * 1e6), self.peak_kb,
                           code, result])
         kept = to_bytes(self.printed.kept + text)[-TEXT_MAX:]
@@ -468,6 +497,9 @@ class Trial:
     def asked_to_stop(self):
         return False
 
+    def checkpoint(self, _index):
+        return os.environ.get("SHOAL_CHECKPOINT")
+
     def tell(self, kind, _index, *words):
         print(f"{kind}:", *words, file=sys.stderr)
 
@@ -486,6 +518,8 @@ def try_one(function, options):
     _current = Task(Trial(), options.index, options.attempt, options.seed, options.rep)
     try:
         result = result_of(function(arguments, parameters, _current))
+    except Continue:
+        sys.exit(CONTINUE)
     except SystemExit as error:
         traceback.print_exc()
         sys.exit(error.code if isinstance(error.code, int) and error.code != 0 else 1)
