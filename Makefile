@@ -10,6 +10,7 @@ packages := libhiredis-dev libevent-dev libjansson-dev pkg-config gcc redis-serv
 test_packages := check ngspice python3
 bench_packages := python3 redis-tools
 count_packages := python3 valgrind
+fuzz_packages := clang libclang-rt-dev
 lint_packages := clang clang-format clang-tidy cppcheck groff-base lua-check pyflakes3 shellcheck
 libraries := hiredis libevent jansson
 
@@ -56,6 +57,10 @@ measured := $(patsubst %_plugin.c,$(BUILD)/%.so,$(wildcard tests/bench/*_plugin.
 examples := $(patsubst client/examples/%.c,$(BUILD)/examples/%,$(filter-out %_plugin.c,$(wildcard client/examples/*.c)))
 floors   := $(patsubst %.c,$(BUILD)/%,$(filter-out %_plugin.c,$(sort $(wildcard tests/bench/*.c))))
 tests    := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/unit/*.c tests/integration/*.c tests/system/*.c)))
+# Targets of the fuzzer, which libFuzzer drives, or (in 'make test') replay.c with what is in tests/fuzz/corpus.
+targets  := $(patsubst %.c,%,$(filter-out tests/fuzz/replay.c,$(sort $(wildcard tests/fuzz/*.c))))
+replays  := $(addprefix $(BUILD)/,$(targets))
+fuzzers  := $(addsuffix .fuzzer,$(replays))
 
 .PHONY: all
 all: $(programs) $(shared) $(archive) $(examples) $(plugins) $(python) ## build everything (BUILD=folder, CC=clang, SANITIZE=address,undefined)
@@ -135,6 +140,16 @@ $(floors): $(BUILD)/%: $(BUILD)/%.o $(archive)
 $(tests): $(BUILD)/%: $(BUILD)/%.o $(support_objects) $(worker_objects) $(client_objects) $(library_objects)
 	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL) $(LIBS) $$(pkg-config --libs check)
 
+# The archive gives what a target does not bring along itself.
+$(BUILD)/all.a: $(support_objects) $(worker_objects) $(host_objects) $(client_objects) $(library_objects)
+	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(sort $^)
+
+$(replays): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/all.a
+	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL) $(LIBS) $$(pkg-config --libs check)
+
+$(fuzzers): $(BUILD)/%.fuzzer: $(BUILD)/%.o $(BUILD)/all.a
+	$(call say,LINK)$(CC) -fsanitize=fuzzer -o $@ $^ $(LDFLAGS_ALL) $(LIBS) $$(pkg-config --libs check)
+
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 # ---- running
@@ -148,8 +163,8 @@ test: ## build and run all tests, after installing what is missing
 	@tests/packages $(packages) $(test_packages)
 	@$(MAKE) --no-print-directory $(parallel) run-tests
 
-run-tests: all $(tests) $(odd_ones)
-	@SHOAL_BUILD=$(abspath $(BUILD)) tests/run $(tests)
+run-tests: all $(tests) $(replays) $(odd_ones)
+	@SHOAL_BUILD=$(abspath $(BUILD)) tests/run $(tests) $(replays)
 
 .PHONY: demo run-demo
 demo: packages ## build, and sweep a simulation on a local cluster
@@ -173,6 +188,14 @@ instructions: ## count the instructions of hot loops and compare them with the l
 
 run-instructions: $(BUILD)/tests/bench/hot_loops
 	@tests/bench/instructions.py $(BUILD) '$(CC)' '$(strip $(optimize) $(CFLAGS))' $(if $(ACCEPT),--accept)
+
+.PHONY: fuzz run-fuzz
+fuzz: ## feed made-up bytes to all that reads some from outside (SECONDS=10 each; FUZZ="TARGET..."; SEED=1)
+	@tests/packages $(packages) check $(fuzz_packages)
+	@$(MAKE) --no-print-directory $(parallel) CC=clang BUILD=build-fuzz SANITIZE=fuzzer-no-link,address,undefined run-fuzz
+
+run-fuzz: $(if $(FUZZ),$(FUZZ:%=$(BUILD)/tests/fuzz/%.fuzzer),$(fuzzers))
+	@SECONDS_EACH=$(or $(SECONDS),10) SEED=$(or $(SEED),1) tests/fuzz/run.sh $^
 
 # ---- checking
 
