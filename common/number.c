@@ -107,10 +107,12 @@ void shoal_decimal_print(struct shoal_decimal decimal, struct shoal_buffer *text
 bool shoal_double_read(const char *text, size_t len, double *ret_value) {
     char copy[64];
     char *end = NULL;
-    if (len == 0 || len >= sizeof(copy) || strspn(text, "+-.0123456789eE") < len)
-        return false; /* no hexadecimal, no "inf", no white space */
+    if (len == 0 || len >= sizeof(copy))
+        return false;
     memcpy(copy, text, len);
     copy[len] = '\0';
+    if (strspn(copy, "+-.0123456789eE") < len)
+        return false; /* no hexadecimal, no "inf", no white space */
     double value = strtod(copy, &end);
     if (*end != '\0' || end == copy || !isfinite(value))
         return false;
