@@ -444,6 +444,12 @@ static void run_tasks(struct server *server, int64_t first, int64_t count,
     report(server, shoal_now_us(), true);
 }
 
+/* Tasks that a job can have, and positions that a worker can have given so far. */
+static bool is_a_range(const struct server *server, int64_t first, int64_t count) {
+    return first >= 0 && count >= 0 && first <= SHOAL_TASKS_MAX - count &&
+           count <= INT64_MAX - SHOAL_TASKS_MAX - server->positions;
+}
+
 static bool take_run(struct server *server, struct shoal_record_reader *reader) {
     const char *job, *kind, *bytes;
     size_t job_len, kind_len, len;
@@ -455,7 +461,8 @@ static bool take_run(struct server *server, struct shoal_record_reader *reader) 
         !shoal_record_read_int(reader, &first) ||
         !shoal_record_read_int(reader, &count) ||
         !shoal_record_read_bytes(reader, &kind, &kind_len) ||
-        !shoal_record_read_bytes(reader, &bytes, &len))
+        !shoal_record_read_bytes(reader, &bytes, &len) ||
+        !is_a_range(server, first, count))
         return false;
     server->call.seed = (uint64_t)seed;
     snprintf(server->call.job, sizeof(server->call.job), "%.*s", (int)job_len, job);
@@ -529,6 +536,7 @@ static void finish_server(struct server *server) {
     shoal_buffer_finish(&gathered->many);
     shoal_buffer_finish(&server->in);
     shoal_buffer_finish(&server->out);
+    close(server->socket);
     if (!server->has_spec)
         return;
     shoal_call_finish(&server->call);
