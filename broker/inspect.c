@@ -30,6 +30,12 @@ struct field {
             sizeof(((struct structure *)0)->member)                                      \
     }
 
+/* Times and counts: beyond 18 digits it is none, so that sums of some are numbers too. */
+static int64_t bounded(int64_t n) {
+    const int64_t most = INT64_C(1000000000000000000);
+    return n > -most && n < most ? n : 0;
+}
+
 static void read_field(const struct field *field, const char *text, void *object) {
     void *at = (char *)object + field->offset;
     switch (field->type) {
@@ -37,7 +43,7 @@ static void read_field(const struct field *field, const char *text, void *object
         snprintf(at, field->room, "%s", text);
         break;
     case NUMBER:
-        *(int64_t *)at = strtoll(text, NULL, 10);
+        *(int64_t *)at = bounded(strtoll(text, NULL, 10));
         break;
     case UNSIGNED:
         *(uint64_t *)at = strtoull(text, NULL, 10);
@@ -195,12 +201,21 @@ bool shoal_job_read_counters(const char *text, size_t len, struct shoal_job *job
 /* The usual one is not stored. */
 static bool read_policy(const char *text, struct shoal_job_policy *policy) {
     shoal_job_policy_init(policy);
-    return text == NULL || sscanf(text,
-                                  "%d:%" SCNd64 ":%" SCNd64 ":%" SCNd64 ":%" SCNd64
-                                  ":%" SCNd64 ":%" SCNd64,
-                                  &policy->priority, &policy->retries, &policy->max_lost,
-                                  &policy->max_fails, &policy->max_running,
-                                  &policy->keep_ms, &policy->budget) == 7;
+    if (text == NULL)
+        return true;
+    const int64_t *const numbers[] = {&policy->retries,   &policy->max_lost,
+                                      &policy->max_fails, &policy->max_running,
+                                      &policy->keep_ms,   &policy->budget};
+    if (sscanf(text,
+               "%d:%" SCNd64 ":%" SCNd64 ":%" SCNd64 ":%" SCNd64 ":%" SCNd64 ":%" SCNd64,
+               &policy->priority, &policy->retries, &policy->max_lost, &policy->max_fails,
+               &policy->max_running, &policy->keep_ms, &policy->budget) != 7)
+        return false;
+    for (size_t i = 0; i < SHOAL_COUNT(numbers); i++) {
+        if (*numbers[i] < 0 || bounded(*numbers[i]) != *numbers[i])
+            return false;
+    }
+    return policy->priority >= 0 && policy->priority <= 9;
 }
 
 /* False when what is stored there is no job. */
@@ -500,8 +515,8 @@ enum shoal_status shoal_queue_spec(struct shoal_queue *queue, const char *digest
     return copy_bytes(reply->str, reply->len, ret_text, ret_len, err);
 }
 
-/* [[id, ["n", count, "p", pack]]] */
-static bool read_args_entry(const redisReply *reply, int64_t *ret_first,
+/* [[id, ["n", count, "p", pack]]], which begins with task `index` or before it. */
+static bool read_args_entry(const redisReply *reply, int64_t index, int64_t *ret_first,
                             const redisReply **ret_pack) {
     const redisReply *entry = shoal_reply_at(reply, 0);
     const redisReply *pack = shoal_reply_at(shoal_reply_at(entry, 1), 3);
@@ -511,7 +526,7 @@ static bool read_args_entry(const redisReply *reply, int64_t *ret_first,
         return false;
     *ret_first = strtoll(id, NULL, 10);
     *ret_pack = pack;
-    return true;
+    return *ret_first >= 0 && *ret_first <= index;
 }
 
 enum shoal_status shoal_queue_arguments(struct shoal_queue *queue, const char *job,
@@ -527,7 +542,7 @@ enum shoal_status shoal_queue_arguments(struct shoal_queue *queue, const char *j
     enum shoal_status status = ask_array(queue, words, &reply, err);
     if (status != SHOAL_OK)
         return status;
-    if (!read_args_entry(reply, ret_first, &pack))
+    if (!read_args_entry(reply, index, ret_first, &pack))
         return shoal_error_set(err, SHOAL_UNKNOWN,
                                "the argument of task %" PRId64 " is not kept any more",
                                index);
@@ -613,7 +628,7 @@ static enum shoal_status read_worker(struct shoal_queue *queue, const char *sess
     read_fields(worker_fields, SHOAL_COUNT(worker_fields), hash, worker);
     const char *ttl = hash_get(hash, "ttl");
     worker->silent_ms =
-        ttl == NULL ? 0 : strtoll(ttl, NULL, 10); /* until the caller knows now */
+        ttl == NULL ? 0 : bounded(strtoll(ttl, NULL, 10)); /* until now is known */
     return SHOAL_OK;
 }
 
@@ -626,7 +641,7 @@ static enum shoal_status read_clock(struct shoal_queue *queue, redisReply **ret_
 
 static int64_t hash_number(const redisReply *hash, const char *name) {
     const char *text = hash_get(hash, name);
-    return text == NULL ? 0 : strtoll(text, NULL, 10);
+    return text == NULL ? 0 : bounded(strtoll(text, NULL, 10));
 }
 
 enum shoal_status shoal_queue_workers(struct shoal_queue *queue,
@@ -653,7 +668,7 @@ enum shoal_status shoal_queue_workers(struct shoal_queue *queue,
             !shoal_reply_int(sessions->element[2 * i + 1], &deadline))
             continue;
         status = read_worker(queue, session, &workers[i], err);
-        workers[i].silent_ms += hash_number(fleet, "now") - deadline;
+        workers[i].silent_ms += hash_number(fleet, "now") - bounded(deadline);
     }
     if (status != SHOAL_OK) {
         free(workers);
@@ -678,9 +693,10 @@ static bool read_progress(struct shoal_record_reader *reader,
     size_t job_len, number_len, len;
     if (!shoal_record_read_bytes(reader, &job, &job_len) ||
         job_len >= sizeof(task->job) || !shoal_record_read_int(reader, &task->index) ||
-        !shoal_record_read_bytes(reader, &number, &number_len) ||
-        !shoal_double_read(number, number_len, &task->fraction) ||
-        !shoal_record_read_bytes(reader, &text, &len) || len >= sizeof(task->text))
+        task->index < 0 || !shoal_record_read_bytes(reader, &number, &number_len) ||
+        !shoal_double_read(number, number_len, &task->fraction) || task->fraction < 0 ||
+        task->fraction > 1 || !shoal_record_read_bytes(reader, &text, &len) ||
+        len >= sizeof(task->text))
         return false;
     memcpy(task->job, job, job_len);
     memcpy(task->text, text, len);

@@ -4,6 +4,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/id.h"
+#include "common/sweep.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -104,7 +105,7 @@ static void decode_registered(void *owner, enum shoal_status status,
     if (attempts == NULL)
         answer.n = 0;
     for (size_t i = 0; i < answer.n; i++) {
-        if (!shoal_reply_int(reply->element[3 + i], &attempts[i]))
+        if (!shoal_reply_int(reply->element[3 + i], &attempts[i]) || attempts[i] < -1)
             attempts[i] = 0;
     }
     answer.attempts = attempts;
@@ -279,16 +280,18 @@ static bool read_grant(const redisReply *reply, struct shoal_grant *grant) {
         return false;
     redisReply **item = reply->element;
     struct shoal_lease *lease = &grant->lease;
-    bool good =
-        take_text(item[0], lease->name, sizeof(lease->name)) &&
-        take_text(item[1], lease->job, sizeof(lease->job)) &&
-        shoal_reply_int(item[2], &lease->lo) && shoal_reply_int(item[3], &lease->hi) &&
-        shoal_reply_int(item[4], &lease->attempt) &&
-        take_text(item[5], grant->spec, sizeof(grant->spec)) &&
-        take_seed(item[6], &grant->seed) && lease->lo >= 0 && lease->lo < lease->hi;
+    bool good = take_text(item[0], lease->name, sizeof(lease->name)) &&
+                take_text(item[1], lease->job, sizeof(lease->job)) &&
+                shoal_reply_int(item[2], &lease->lo) &&
+                shoal_reply_int(item[3], &lease->hi) &&
+                shoal_reply_int(item[4], &lease->attempt) &&
+                take_text(item[5], grant->spec, sizeof(grant->spec)) &&
+                take_seed(item[6], &grant->seed) && lease->attempt >= 1 &&
+                lease->lo >= 0 && lease->lo < lease->hi && lease->hi <= SHOAL_TASKS_MAX;
     if (!good || reply->elements < 9)
         return good;
-    if (!shoal_reply_int(item[7], &grant->first) || item[8]->type != REDIS_REPLY_STRING)
+    if (!shoal_reply_int(item[7], &grant->first) || grant->first < 0 ||
+        grant->first > lease->lo || item[8]->type != REDIS_REPLY_STRING)
         return false;
     grant->pack = item[8]->str;
     grant->pack_len = item[8]->len;
@@ -395,7 +398,7 @@ static bool read_beaten(const redisReply *reply, struct shoal_beaten *answer,
                         struct shoal_stop **stops, char (**gone)[SHOAL_LEASE_MAX]) {
     int64_t drain = 0;
     if (!shoal_reply_is_array(reply, 6) ||
-        !shoal_reply_int(reply->element[1], &answer->wait_ms) ||
+        !shoal_reply_int(reply->element[1], &answer->wait_ms) || answer->wait_ms < 0 ||
         !shoal_reply_int(reply->element[2], &drain) ||
         !shoal_reply_int(reply->element[3], &answer->commits) ||
         !read_stops(reply->element[4], stops, &answer->n_stops) ||
@@ -512,6 +515,7 @@ enum shoal_status shoal_session_nudge(struct shoal_queue *queue, const char *ses
     return shoal_redis_send(queue->redis, &request, 0, NULL, NULL, err);
 }
 
+/* "<word> <job>", and behind it, of `settled`, the range. */
 static bool read_job_word(const char *text, const char *word,
                           struct shoal_message *message) {
     size_t len = strlen(word);
@@ -520,7 +524,7 @@ static bool read_job_word(const char *text, const char *word,
         return false;
     got = sscanf(text + len, " %12s %" SCNd64 " %" SCNd64, message->job, &message->lo,
                  &message->hi);
-    return got >= 1;
+    return got == 1 || (got == 3 && message->lo >= 0 && message->lo <= message->hi);
 }
 
 void shoal_session_read_message(const struct shoal_queue *queue, const redisReply *reply,
