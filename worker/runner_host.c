@@ -458,8 +458,9 @@ static void die(struct host *host, int status, const struct rusage *usage) {
     ending.outcome.reason = reason_of_death(host, status, &ending.outcome.code);
     ending.index = index_of(&host->runner, &ending.batch);
     const struct shoal_given *given = shoal_batches_at(&host->hands, ending.batch);
-    if (given == NULL || (ending.outcome.reason != SHOAL_REASON_SPAWN && !given->sent))
-        ending.index = -1; /* nothing of what is wanted was begun */
+    if (given == NULL || ending.index >= given->batch.hi ||
+        (ending.outcome.reason != SHOAL_REASON_SPAWN && !given->sent))
+        ending.index = -1; /* nothing of what is wanted was begun, or all of it is told */
     if (shoal_batches_took_back(&host->hands, atomic_load(&host->slate->mark)))
         ending.index = -1; /* what was begun is not wanted any more */
     ending.outcome.attempt = given == NULL ? 1 : given->batch.attempt;

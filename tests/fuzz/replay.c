@@ -52,7 +52,7 @@ static int replay_all(const char *folder) {
     struct dirent **entries = NULL;
     int n = scandir(folder, &entries, is_file, alphasort), failed = 0;
     for (int i = 0; i < n; i++) {
-        char path[4096];
+        char path[1024];
         snprintf(path, sizeof(path), "%s/%s", folder, entries[i]->d_name);
         failed += !survives(path);
         free(entries[i]);
@@ -67,7 +67,7 @@ static int replay_all(const char *folder) {
 }
 
 int main(int argc, char **argv) {
-    char folder[4096];
+    char folder[512];
     const char *slash = strrchr(argv[0], '/');
     snprintf(folder, sizeof(folder), "tests/fuzz/corpus/%s",
              slash == NULL ? argv[0] : slash + 1);
