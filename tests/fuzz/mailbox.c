@@ -1,4 +1,4 @@
-/* Letters to a client that waits: RESP as it comes from the socket, through the mailbox. */
+/* Letters to a client that waits: RESP from the socket on, through the mailbox. */
 #include "client/mailbox.h"
 
 #include "tests/fuzz/fuzz.h"
