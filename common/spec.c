@@ -45,8 +45,22 @@ void shoal_spec_cleanup(struct shoal_spec *spec) {
 
 /* ---- reading */
 
+static enum shoal_status no_memory(struct shoal_error *err) {
+    return shoal_error_set(err, SHOAL_MEMORY, "no memory for a spec");
+}
+
 static enum shoal_status garbage(const char *what, struct shoal_error *err) {
     return shoal_error_set(err, SHOAL_GARBAGE, "the job's spec is garbled: %s", what);
+}
+
+/* A copy of a text without NULs. */
+static enum shoal_status read_word(const json_t *word, const char *what, char **ret_word,
+                                   struct shoal_error *err) {
+    const char *text = json_string_value(word);
+    if (text == NULL || strlen(text) != json_string_length(word))
+        return garbage(what, err);
+    *ret_word = strdup(text);
+    return *ret_word == NULL ? no_memory(err) : SHOAL_OK;
 }
 
 /* A list of texts without NULs, `most` at most. */
@@ -57,19 +71,15 @@ static enum shoal_status read_words(const json_t *list, size_t most, const char 
         return garbage(what, err);
     char **words = calloc(n + 1, sizeof(*words));
     if (words == NULL)
-        return shoal_error_set(err, SHOAL_MEMORY, "no memory for a spec");
-    for (size_t i = 0; i < n; i++) {
-        const json_t *word = json_array_get(list, i);
-        words[i] = json_is_string(word) ? strdup(json_string_value(word)) : NULL;
-        if (words[i] == NULL || strlen(words[i]) != json_string_length(word)) {
-            free(words[i]);
-            words[i] = NULL;
-            free_words(words);
-            return garbage(what, err);
-        }
-    }
-    *ret_words = words;
-    return SHOAL_OK;
+        return no_memory(err);
+    enum shoal_status status = SHOAL_OK;
+    for (size_t i = 0; i < n && status == SHOAL_OK; i++)
+        status = read_word(json_array_get(list, i), what, &words[i], err);
+    if (status == SHOAL_OK)
+        *ret_words = words;
+    else
+        free_words(words);
+    return status;
 }
 
 /* NAME=VALUE from an object of texts. */
@@ -80,14 +90,14 @@ static enum shoal_status read_environment(const json_t *object, char ***ret_word
     json_t *value = NULL;
     char **words = calloc(json_object_size(object) + 1, sizeof(*words));
     if (words == NULL)
-        return shoal_error_set(err, SHOAL_MEMORY, "no memory for a spec");
+        return no_memory(err);
     json_object_foreach((json_t *)object, name, value) {
         const char *text = json_string_value(value);
-        size_t room = text == NULL ? 0 : strlen(name) + strlen(text) + 2;
-        words[n] = text == NULL || *name == '\0' ? NULL : malloc(room);
+        bool good = text != NULL && *name != '\0';
+        words[n] = good ? malloc(strlen(name) + strlen(text) + 2) : NULL;
         if (words[n] == NULL) {
             free_words(words);
-            return garbage("its environment", err);
+            return good ? no_memory(err) : garbage("its environment", err);
         }
         stpcpy(stpcpy(stpcpy(words[n++], name), "="), text);
     }
@@ -174,6 +184,8 @@ static enum shoal_status read_spec(const json_t *json, struct shoal_spec *spec,
     if (!read_checkpoint(json, &spec->checkpoint) || !read_warning(json, &spec->warning))
         return garbage("its checkpoint or its warning", err);
     spec->directory = strdup(directory);
+    if (spec->directory == NULL)
+        return no_memory(err);
     enum shoal_status status = read_lists(json, spec, err);
     if (status == SHOAL_OK)
         status = shoal_sweep_read(json_object_get(json, "sweep"), &spec->sweep, err);
@@ -203,23 +215,36 @@ enum shoal_status shoal_spec_read(const char *json, size_t len,
 
 /* ---- writing */
 
+/* The value when all of it is there; else NULL: a job without one of its words would be
+ * another one. */
+static json_t *whole(json_t *value, bool good) {
+    if (good)
+        return value;
+    json_decref(value);
+    return NULL;
+}
+
 static json_t *write_words(char *const *words) {
     json_t *list = json_array();
-    for (; list != NULL && words != NULL && *words != NULL; words++)
-        json_array_append_new(list, json_string(*words));
-    return list;
+    bool good = list != NULL;
+    for (; good && words != NULL && *words != NULL; words++)
+        good = json_array_append_new(list, json_string(*words)) == 0;
+    return whole(list, good);
 }
 
 static json_t *write_environment(char *const *words) {
     json_t *object = json_object();
-    for (; object != NULL && words != NULL && *words != NULL; words++) {
+    bool good = object != NULL;
+    for (; good && words != NULL && *words != NULL; words++) {
         size_t len = strcspn(*words, "=");
         char *name = strndup(*words, len);
-        if (name != NULL && (*words)[len] == '=')
-            json_object_set_new(object, name, json_string(*words + len + 1));
+        const char *value = *words + len + 1;
+        good =
+            name != NULL && ((*words)[len] != '=' ||
+                             json_object_set_new(object, name, json_string(value)) == 0);
         free(name);
     }
-    return object;
+    return whole(object, good);
 }
 
 static json_t *write_warning(const struct shoal_warning *warning) {
@@ -235,19 +260,22 @@ static json_t *write_root(const struct shoal_spec *spec, json_t *sweep) {
                   "timeout_ms", (json_int_t)spec->timeout_ms, "grace_ms",
                   (json_int_t)spec->grace_ms, "result_max", (json_int_t)spec->result_max,
                   "arguments", argument_kinds[spec->arguments], "sweep", sweep);
-    if (root != NULL && spec->environment != NULL && spec->environment[0] != NULL)
-        json_object_set_new(root, "environment", write_environment(spec->environment));
-    if (root != NULL && spec->stays)
-        json_object_set_new(root, "runner", json_string("host"));
-    if (root != NULL && shoal_limits_are_set(&spec->limits))
-        json_object_set_new(root, "limits", shoal_limits_write(&spec->limits));
-    if (root != NULL && spec->checkpoint)
-        json_object_set_new(root, "checkpoint", json_true());
-    if (root != NULL && spec->warning.signal != 0)
-        json_object_set_new(root, "warning", write_warning(&spec->warning));
-    if (root != NULL && spec->columns != NULL)
-        json_object_set_new(root, "columns", write_words(spec->columns));
-    return root;
+    bool good = root != NULL;
+    if (good && spec->environment != NULL && spec->environment[0] != NULL)
+        good = json_object_set_new(root, "environment",
+                                   write_environment(spec->environment)) == 0;
+    if (good && spec->stays)
+        good = json_object_set_new(root, "runner", json_string("host")) == 0;
+    if (good && shoal_limits_are_set(&spec->limits))
+        good =
+            json_object_set_new(root, "limits", shoal_limits_write(&spec->limits)) == 0;
+    if (good && spec->checkpoint)
+        good = json_object_set_new(root, "checkpoint", json_true()) == 0;
+    if (good && spec->warning.signal != 0)
+        good = json_object_set_new(root, "warning", write_warning(&spec->warning)) == 0;
+    if (good && spec->columns != NULL)
+        good = json_object_set_new(root, "columns", write_words(spec->columns)) == 0;
+    return whole(root, good);
 }
 
 enum shoal_status shoal_spec_write(const struct shoal_spec *spec, char **ret_json,
@@ -260,7 +288,7 @@ enum shoal_status shoal_spec_write(const struct shoal_spec *spec, char **ret_jso
     char *text = root == NULL ? NULL : json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(root);
     if (text == NULL)
-        return shoal_error_set(err, SHOAL_MEMORY, "no memory for a spec");
+        return no_memory(err);
     if (strlen(text) > SHOAL_SPEC_MAX) {
         free(text);
         return shoal_error_set(

@@ -16,6 +16,7 @@ enum shoal_spec_state {
 struct shoal_known_spec {
     char digest[21];
     enum shoal_spec_state state;
+    bool doubted;             /* it could not be read once */
     struct shoal_spec spec;   /* of a ready one */
     struct shoal_error error; /* of a bad one */
     int users;                /* leases that hold it */
@@ -40,7 +41,7 @@ void shoal_specs_finish(struct shoal_specs *specs);
 struct shoal_known_spec *shoal_specs_get(struct shoal_specs *specs, const char *digest);
 void shoal_specs_release(struct shoal_known_spec *known); /* NULL is fine */
 
-/* Asks Redis for what is wanted. */
+/* Asks Redis for what is wanted: when leases come, and with each heartbeat. */
 void shoal_specs_ask(struct shoal_specs *specs, struct shoal_queue *queue);
 
 #endif
