@@ -46,8 +46,10 @@ static bool same_name(const char *entry_text, const char *name, size_t len) {
     return strncmp(entry_text, name, len) == 0 && entry_text[len] == '=';
 }
 
-/* Begins an entry; one of the same name goes. */
+/* Begins an entry; one of the same name goes. After a failure there may be none. */
 static void begin(struct gathering *gathering, const char *name, size_t len) {
+    if (gathering->text.failed)
+        return;
     for (size_t i = 0; i < gathering->n; i++) {
         if (same_name(entry(gathering, i), name, len)) {
             gathering->offsets[i] = gathering->offsets[--gathering->n];
