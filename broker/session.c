@@ -233,6 +233,7 @@ void shoal_commit_add_failure(struct shoal_commit *commit, int64_t index,
     shoal_request_int(&commit->failed, outcome->attempt);
     shoal_request_text(&commit->failed, shoal_reason_name(outcome->reason));
     shoal_request_bytes(&commit->failed, shoal_buffer_text(&record), record.len);
+    commit->failed.words.failed = commit->failed.words.failed || record.failed;
     shoal_buffer_finish(&record);
 }
 
@@ -319,7 +320,12 @@ static void decode_advanced(void *owner, enum shoal_status status,
     size_t most = reply->elements - 3;
     SHOAL_CLEANUP(shoal_cleanup_free)
     struct shoal_grant *grants = calloc(most + 1, sizeof(*grants));
-    for (size_t i = 0; grants != NULL && i < most; i++) {
+    if (grants == NULL) { /* all of it is repeated, which is harmless */
+        status = shoal_error_set(&err, SHOAL_MEMORY, "no memory for leases");
+        call->done.advanced(call->owner, status, NULL, &err);
+        return;
+    }
+    for (size_t i = 0; i < most; i++) {
         if (read_grant(reply->element[3 + i], &grants[answer.n_grants]))
             answer.n_grants++;
     }

@@ -33,6 +33,12 @@ static void set_timer(struct event *event, int64_t ms) {
     evtimer_add(event, &tv);
 }
 
+/* What could not be sent, for want of memory, is sent later. */
+static void flush_later(struct shoal_worker *worker) {
+    set_timer(worker->link.flush, RETRY_MS);
+    worker->link.flush_pending = true;
+}
+
 /* ---- what is to be sent */
 
 static bool wishes_now(const struct shoal_worker *worker) {
@@ -88,6 +94,7 @@ static void take_grant(struct shoal_worker *worker, const struct shoal_grant *gr
     struct shoal_held *held = known == NULL ? NULL : shoal_held_create(grant, known);
     if (held == NULL) {
         shoal_specs_release(known);
+        worker->link.hungry = true; /* the same wish gets the same lease */
         return;
     }
     shoal_slot_take(slot, held);
@@ -148,8 +155,7 @@ static void advance_failed(struct shoal_worker *worker, enum shoal_status status
     if (status == SHOAL_LOST || status == SHOAL_TIMEOUT)
         return; /* it is sent again when Redis is back */
     say_trouble(&worker->link, err);
-    set_timer(worker->link.flush, RETRY_MS);
-    worker->link.flush_pending = true;
+    flush_later(worker);
 }
 
 static void committed(void *owner, const struct shoal_commit *commit) {
@@ -211,8 +217,10 @@ static void flush(evutil_socket_t fd, short what, void *owner) {
     const struct shoal_commit *commits[COMMITS_MAX];
     SHOAL_CLEANUP(shoal_cleanup_free)
     struct shoal_wish *wishes = calloc((size_t)worker->config->slots, sizeof(*wishes));
-    if (wishes == NULL)
+    if (wishes == NULL) {
+        flush_later(worker);
         return;
+    }
     const struct shoal_advance advance = {
         .session = worker->config->session,
         .worker = worker->config->name,
@@ -230,6 +238,8 @@ static void flush(evutil_socket_t fd, short what, void *owner) {
     if (status != SHOAL_OK) {
         shoal_outbox_came_back(&worker->outbox);
         forget_wishes(worker);
+        flush_later(worker);
+        return;
     }
     link->answers_token = link->woken;
     link->woken = false;
@@ -369,6 +379,9 @@ static void beat(evutil_socket_t fd, short what, void *owner) {
     };
     link->beating = shoal_session_heartbeat(&link->queue, &heartbeat, beaten, worker,
                                             NULL) == SHOAL_OK;
+    if (!link->beating)
+        set_timer(link->heartbeat, RETRY_MS);
+    shoal_specs_ask(&worker->specs, &link->queue); /* what could not be read before */
     shoal_buffer_finish(&progress);
     free(names.items);
 }
@@ -509,6 +522,8 @@ static void register_session(struct shoal_worker *worker) {
     enum shoal_status status =
         shoal_session_register(&link->queue, &registration, registered, worker, NULL);
     link->registering = status == SHOAL_OK;
+    if (status != SHOAL_OK)
+        set_timer(link->bell_timer, RETRY_MS);
 }
 
 /* ---- listening */
@@ -578,6 +593,8 @@ static void listen_again(struct shoal_worker *worker) {
     link->listening = shoal_session_listen(&link->bell_queue, worker->config->session,
                                            tokens ? worker->config->queues : NULL,
                                            LISTEN_MS, heard, worker, NULL) == SHOAL_OK;
+    if (!link->listening)
+        set_timer(link->bell_timer, RETRY_MS);
 }
 
 static void bell_timer(evutil_socket_t fd, short what, void *owner) {
