@@ -97,8 +97,13 @@ static void on_signal(evutil_socket_t number, short what, void *owner) {
 static void run(struct broker *broker) {
     struct event *signals[] = {evsignal_new(broker->base, SIGTERM, on_signal, broker),
                                evsignal_new(broker->base, SIGINT, on_signal, broker)};
-    for (size_t i = 0; i < SHOAL_COUNT(signals); i++)
-        event_add(signals[i], NULL);
+    for (size_t i = 0; i < SHOAL_COUNT(signals) && !broker->ending; i++) {
+        if (signals[i] != NULL && event_add(signals[i], NULL) == 0)
+            continue;
+        shoal_err("no memory for what the loop listens to");
+        broker->exit_status = 1;
+        broker->ending = true;
+    }
     while (!broker->ending) {
         int64_t wait = broker_tick(broker);
         struct timeval tv = {.tv_sec = wait / 1000, .tv_usec = wait % 1000 * 1000};
@@ -106,8 +111,10 @@ static void run(struct broker *broker) {
         if (!broker->ending)
             event_base_dispatch(broker->base);
     }
-    for (size_t i = 0; i < SHOAL_COUNT(signals); i++)
-        event_free(signals[i]);
+    for (size_t i = 0; i < SHOAL_COUNT(signals); i++) {
+        if (signals[i] != NULL)
+            event_free(signals[i]);
+    }
 }
 
 static enum shoal_status start(struct broker *broker, struct shoal_error *err) {

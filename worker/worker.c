@@ -246,31 +246,36 @@ struct watch {
     size_t n;
 };
 
-static void watch(struct watch *all, struct event *event, int64_t ms) {
+/* False without memory: it would be deaf to a signal, say. */
+static bool watch(struct watch *all, struct event *event, int64_t ms) {
     struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
     if (event == NULL)
-        return;
-    event_add(event, ms > 0 ? &tv : NULL);
+        return false;
     all->events[all->n++] = event;
+    return event_add(event, ms > 0 ? &tv : NULL) == 0;
 }
 
-static void watch_all(struct shoal_worker *worker, struct watch *all) {
+static bool watch_all(struct shoal_worker *worker, struct watch *all) {
     struct event_base *base = worker->base;
-    watch(all, evsignal_new(base, SIGTERM, take_signal, worker), 0);
-    watch(all, evsignal_new(base, SIGINT, take_signal, worker), 0);
-    watch(all, evsignal_new(base, SIGCHLD, reap, worker), 0);
-    watch(all, event_new(base, -1, EV_PERSIST, tick, worker), TICK_MS);
-    if (worker->config->keeper >= 0)
-        watch(all, event_new(base, worker->config->keeper, EV_READ, lose_keeper, worker),
-              0);
+    int keeper = worker->config->keeper;
+    return watch(all, evsignal_new(base, SIGTERM, take_signal, worker), 0) &&
+           watch(all, evsignal_new(base, SIGINT, take_signal, worker), 0) &&
+           watch(all, evsignal_new(base, SIGCHLD, reap, worker), 0) &&
+           watch(all, event_new(base, -1, EV_PERSIST, tick, worker), TICK_MS) &&
+           (keeper < 0 ||
+            watch(all, event_new(base, keeper, EV_READ, lose_keeper, worker), 0));
 }
 
 static void run_loop(struct shoal_worker *worker) {
     struct watch all = {.n = 0};
-    watch_all(worker, &all);
-    event_base_dispatch(worker->base);
-    /* One more turn, so that what was just sent leaves. */
-    event_base_loop(worker->base, EVLOOP_NONBLOCK);
+    if (watch_all(worker, &all)) {
+        event_base_dispatch(worker->base);
+        /* One more turn, so that what was just sent leaves. */
+        event_base_loop(worker->base, EVLOOP_NONBLOCK);
+    } else {
+        shoal_err("no memory for what the loop listens to");
+        worker->exit_status = 1;
+    }
     for (size_t i = 0; i < all.n; i++)
         event_free(all.events[i]);
 }
