@@ -41,6 +41,7 @@ static bool read_failures(struct shoal_record_reader *reader, int64_t lo,
         report->n_failures > (size_t)report->tasks)
         return false;
     done->failures = calloc(report->n_failures + 1, sizeof(*done->failures));
+    done->no_memory = done->failures == NULL;
     report->failures = done->failures;
     for (size_t i = 0; i < report->n_failures && done->failures != NULL; i++) {
         struct shoal_failure *failure = &done->failures[i];

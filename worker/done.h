@@ -10,6 +10,7 @@ struct shoal_done {
     struct shoal_failure *failures;
     int64_t memory; /* bytes that the runner has had at most */
     bool over;      /* the batch is */
+    bool no_memory; /* to read it */
 };
 
 /* Reads the fields behind "done", of a batch whose tasks [lo, hi) are not reported yet;

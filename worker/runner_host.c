@@ -82,6 +82,7 @@ struct host {
     enum shoal_slate_stop stop;
     bool terminated;    /* SIGTERM was sent, or not needed */
     char nonsense[128]; /* what was wrong with what it said; "": nothing */
+    bool starved; /* nothing was: the worker had no memory, and the task runs again */
     char sentence[SHOAL_STDERR_MAX];
     int64_t
         refused_till_ms; /* it did not start lately, and is not tried again before … */
@@ -147,6 +148,11 @@ static void give_up(struct host *host, const char *why) {
     if (host->readable != NULL)
         event_del(host->readable);
     kill(-host->pid, SIGKILL);
+}
+
+static void starve(struct host *host) {
+    host->starved = host->starved || host->nonsense[0] == '\0';
+    give_up(host, "there was no memory to talk to it");
 }
 
 static void readable(evutil_socket_t fd, short what, void *owner);
@@ -232,9 +238,8 @@ static void send_message(struct host *host, const struct shoal_buffer *message) 
     if (message->failed ||
         evbuffer_add(host->out, head, shoal_frame_head(head, message->len)) != 0 ||
         evbuffer_add(host->out, message->data, message->len) != 0 ||
-        evbuffer_add(host->out, "\r\n", 2) != 0) {
-        give_up(host, "there is no memory for what it is to be told");
-    }
+        evbuffer_add(host->out, "\r\n", 2) != 0)
+        starve(host);
 }
 
 static void send_spec(struct host *host, const struct shoal_spec *spec) {
@@ -265,6 +270,7 @@ static void add_values(const struct shoal_batch *batch, struct shoal_buffer *byt
             shoal_buffer_clear(&value);
             shoal_sweep_value(sweep, i, batch->lo + *count, &value);
             shoal_record_bytes(bytes, shoal_buffer_text(&value), value.len);
+            bytes->failed = bytes->failed || value.failed;
         }
     }
     shoal_buffer_finish(&value);
@@ -408,6 +414,8 @@ static enum shoal_reason reason_of_death(const struct host *host, int status,
     if (is_stopped(host))
         return host->stop == SHOAL_SLATE_TIMEOUT ? SHOAL_REASON_TIMEOUT
                                                  : SHOAL_REASON_STOPPED;
+    if (host->starved)
+        return SHOAL_REASON_STOPPED;
     if (!host->greeted)
         return SHOAL_REASON_SPAWN;
     if (host->nonsense[0] != '\0')
@@ -534,9 +542,12 @@ static bool says_what_it_may(const struct host *host, const struct shoal_report 
 static bool take_done(struct host *host, struct shoal_record_reader *reader) {
     SHOAL_CLEANUP(shoal_done_cleanup) struct shoal_done done = {.over = false};
     struct shoal_given *given = in_hand(host);
-    if (!is_at_work(host) ||
-        !shoal_done_read(reader, given->shift, given->batch.lo, given->end, &done) ||
-        !says_what_it_may(host, &done.report))
+    if (!is_at_work(host))
+        return false;
+    bool good = shoal_done_read(reader, given->shift, given->batch.lo, given->end, &done);
+    if (done.no_memory)
+        starve(host);
+    if (!good || !says_what_it_may(host, &done.report))
         return false;
     struct shoal_batch *batch = &given->batch;
     batch->lo += done.report.tasks;
@@ -607,9 +618,14 @@ static bool take_frame(struct host *host) {
     ssize_t got = evbuffer_copyout(host->in, head, sizeof(head));
     enum shoal_frame_state state =
         shoal_frame_look(head, got < 0 ? 0 : (size_t)got, &message, &len, &size);
-    if (state == SHOAL_FRAME_PARTIAL && size > 0 && there >= size)
-        state = shoal_frame_look((char *)evbuffer_pullup(host->in, (ev_ssize_t)size),
-                                 size, &message, &len, &size);
+    if (state == SHOAL_FRAME_PARTIAL && size > 0 && there >= size) {
+        const char *whole = (char *)evbuffer_pullup(host->in, (ev_ssize_t)size);
+        if (whole == NULL) {
+            starve(host);
+            return false;
+        }
+        state = shoal_frame_look(whole, size, &message, &len, &size);
+    }
     if (state == SHOAL_FRAME_PARTIAL)
         return false;
     pid_t pid = host->pid;
@@ -756,6 +772,7 @@ static enum shoal_status begin_process(struct host *host, const struct shoal_bat
     host->limited = host->terminated = false;
     host->stop = SHOAL_SLATE_GO_ON;
     host->nonsense[0] = '\0';
+    host->starved = false;
     enum shoal_status status = start_process(host, batch->spec, err);
     if (status == SHOAL_OK)
         set_timer(host, GREETING_MS);
