@@ -365,7 +365,9 @@ int shoal_cli_main(int argc, char **argv) {
     if (found == NULL)
         return unknown_command(argv[command]);
     SHOAL_CLEANUP(shoal_cleanup_free) char **moved = command_first(argc, argv, command);
-    if (moved == NULL)
+    if (moved == NULL) {
+        shoal_cli_say("shoal: no memory for the command line");
         return SHOAL_EXIT_FAILED;
+    }
     return end_output(run_command(found, argc - 1, moved));
 }

@@ -77,6 +77,14 @@ static _Noreturn void become_program(const struct shoal_one_task *one,
     _exit(127);
 }
 
+static int wait_for(pid_t pid, int *status) {
+    while (waitpid(pid, status, 0) < 0) {
+        if (errno != EINTR)
+            return -1;
+    }
+    return 0;
+}
+
 /* Returns the program's exit status, as a shell does: 128 and the signal's number. */
 static int run_here(const struct shoal_one_task *one, char **environment) {
     int status = 0;
@@ -85,8 +93,10 @@ static int run_here(const struct shoal_one_task *one, char **environment) {
     if (pid == 0)
         become_program(one, environment);
     signal(SIGINT, SIG_IGN); /* it is the program's */
-    if (pid < 0 || waitpid(pid, &status, 0) != pid)
+    if (pid < 0 || wait_for(pid, &status) != 0) {
+        shoal_cli_say("shoal: cannot start '%s': %s", one->argv[0], strerror(errno));
         return SHOAL_EXIT_FAILED;
+    }
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 

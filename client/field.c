@@ -209,6 +209,10 @@ static void split_cleanup(struct split *split) {
 
 static enum shoal_status give(struct split *split, enum shoal_cell_type type,
                               const char *text, size_t len) {
+    enum shoal_status status =
+        shoal_buffer_check(&split->name, "a result's key", split->err);
+    if (status != SHOAL_OK)
+        return status;
     return split->add(split->owner, shoal_buffer_text(&split->name), split->name.len,
                       type, text, len, split->err);
 }

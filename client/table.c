@@ -257,6 +257,7 @@ static void csv_extra(struct shoal_table *table, const struct shoal_row *row) {
     }
     if (json->len > 0)
         shoal_buffer_add_char(json, '}');
+    table->line.failed = table->line.failed || json->failed;
     shoal_buffer_add_char(&table->line, ',');
     add_csv(&table->line, shoal_buffer_text(json), json->len);
 }
@@ -286,11 +287,13 @@ static void csv_head(struct shoal_table *table) {
         shoal_buffer_add_text(&table->line, "," EXTRA);
 }
 
-/* Makes table->text of a text, fit for a terminal; returns its width. */
+/* Makes table->text of a text, fit for a terminal; returns its width. A line without it
+ * would be wrong. */
 static size_t show(struct shoal_table *table, const char *text, size_t len) {
     struct shoal_buffer *shown = &table->text;
     shoal_buffer_clear(shown);
     shoal_text_escape(shown, text, len);
+    table->line.failed = table->line.failed || shown->failed;
     size_t width = shoal_text_width(shoal_buffer_text(shown), shown->len);
     if (!table->terminal || width <= CELL_COLUMNS)
         return width;
