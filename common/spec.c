@@ -1,5 +1,6 @@
 #include "common/spec.h"
 
+#include "common/buffer.h"
 #include "common/cleanup.h"
 #include "common/id.h"
 #include "common/utf8.h"
@@ -278,6 +279,22 @@ static json_t *write_root(const struct shoal_spec *spec, json_t *sweep) {
     return whole(root, good);
 }
 
+static int add_bytes(const char *bytes, size_t len, void *text) {
+    shoal_buffer_add(text, bytes, len);
+    return 0; /* what failed once stays so; jansson would go on behind a gap */
+}
+
+/* NULL when there is no memory for all of it. The caller's: free(). */
+static char *to_text(const json_t *root) {
+    struct shoal_buffer text;
+    shoal_buffer_init(&text, SIZE_MAX / 4);
+    int dumped =
+        json_dump_callback(root, add_bytes, &text, JSON_COMPACT | JSON_SORT_KEYS);
+    char *bytes = dumped == 0 ? shoal_buffer_steal(&text) : NULL;
+    shoal_buffer_finish(&text);
+    return bytes;
+}
+
 enum shoal_status shoal_spec_write(const struct shoal_spec *spec, char **ret_json,
                                    struct shoal_error *err) {
     json_t *sweep = NULL;
@@ -285,7 +302,7 @@ enum shoal_status shoal_spec_write(const struct shoal_spec *spec, char **ret_jso
     if (status != SHOAL_OK)
         return status;
     json_t *root = write_root(spec, sweep);
-    char *text = root == NULL ? NULL : json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS);
+    char *text = root == NULL ? NULL : to_text(root);
     json_decref(root);
     if (text == NULL)
         return no_memory(err);
