@@ -1,0 +1,23 @@
+/* What a program that tests/support/failing_plugin.c is preloaded into tells of its fault. */
+#ifndef SHOAL_TEST_FAILING_H
+#define SHOAL_TEST_FAILING_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+enum { FAILING_FRAMES_MAX = 24, FAILING_SITES_MAX = 1 << 16 };
+
+/* tests/chaos/failing.py reads it, too. */
+struct failing_report {
+    _Atomic uint64_t counted; /* calls that could have been the n-th */
+    _Atomic uint64_t fired;
+    char function[32];
+    uint64_t n_frames;
+    struct failing_frame {
+        char module[96];
+        uint64_t offset;
+    } frames[FAILING_FRAMES_MAX]; /* where the first one failed, the innermost first */
+    uint32_t sites[FAILING_SITES_MAX]; /* with n = 0: a hash of where each came from */
+};
+
+#endif

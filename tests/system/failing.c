@@ -1,0 +1,177 @@
+/* Programs whose n-th allocation or system call fails: a sample of what
+ * tests/chaos/failing.py does at length. */
+#include "tests/support/failing.h"
+#include "common/cleanup.h"
+#include "tests/support/daemons.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { NTH_MAX = 2000 };
+
+static void setup(void) {
+    daemons_start(NULL);
+}
+
+static void teardown(void) {
+    daemons_finish();
+}
+
+/* What stands in front of a program that is to fail; the report is new. */
+static const char *fault(const char *program, const char *what, int nth) {
+    static char words[PATH_MAX + 256];
+    ok("rm -f report");
+    snprintf(words, sizeof(words),
+             "env LD_PRELOAD=%s FAILING=%s:%d FAILING_IN=%s FAILING_REPORT=report",
+             test_built("tests/support/failing.so").text, what, nth, program);
+    return words;
+}
+
+static bool has_fired(void) {
+    char path[256];
+    struct failing_report report = {.fired = 0};
+    snprintf(path, sizeof(path), "%s/report", daemons.home.path);
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ck_assert_int_eq(read(fd, &report, sizeof(report)), sizeof(report));
+    return report.fired > 0;
+}
+
+/* ---- submitting */
+
+/* The job is there once or not at all, and whole. */
+static void expect_submitted(const struct said *said, const char *fault_words) {
+    const json_t *jobs = json_lines(ok("shoal list --json"));
+    size_t n = json_array_size(jobs);
+    ck_assert_msg(said->exit >= 0, "%s: ended with %d", fault_words, said->exit);
+    ck_assert_msg(said->exit == 0 ? n == 1 : n <= 1, "%s: %d, and %zu jobs", fault_words,
+                  said->exit, n);
+    ck_assert_msg(said->exit == 0 || *said->err != '\0', "%s: silent", fault_words);
+    expect_audit();
+    if (n == 1)
+        ck_assert_int_eq(int_in(json_array_get(jobs, 0), "total"), 3);
+    ok("shoal list --json | grep -o '\"id\":\"[0-9a-z]*' | cut -d'\"' -f4 | "
+       "while read -r id; do shoal cancel \"$id\"; shoal forget \"$id\"; done");
+}
+
+static const struct {
+    const char *what;
+    int step;
+} samples[] = {{"alloc", 7}, {"call", 3}, {"eintr", 3}, {"short", 1}};
+
+START_TEST(submit_that_lacks_something_leaves_a_whole_job_or_none) {
+    bool fired = true;
+    for (int nth = 1; fired && nth < NTH_MAX; nth += samples[_i].step) {
+        const char *words = fault("shoal", samples[_i].what, nth);
+        struct said said = sh("%s shoal submit -p i=1:3 -- echo i={i}", words);
+        expect_submitted(&said, words);
+        fired = has_fired();
+    }
+    ck_assert(!fired);
+}
+END_TEST
+
+/* A command without one of its words would be another one. */
+START_TEST(command_is_submitted_with_all_of_its_words) {
+    for (int nth = 60; nth < 160; nth++) {
+        const char *words = fault("shoal", "alloc", nth);
+        struct said said = sh("%s shoal submit -- echo a b c d", words);
+        if (said.exit != 0)
+            continue;
+        const char *command = ok("shoal show %.12s 0 | grep ^command", said.out);
+        ck_assert_msg(strstr(command, "echo a b c d") != NULL, "%s: %s", words, command);
+    }
+}
+END_TEST
+
+/* ---- replaying */
+
+static const struct {
+    const char *what;
+    int exit;
+    const char *says;
+} replays[] = {
+    {"fork", 1, "cannot start 'echo'"},
+    {"waitpid", 0, ""}, /* goes on waiting */
+    {"mkdtemp", 1, "temporary directory"},
+};
+
+START_TEST(replay_says_why_it_cannot) {
+    const char *job = ok("shoal submit -- echo fine");
+    const char *words = fault("shoal", replays[_i].what, 1);
+    struct said said = sh_exit(replays[_i].exit, "%s shoal replay %s 0", words, job);
+    ck_assert_msg(strstr(said.err, replays[_i].says) != NULL, "%s", said.err);
+    ck_assert(has_fired());
+}
+END_TEST
+
+/* ---- working */
+
+/* A job that a worker with a fault does, or one behind it. */
+static void work_with(const char *what, int nth) {
+    struct test_process worker, heir;
+    const char *job = ok("shoal submit -p i=1:3 -- sh -c 'echo i={i}; : > $SHOAL_TMP/x'");
+    sh_start(&worker, "%s shoal-worker --session-ttl 4s --slots 2",
+             fault("shoal-worker/1", what, nth));
+    wait_until(test_process_has_ended(&worker) || job_is(job, SHOAL_JOB_SUCCEEDED),
+               LIMIT_MS);
+    test_process_signal(&worker, SIGTERM);
+    int exit = test_process_wait(&worker, LIMIT_MS);
+    ck_assert_msg(!has_said(&worker, "the worker was killed"), "%s:%d crashes", what,
+                  nth);
+    ck_assert_msg(exit == 0 || has_said(&worker, "level=error"), "%s:%d is silent", what,
+                  nth);
+    test_process_finish(&worker);
+    if (exit != 0 && !job_is(job, SHOAL_JOB_SUCCEEDED)) {
+        worker_start(&heir, "");
+        sh_exit(0, "shoal wait %s", job);
+        worker_end(&heir);
+    }
+    expect_each_once(job);
+}
+
+START_TEST(worker_without_memory_for_something_loses_nothing) {
+    for (int nth = 3 + _i; nth < 480; nth += 24)
+        work_with("alloc", nth);
+}
+END_TEST
+
+static const struct {
+    const char *function;
+    int nth;
+} scarcities[] = {
+    {"vfork", 1},      {"pipe2", 1},       {"pipe2", 2},        {"execve", 1},
+    {"mkdir", 2},      {"epoll_ctl", 5},   {"socket", 2},       {"connect", 1},
+    {"readv", 1},      {"writev", 3},      {"memfd_create", 1}, {"chdir", 1},
+    {"dup2", 1},       {"socketpair", 1},  {"fcntl", 2},        {"unlinkat", 1},
+    {"openat", 2},     {"epoll_wait", 20}, {"wait4", 1},        {"fcntl64", 2},
+    {"getdents64", 1}, {"setpgid", 3},     {"prctl", 3},        {"read", 3},
+};
+
+START_TEST(worker_whose_call_fails_loses_nothing) {
+    work_with(scarcities[_i].function, scarcities[_i].nth);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("failing");
+    TCase *tests = tcase_create("failing");
+    tcase_set_timeout(tests, 120);
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_loop_test(tests, submit_that_lacks_something_leaves_a_whole_job_or_none, 0,
+                        (int)SHOAL_COUNT(samples));
+    tcase_add_test(tests, command_is_submitted_with_all_of_its_words);
+    tcase_add_loop_test(tests, replay_says_why_it_cannot, 0, (int)SHOAL_COUNT(replays));
+    tcase_add_loop_test(tests, worker_without_memory_for_something_loses_nothing, 0, 2);
+    tcase_add_loop_test(tests, worker_whose_call_fails_loses_nothing, 0,
+                        (int)SHOAL_COUNT(scarcities));
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
