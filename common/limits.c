@@ -79,8 +79,12 @@ bool shoal_limits_read(const json_t *json, struct shoal_limits *ret_limits) {
 json_t *shoal_limits_write(const struct shoal_limits *of) {
     json_t *json = json_object();
     for (size_t i = 0; json != NULL && i < SHOAL_COUNT(limits); i++) {
-        if (get(of, &limits[i]) != 0)
-            json_object_set_new(json, limits[i].name, json_integer(get(of, &limits[i])));
+        json_int_t limit = get(of, &limits[i]);
+        if (limit != 0 &&
+            json_object_set_new(json, limits[i].name, json_integer(limit)) != 0) {
+            json_decref(json);
+            return NULL;
+        }
     }
     return json;
 }
