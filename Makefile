@@ -6,13 +6,13 @@ PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
 CC      ?= cc
 
-packages := libhiredis-dev libevent-dev libjansson-dev pkg-config gcc redis-server
+packages := libhiredis-dev libevent-dev libjansson-dev zlib1g-dev pkg-config gcc redis-server
 test_packages := check ngspice python3
 bench_packages := python3 redis-tools
 count_packages := python3 valgrind
 fuzz_packages := clang libclang-rt-dev
 lint_packages := clang clang-format clang-tidy cppcheck groff-base lua-check pyflakes3 shellcheck
-libraries := hiredis libevent jansson
+libraries := hiredis libevent jansson zlib
 
 warnings := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wvla -Werror
 hardening := -fstack-protector-strong -fPIC
