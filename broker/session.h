@@ -25,7 +25,7 @@ struct shoal_lease {
 struct shoal_registration {
     const char *session;
     int64_t ttl_ms;
-    const char *dead;    /* session of a predecessor that died; NULL: none */
+    const char *dead;    /* sessions of predecessors that died, by commas; NULL: none */
     const char *seen_id; /* of the store, and its highest commit; NULL and 0 at first */
     int64_t seen_commits;
     int64_t slots;

@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
--- Begins a session, or goes on with it after a gap; ends the session of a worker that died.
--- Adopts what the worker still runs and nobody has taken meanwhile. What Redis thinks it holds and
--- it does not goes back.
+-- Begins a session, or goes on with it after a gap; ends the sessions of workers that died.
+-- Adopts what the worker still runs, or has outcomes of, and nobody has taken meanwhile: what was
+-- the same lease of a dead session becomes the worker's as it is, so that a failure still counts.
+-- What Redis thinks it holds and it does not goes back.
 --
--- ARGV     session, time to live in ms, session to end ("" for none), fresh id for this store,
+-- ARGV     session, time to live in ms, sessions to end, joined by commas, fresh id for this store,
 --          store id and highest commit sequence that the worker has seen ("" and 0 at its first
 --          start),
 --          slots, number of pairs, name and value pairs for session:<sid>, number of leases that
@@ -18,13 +19,22 @@ local slots = number()
 -- that numbers from what was lost stay apart from later ones: whoever saw one of them is told.
 local JUMP = 2 ^ 20
 
--- Relabels what is queued of [lo, hi), if nothing of it is held by others.
+local dying = {}
+for id in dead:gmatch('%w+') do dying[id] = true end
+
+local function of_the_dead(r, lease)
+  local holder, its = r.label:match('^@(%w+)/(.+)$')
+  return dying[holder] and its == lease
+end
+
+-- Relabels what is queued of [lo, hi), or was the same lease of the dead, if nothing of it is held
+-- by others.
 local function adopt(lease, j, lo, hi, attempt)
   local mine, highest = {}, attempt
   local label = '@' .. sid .. '/' .. lease
   for _, r in ipairs(meet(j, lo, hi)) do
     if r.label == label then return r.attempt end
-    if r.label ~= 'q' then return 0 end
+    if r.label ~= 'q' and not of_the_dead(r, lease) then return 0 end
     mine[#mine + 1] = r
     highest = math.max(highest, r.attempt)
   end
@@ -37,7 +47,6 @@ local function adopt(lease, j, lo, hi, attempt)
   return highest
 end
 
-if dead ~= '' then end_session(dead, 'lost') end
 call('HSETNX', epoch_key(), 'id', fresh)
 local store, seq, from, to = unpack(call('HMGET', epoch_key(), 'id', 'seq', 'lost_from', 'lost_to'))
 seq = tonumber(seq or '0')
@@ -78,5 +87,6 @@ end
 for _, lease in ipairs(call('HKEYS', leases_key(sid))) do
   if not held[lease] then end_lease(sid, lease, 'untouched', sid) end
 end
+for id in pairs(dying) do end_session(id, 'lost') end
 save_all()
 return out

@@ -83,6 +83,41 @@ START_TEST(returning_worker_adopts_what_nobody_has_taken) {
 }
 END_TEST
 
+/* As a spool tells it: the outcomes of four tasks outlived the worker, the fifth ran. */
+START_TEST(heir_of_a_dead_worker_tells_how_its_tasks_ended) {
+    char dead[32];
+    play_start(_i);
+    play_join(two);
+    test_submit(&fleet, 20, NULL, job);
+    play_warm(job);
+    struct shoal_lease lease = play_lease(one, "a", 5);
+    struct shoal_lease done = lease;
+    done.hi = 4;
+    snprintf(dead, sizeof(dead), "%s,%s", "000000000000", one);
+    test_register(&fleet, two, dead, &done, 1, &answer);
+    ck_assert_int_eq(answer.registered.attempts[0], 1);
+    expect_tasks(16, 4, 0, 0, 0);
+    test_commit(&fleet, two, &done, 0, "...x", true);
+    expect_tasks(16, 0, 3, 1, 0);
+    expect_alive(one, "a", false);
+    lease = play_lease(two, "b", 5);
+    expect_range(&lease, 4, 5, 2);
+}
+END_TEST
+
+START_TEST(heir_does_not_take_what_the_dead_had_given_away) {
+    play_start(_i);
+    play_join(two);
+    play_join(three);
+    test_submit(&fleet, 1, NULL, job);
+    struct shoal_lease lease = play_lease(one, "a", 1);
+    play_silence(three);
+    play_lease(three, "a", 1);
+    test_register(&fleet, two, one, &lease, 1, &answer);
+    ck_assert_int_eq(answer.registered.attempts[0], 0);
+}
+END_TEST
+
 START_TEST(returning_worker_does_not_take_from_others) {
     play_start(_i);
     play_join(two);
@@ -493,6 +528,8 @@ int main(void) {
         dead_predecessor_loses_its_tasks_at_once,
         lease_that_still_stands_is_the_workers,
         returning_worker_adopts_what_nobody_has_taken,
+        heir_of_a_dead_worker_tells_how_its_tasks_ended,
+        heir_does_not_take_what_the_dead_had_given_away,
         returning_worker_does_not_take_from_others,
         what_waits_for_a_retry_is_not_adopted,
         lease_of_an_unknown_job_is_nothing,

@@ -570,8 +570,17 @@ void model_advance(struct model *model, const char *session,
 
 /* ---- register and heartbeat */
 
+/* Whether it is what the same lease of the dead session holds. */
+static bool is_of_the_dead(const struct model *model, const struct model_task *task,
+                           const char *dead, const char *name) {
+    if (task->state != MODEL_LEASED || dead == NULL)
+        return false;
+    const struct model_lease *lease = &model->leases[task->lease];
+    return strcmp(lease->session, dead) == 0 && strcmp(lease->name, name) == 0;
+}
+
 /* The attempt at which a worker has what it says it runs, as the answer should be. */
-static int64_t adopt(struct model *model, const char *session,
+static int64_t adopt(struct model *model, const char *session, const char *dead,
                      const struct shoal_lease *told) {
     struct model_job *job = find_job(model, told->job);
     if (job == NULL || shoal_job_state_is_final(job->state) || told->hi > job->total)
@@ -584,7 +593,7 @@ static int64_t adopt(struct model *model, const char *session,
             continue;
         if (lease >= 0 && owns(task, lease))
             return task->attempt;
-        if (task->state != MODEL_QUEUED)
+        if (task->state != MODEL_QUEUED && !is_of_the_dead(model, task, dead, told->name))
             return 0;
         highest = task->attempt > highest ? task->attempt : highest;
         n++;
@@ -611,12 +620,10 @@ static int64_t adopt(struct model *model, const char *session,
 
 void model_register(struct model *model, const struct shoal_registration *told,
                     const struct shoal_registered *answer) {
-    if (told->dead != NULL)
-        end_session(model, told->dead, true);
     live_on(model, told->session);
     ck_assert_uint_eq(answer->n, told->n_leases);
     for (size_t i = 0; i < told->n_leases; i++) {
-        int64_t attempt = adopt(model, told->session, &told->leases[i]);
+        int64_t attempt = adopt(model, told->session, told->dead, &told->leases[i]);
         ck_assert_int_eq(answer->attempts[i], attempt);
     }
     for (int i = 0; i < MODEL_LEASES; i++) {
@@ -626,6 +633,8 @@ void model_register(struct model *model, const struct shoal_registration *told,
         if (mine && !kept)
             end_lease(model, i, false, false);
     }
+    if (told->dead != NULL)
+        end_session(model, told->dead, true);
     save(model);
 }
 
