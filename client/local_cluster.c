@@ -418,7 +418,7 @@ static enum shoal_status ensure_broker(const char *url, struct shoal_error *err)
 /* A worker for each queue that jobs were submitted to. */
 static enum shoal_status ensure_worker(const char *url, const char *queue, int64_t slots,
                                        struct shoal_error *err) {
-    char pid_file[SHOAL_NAME_MAX + 16] = "worker.pid", number[24];
+    char pid_file[SHOAL_NAME_MAX + 16] = "worker.pid", number[24], spool[PATH_ROOM];
     char checkpoints[PATH_ROOM];
     if (queue == NULL)
         queue = "default";
@@ -427,15 +427,16 @@ static enum shoal_status ensure_worker(const char *url, const char *queue, int64
     if (strcmp(queue, "default") != 0)
         snprintf(pid_file, sizeof(pid_file), "worker-%s.pid", queue);
     snprintf(number, sizeof(number), "%" PRId64, slots);
-    enum shoal_status status =
-        shoal_state_path("checkpoints", checkpoints, sizeof(checkpoints), err);
+    enum shoal_status status = shoal_state_path("spool", spool, sizeof(spool), err);
+    if (status == SHOAL_OK)
+        status = shoal_state_path("checkpoints", checkpoints, sizeof(checkpoints), err);
     if (status != SHOAL_OK)
         return status;
     struct daemon worker = {
         .pid_file = pid_file,
         .log = "worker.log",
         .argv = {"shoal-worker", "--redis", url, "--queue", queue, "--slots", number,
-                 "--checkpoints", checkpoints},
+                 "--spool", spool, "--checkpoints", checkpoints},
     };
     return holder(pid_file) == 0 ? start(&worker, err) : SHOAL_OK;
 }

@@ -6,6 +6,7 @@
  *   users        locked, shared, by every command that uses the cluster
  *   keep         is there: `shoal up` was said, only `shoal down` stops it
  *   redis/       the data, which stay when it is stopped
+ *   spool/       outcomes that its worker could not tell Redis yet
  *   redis.sock   or, where a socket's path may not be so long, below /tmp
  *   redis.pid worker.pid broker.pid   locked by the daemon as long as it lives
  *   redis.log worker.log broker.log

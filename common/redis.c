@@ -612,6 +612,10 @@ bool shoal_redis_is_up(const struct shoal_redis *redis) {
     return redis->state == UP;
 }
 
+const char *shoal_redis_why(const struct shoal_redis *redis) {
+    return redis->why.text;
+}
+
 struct event_base *shoal_redis_base(const struct shoal_redis *redis) {
     return redis->base;
 }

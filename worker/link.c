@@ -3,6 +3,7 @@
 #include "broker/server.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/id.h"
 #include "common/log.h"
 
 #include <inttypes.h>
@@ -16,10 +17,17 @@ enum {
     GATHER_MS = 25,      /* small outcomes gather so long while every slot has work */
     HEARTBEAT_MS = 2000, /* as in lib.lua */
     LISTEN_MS = 10000,   /* then it looks anyway */
+    LOOK_MS = 11000,     /* it looks even if nobody answers */
     DEAF_MS = 50,        /* after a token that led to nothing, doubling to */
     DEAF_MAX_MS = 2000,
-    RETRY_MS = 500, /* after Redis refused a call */
+    RETRY_MS = 500,      /* after Redis refused a call */
+    CONNECT_MS = 3000,   /* so that it is found within five seconds when it is back */
+    DENIED_MS = 2000,    /* a Redis that refuses all may not be the right one any more */
+    SILENT_MS = 20000,   /* without any answer, although nothing seems to be wrong */
+    WORD_MS = 10000,     /* between two words about Redis */
+    NEW_WORD_MS = 60000, /* before it is said that there is another reason */
     COMMITS_MAX = 512,
+    DEAD_BYTES = 4096,
     PROGRESS_MAX = 256 << 10, /* bytes of what tasks say of themselves */
 };
 
@@ -33,10 +41,49 @@ static void set_timer(struct event *event, int64_t ms) {
     evtimer_add(event, &tv);
 }
 
-/* What could not be sent, for want of memory, is sent later. */
-static void flush_later(struct shoal_worker *worker) {
-    set_timer(worker->link.flush, RETRY_MS);
-    worker->link.flush_pending = true;
+/* ---- trouble */
+
+static void say_trouble(struct shoal_trouble *trouble, int64_t now_ms) {
+    if (trouble->said_ms != 0 && now_ms - trouble->said_ms < WORD_MS)
+        return; /* the watchdog says it when there is still something to say */
+    shoal_warn("Redis %s, what runs goes on and outcomes wait: %s", trouble->what,
+               trouble->why);
+    trouble->said = true;
+    trouble->said_ms = now_ms;
+}
+
+static void note_trouble(struct shoal_link *link, const char *what,
+                         const struct shoal_error *err) {
+    struct shoal_trouble *trouble = &link->trouble;
+    if (trouble->since_ms != 0)
+        return;
+    trouble->since_ms = shoal_wall_ms();
+    trouble->what = what;
+    snprintf(trouble->why, sizeof(trouble->why), "%s", err->text);
+    say_trouble(trouble, shoal_now_ms());
+}
+
+static void end_trouble(struct shoal_link *link) {
+    if (link->trouble.said)
+        shoal_info("Redis is back");
+    link->trouble.since_ms = link->denied_ms = 0;
+    link->trouble.said = false;
+}
+
+/* Redis answers, and refuses. The error of a connection that was lost is told by down().
+ */
+static void refused(struct shoal_link *link, enum shoal_status status,
+                    const struct shoal_error *err) {
+    if (status == SHOAL_LOST || status == SHOAL_TIMEOUT)
+        return;
+    link->answered_ms = shoal_now_ms();
+    if (status == SHOAL_DENIED && link->denied_ms == 0)
+        link->denied_ms = link->answered_ms + (int64_t)(shoal_random() % DENIED_MS);
+    note_trouble(link, "refuses", err);
+}
+
+static void answered(struct shoal_link *link) {
+    link->answered_ms = shoal_now_ms();
 }
 
 /* ---- what is to be sent */
@@ -135,27 +182,18 @@ static void after_wishes(struct shoal_link *link, size_t granted) {
     }
 }
 
-/* Once for each time of trouble. */
-static void say_trouble(struct shoal_link *link, const struct shoal_error *err) {
-    if (!link->away_said)
-        shoal_warn("what runs goes on and outcomes wait: %s", err->text);
-    link->away_said = true;
-}
-
-static void say_fine(struct shoal_link *link) {
-    if (link->away_said)
-        shoal_info("Redis is back");
-    link->away_said = false;
+static void try_flush_again(struct shoal_link *link) {
+    set_timer(link->flush, RETRY_MS);
+    link->flush_pending = true;
 }
 
 static void advance_failed(struct shoal_worker *worker, enum shoal_status status,
                            const struct shoal_error *err) {
+    struct shoal_link *link = &worker->link;
     shoal_outbox_came_back(&worker->outbox);
     forget_wishes(worker);
-    if (status == SHOAL_LOST || status == SHOAL_TIMEOUT)
-        return; /* it is sent again when Redis is back */
-    say_trouble(&worker->link, err);
-    flush_later(worker);
+    refused(link, status, err); /* what was lost is sent again when Redis is back */
+    try_flush_again(link);
 }
 
 static void committed(void *owner, const struct shoal_commit *commit) {
@@ -172,7 +210,8 @@ static void advanced(void *owner, enum shoal_status status,
         advance_failed(worker, status, err);
         return;
     }
-    say_fine(link);
+    answered(link);
+    end_trouble(link);
     shoal_outbox_each_flying(&worker->outbox, committed, worker);
     shoal_outbox_arrived(&worker->outbox, shoal_now_ms());
     store_seen(worker, answer->store, answer->commits);
@@ -181,7 +220,7 @@ static void advanced(void *owner, enum shoal_status status,
     shoal_specs_ask(&worker->specs, &link->queue);
     if (!answer->alive)
         register_session(worker);
-    if (worker->outbox.waiting.n > 0 || wishes_now(worker) || link->woken) {
+    if (shoal_outbox_waits(&worker->outbox) || wishes_now(worker) || link->woken) {
         set_timer(link->flush, 0);
         link->flush_pending = true;
     }
@@ -218,7 +257,7 @@ static void flush(evutil_socket_t fd, short what, void *owner) {
     SHOAL_CLEANUP(shoal_cleanup_free)
     struct shoal_wish *wishes = calloc((size_t)worker->config->slots, sizeof(*wishes));
     if (wishes == NULL) {
-        flush_later(worker);
+        try_flush_again(link);
         return;
     }
     const struct shoal_advance advance = {
@@ -238,9 +277,11 @@ static void flush(evutil_socket_t fd, short what, void *owner) {
     if (status != SHOAL_OK) {
         shoal_outbox_came_back(&worker->outbox);
         forget_wishes(worker);
-        flush_later(worker);
+        try_flush_again(link);
         return;
     }
+    if (advance.n_wishes > 0)
+        link->looked_ms = shoal_now_ms();
     link->answers_token = link->woken;
     link->woken = false;
 }
@@ -267,8 +308,8 @@ static void add_name(struct names *names, const char *lease) {
     snprintf(names->items[names->n++], SHOAL_LEASE_MAX, "%s", lease);
 }
 
-static void add_commit(void *owner, const struct shoal_commit *commit) {
-    add_name(owner, commit->lease);
+static void add_lease(void *owner, const struct shoal_lease *lease) {
+    add_name(owner, lease->name);
 }
 
 static void add_all_names(struct shoal_worker *worker, struct names *names) {
@@ -284,7 +325,7 @@ static void add_all_names(struct shoal_worker *worker, struct names *names) {
             add_name(names, name);
         }
     }
-    shoal_outbox_each(&worker->outbox, add_commit, names);
+    shoal_outbox_each(&worker->outbox, add_lease, names);
 }
 
 /* Leases that Redis does not know: a wish that was not granted and a commit that was
@@ -309,11 +350,11 @@ static void beaten(void *owner, enum shoal_status status,
     struct shoal_link *link = &worker->link;
     link->beating = false;
     if (status != SHOAL_OK) {
-        if (status != SHOAL_LOST && status != SHOAL_TIMEOUT)
-            say_trouble(link, err);
+        refused(link, status, err);
         set_timer(link->heartbeat, RETRY_MS);
         return;
     }
+    answered(link);
     int64_t wait =
         answer->alive && answer->wait_ms < HEARTBEAT_MS ? answer->wait_ms : HEARTBEAT_MS;
     set_timer(link->heartbeat, wait < 50 ? 50 : wait);
@@ -419,14 +460,9 @@ static void tell_lease(struct shoal_link *link, const struct shoal_lease *lease)
 
 /* Outcomes that wait: their tasks are done and must not go to others before they arrive.
  */
-static void tell_commit(void *owner, const struct shoal_commit *commit) {
-    struct shoal_worker *worker = owner;
-    struct shoal_lease lease = {.lo = commit->lo, .hi = commit->hi, .attempt = 1};
-    if (commit->lo == commit->hi)
-        return;
-    snprintf(lease.name, sizeof(lease.name), "%s", commit->lease);
-    snprintf(lease.job, sizeof(lease.job), "%s", commit->job);
-    tell_lease(&worker->link, &lease);
+static void tell_outcomes(void *owner, const struct shoal_lease *lease) {
+    if (lease->lo < lease->hi)
+        tell_lease(owner, lease);
 }
 
 /* Every lease in hand, from the task that runs on, and those whose outcomes wait. */
@@ -441,7 +477,7 @@ static void tell_leases(struct shoal_worker *worker) {
                 tell_lease(&worker->link, &lease);
         }
     }
-    shoal_outbox_each(&worker->outbox, tell_commit, worker);
+    shoal_outbox_each(&worker->outbox, tell_outcomes, &worker->link);
 }
 
 static void adopt(struct shoal_worker *worker, const struct shoal_registered *answer) {
@@ -453,6 +489,15 @@ static void adopt(struct shoal_worker *worker, const struct shoal_registered *an
     }
 }
 
+/* Outcomes of the store that is gone, and those that the other one took without knowing
+ * their jobs, are kept where the other one does not get them. */
+static void keep_from_other_store(struct shoal_worker *worker) {
+    shoal_outbox_repeat_recent(&worker->outbox);
+    if (!shoal_outbox_spill(&worker->outbox, shoal_now_ms()))
+        shoal_err("outcomes of jobs that it does not know are dropped: commits=%zu",
+                  worker->outbox.waiting.n);
+}
+
 static void say_verdict(struct shoal_worker *worker,
                         const struct shoal_registered *answer) {
     if (answer->verdict == SHOAL_STORE_ROLLED_BACK) {
@@ -462,10 +507,17 @@ static void say_verdict(struct shoal_worker *worker,
             "commits=%zu",
             n);
     } else if (answer->verdict == SHOAL_STORE_REPLACED) {
-        shoal_err("Redis holds another store than before (flushed, or a backup); "
-                  "outcomes of jobs that it does not know are dropped: before=%s now=%s",
+        keep_from_other_store(worker);
+        shoal_err("Redis holds another store than before (flushed, or a backup): "
+                  "before=%s now=%s",
                   worker->link.store, answer->store);
     }
+}
+
+static void say_registered(const struct shoal_worker *worker) {
+    shoal_info("registered: worker=%s session=%s store=%s slots=%" PRId64 " queues=%s",
+               worker->config->name, worker->config->session, worker->link.store,
+               worker->config->slots, worker->config->queues_text);
 }
 
 static void registered(void *owner, enum shoal_status status,
@@ -475,19 +527,20 @@ static void registered(void *owner, enum shoal_status status,
     struct shoal_link *link = &worker->link;
     link->registering = false;
     if (status != SHOAL_OK) {
-        if (status != SHOAL_LOST && status != SHOAL_TIMEOUT)
-            say_trouble(link, err);
+        refused(link, status, err);
         set_timer(link->bell_timer, RETRY_MS);
         return;
     }
-    say_fine(link);
+    answered(link);
     say_verdict(worker, answer);
+    bool is_news = link->trouble.said || link->trouble.since_ms == 0;
+    end_trouble(link);
     snprintf(link->store, sizeof(link->store), "%s", answer->store);
     shoal_checkpoints_of_store(&worker->checkpoints, link->store);
     link->commits = answer->commits;
-    shoal_info("registered: worker=%s session=%s store=%s slots=%" PRId64 " queues=%s",
-               worker->config->name, worker->config->session, link->store,
-               worker->config->slots, worker->config->queues_text);
+    shoal_spools_set_store(&worker->outbox.spools, link->store);
+    if (is_news)
+        say_registered(worker);
     link->registered = true;
     link->hungry = true;
     adopt(worker, answer);
@@ -496,19 +549,28 @@ static void registered(void *owner, enum shoal_status status,
     listen_again(worker);
 }
 
+/* Sessions of those whose place the worker takes. */
+static void list_dead(const struct shoal_worker *worker, struct shoal_buffer *dead) {
+    shoal_buffer_init(dead, DEAD_BYTES);
+    shoal_buffer_add_text(dead, worker->config->dead);
+    shoal_spools_sessions(&worker->outbox.spools, dead);
+}
+
 static void register_session(struct shoal_worker *worker) {
     struct shoal_link *link = &worker->link;
     const struct shoal_worker_config *config = worker->config;
     char host[256] = "";
     if (link->registering)
         return;
+    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer dead;
+    list_dead(worker, &dead);
     tell_leases(worker);
     gethostname(host, sizeof(host) - 1);
     link->registered = false;
     const struct shoal_registration registration = {
         .session = config->session,
         .ttl_ms = config->ttl_ms,
-        .dead = config->dead,
+        .dead = shoal_buffer_text(&dead),
         .seen_id = link->store,
         .seen_commits = link->commits,
         .slots = config->slots,
@@ -533,10 +595,18 @@ static void heard(void *owner, enum shoal_status status, const redisReply *reply
     struct shoal_worker *worker = owner;
     struct shoal_link *link = &worker->link;
     struct shoal_message message;
+    struct shoal_error why = {.status = SHOAL_OK};
     (void)err;
     link->listening = link->nudged = false;
     if (status != SHOAL_OK)
         return; /* the bell rings again when its connection is up */
+    status = shoal_redis_status_of(reply, &why);
+    if (status != SHOAL_OK) { /* not to be asked again at once */
+        refused(link, status, &why);
+        set_timer(link->bell_timer, RETRY_MS);
+        return;
+    }
+    link->looked_ms = shoal_now_ms();
     shoal_session_read_message(&link->bell_queue, reply, &message);
     switch (message.type) {
     case SHOAL_MESSAGE_WAKE:
@@ -642,6 +712,7 @@ static void checked(void *owner, enum shoal_status status, const redisReply *rep
 static void up(void *owner) {
     struct shoal_worker *worker = owner;
     struct shoal_link *link = &worker->link;
+    link->answered_ms = shoal_now_ms(); /* the watchdog's time begins */
     if (link->checked) {
         register_session(worker);
         return;
@@ -657,10 +728,65 @@ static void down(void *owner, const struct shoal_error *why) {
     struct shoal_worker *worker = owner;
     struct shoal_link *link = &worker->link;
     link->registered = link->registering = link->flying = link->beating = false;
+    link->denied_ms = 0;
     forget_wishes(worker);
-    if (!link->away_said)
-        shoal_warn("Redis is away, what runs goes on and outcomes wait: %s", why->text);
-    link->away_said = true;
+    note_trouble(link, "is away", why);
+    if (shoal_redis_is_up(link->bell)) /* it may not know yet */
+        shoal_redis_drop(link->bell, "the other connection was lost");
+}
+
+/* ---- the watchdog */
+
+static void drop_both(struct shoal_worker *worker, const char *why) {
+    shoal_redis_drop(worker->link.redis, why);
+    shoal_redis_drop(worker->link.bell, why);
+}
+
+/* What is still true and was not said, or has another reason by now. */
+static void say_again(struct shoal_link *link, int64_t now_ms) {
+    struct shoal_trouble *trouble = &link->trouble;
+    const char *why = shoal_redis_why(link->redis);
+    if (trouble->since_ms == 0)
+        return;
+    if (!trouble->said)
+        say_trouble(trouble, now_ms);
+    if (shoal_redis_is_up(link->redis) || strcmp(why, trouble->why) == 0 ||
+        now_ms - trouble->said_ms < NEW_WORD_MS)
+        return;
+    trouble->what = "is away";
+    snprintf(trouble->why, sizeof(trouble->why), "%s", why);
+    say_trouble(trouble, now_ms);
+}
+
+/* A worker that is alive consumes. While it has no connection it tries for one, which
+ * ends in up() or down(); while it has one, heartbeats are answered every few seconds, or
+ * refused; and while a slot is idle it asks for work, or hears that there is none, every
+ * ten seconds. Should any of that not be so, then something is wrong that nobody thought
+ * of, and everything begins anew. */
+void shoal_link_tick(struct shoal_worker *worker, int64_t now_ms) {
+    struct shoal_link *link = &worker->link;
+    bool away = !link->registered || link->trouble.since_ms != 0;
+    shoal_outbox_tick(&worker->outbox, away, now_ms);
+    say_again(link, now_ms);
+    if (link->finished || !shoal_redis_is_up(link->redis)) {
+        link->answered_ms = link->looked_ms = now_ms;
+    } else if (link->denied_ms != 0 && now_ms - link->denied_ms > DENIED_MS) {
+        drop_both(worker, link->trouble.why); /* the address may lead elsewhere now */
+    } else if (now_ms - link->answered_ms > SILENT_MS) {
+        shoal_err("nothing came from Redis for too long, although it is connected; "
+                  "connects again: silent_ms=%" PRId64,
+                  now_ms - link->answered_ms);
+        link->answered_ms = now_ms;
+        drop_both(worker, "nothing came from Redis for too long");
+    } else if (!link->registered || worker->phase != SHOAL_WORKER_WORKS ||
+               !has_room(worker)) {
+        link->looked_ms = now_ms;
+    } else if (now_ms - link->looked_ms > LOOK_MS) {
+        link->looked_ms = now_ms; /* the bell is silent: it looks anyway */
+        link->hungry = true;
+        shoal_link_changed(worker);
+        listen_again(worker);
+    }
 }
 
 /* ---- life */
@@ -681,7 +807,8 @@ static enum shoal_status make_connections(struct shoal_worker *worker,
     struct shoal_link *link = &worker->link;
     char name[128];
     snprintf(name, sizeof(name), "shoal-worker-%s", worker->config->name);
-    const struct shoal_redis_options options = {.client_name = name, .reconnect = true};
+    const struct shoal_redis_options options = {
+        .connect_timeout_ms = CONNECT_MS, .client_name = name, .reconnect = true};
     const struct shoal_redis_events events = {.up = up, .down = down, .owner = worker};
     const struct shoal_redis_events bell_events = {.up = bell_up, .owner = worker};
     enum shoal_status status = shoal_redis_create(worker->base, &worker->config->address,

@@ -2,6 +2,7 @@
 #include "common/id.h"
 #include "common/state.h"
 #include "worker/keeper.h"
+#include "worker/status.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -9,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { QUEUES_MAX = 64, QUEUE_LIST_MAX = 501 };
+enum { QUEUES_MAX = 64, QUEUE_LIST_MAX = 501, SPOOL_ROOM = PATH_MAX - 128 };
 
 static struct {
     const char *queues;
@@ -21,6 +22,11 @@ static struct {
     int64_t max_tasks;
     int64_t max_memory;
     int64_t ttl_ms;
+    const char *spool;
+    int64_t spool_max;
+    int64_t outbox_memory;
+    bool status;
+    bool json;
 } config;
 
 static const struct shoal_option options[] = {
@@ -96,6 +102,39 @@ static const struct shoal_option options[] = {
      .least = "4s",
      .most = "1h",
      .help = "how long the worker may be silent before its tasks go to another"},
+    {.name = "outbox-memory",
+     .type = SHOAL_OPTION_SIZE,
+     .value = &config.outbox_memory,
+     .argument = "SIZE",
+     .fallback = "64M",
+     .least = "1M",
+     .most = "64G",
+     .help = "of outcomes that Redis does not take so much waits in memory, and for two "
+             "seconds; the rest in files"},
+    {.name = "spool",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &config.spool,
+     .argument = "DIR",
+     .environment = "SHOAL_SPOOL",
+     .help = "where those files are; /var/lib/shoal/spool for root, else shoal/spool in "
+             "the user's state directory"},
+    {.name = "spool-max",
+     .type = SHOAL_OPTION_SIZE,
+     .value = &config.spool_max,
+     .argument = "SIZE",
+     .fallback = "4G",
+     .least = "1M",
+     .most = "64T",
+     .help = "how large all of them together may be"},
+    {.name = "status",
+     .type = SHOAL_OPTION_FLAG,
+     .value = &config.status,
+     .help = "start nothing; tell how the workers of this host are (--name: that one), "
+             "also without Redis"},
+    {.name = "json",
+     .type = SHOAL_OPTION_FLAG,
+     .value = &config.json,
+     .help = "with --status: tell it as JSON, a line for each"},
     {.name = NULL},
 };
 
@@ -164,6 +203,26 @@ static enum shoal_status find_checkpoints(const char **ret_directory,
     return status;
 }
 
+/* An absolute path: it is used for as long as the worker lives. */
+static enum shoal_status find_spool(char *spool, struct shoal_error *err) {
+    char base[SPOOL_ROOM], here[SPOOL_ROOM] = "";
+    if (config.spool == NULL) {
+        enum shoal_status status = shoal_state_of_daemon(base, sizeof(base), err);
+        if (status == SHOAL_OK)
+            snprintf(spool, SPOOL_ROOM, "%.*s/spool", SPOOL_ROOM - 16, base);
+        return status;
+    }
+    if (*config.spool != '/' && getcwd(here, sizeof(here)) == NULL)
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot tell the current directory");
+    int len = snprintf(spool, SPOOL_ROOM, "%s%s%s", here, *here == '\0' ? "" : "/",
+                       config.spool);
+    if (*config.spool != '\0' && len < SPOOL_ROOM)
+        return SHOAL_OK;
+    return shoal_error_set(
+        err, SHOAL_INVALID,
+        "'%.100s' is no directory for a spool: it is empty or too long", config.spool);
+}
+
 static enum shoal_status make_config(struct shoal_worker_config *worker,
                                      const char **queues, char *queue_list, char *name,
                                      struct shoal_error *err) {
@@ -173,6 +232,8 @@ static enum shoal_status make_config(struct shoal_worker_config *worker,
     worker->slots = config.slots > 0 ? config.slots : cores();
     worker->max_tasks = config.max_tasks;
     worker->max_memory = config.max_memory;
+    worker->spool_max = config.spool_max;
+    worker->outbox_memory = config.outbox_memory;
     worker->threads = config.threads;
     if (worker->threads == 0)
         worker->threads = worker->slots >= cores() ? 1 : cores() / worker->slots;
@@ -199,11 +260,15 @@ int main(int argc, char **argv) {
     int exit_status = shoal_daemon_begin(&text, argc, argv);
     if (exit_status >= 0)
         return exit_status;
+    if (config.status)
+        return shoal_status_ask(config.name, config.json);
     struct shoal_worker_config worker = {.slots = 0};
     struct shoal_error err = {.status = SHOAL_OK};
     const char *queues[QUEUES_MAX + 1];
-    char queue_list[QUEUE_LIST_MAX], name[SHOAL_NAME_MAX + 1];
-    if (make_config(&worker, queues, queue_list, name, &err) != SHOAL_OK)
+    char queue_list[QUEUE_LIST_MAX], name[SHOAL_NAME_MAX + 1], spool[SPOOL_ROOM];
+    worker.spool = spool;
+    if (make_config(&worker, queues, queue_list, name, &err) != SHOAL_OK ||
+        find_spool(spool, &err) != SHOAL_OK)
         return shoal_daemon_refuse(&text, &err);
     exit_status = shoal_keeper_run(&worker);
     shoal_redis_address_finish(&worker.address);

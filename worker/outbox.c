@@ -1,12 +1,23 @@
 #include "worker/outbox.h"
 
+#include "common/clock.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 
-enum { FLIGHT_BYTES = 8 << 20, RECENT_BYTES = 4 << 20, RECENT_MS = 3000 };
+enum {
+    FLIGHT_BYTES = 8 << 20,
+    RECENT_BYTES = 4 << 20,
+    RECENT_MS = 3000,
+    SPILL_MS = 2000,        /* so long it waits in memory only */
+    SPILL_BYTES = 16 << 20, /* are written and synced in one piece */
+};
 
 struct shoal_parcel {
     struct shoal_commit *commit;
-    int64_t arrived_ms;
+    int64_t since_ms; /* it waits; or it arrived */
+    int64_t flown_ms;
+    bool spooled; /* a spool has it */
     struct shoal_parcel *next;
 };
 
@@ -56,8 +67,9 @@ static void destroy(struct shoal_parcel *parcel) {
     free(parcel);
 }
 
-void shoal_outbox_init(struct shoal_outbox *outbox) {
-    *outbox = (struct shoal_outbox){.waiting.n = 0};
+void shoal_outbox_init(struct shoal_outbox *outbox, const struct shoal_spools *spools,
+                       size_t memory) {
+    *outbox = (struct shoal_outbox){.spools = *spools, .memory = memory};
 }
 
 void shoal_outbox_finish(struct shoal_outbox *outbox) {
@@ -66,31 +78,57 @@ void shoal_outbox_finish(struct shoal_outbox *outbox) {
         for (struct shoal_parcel *parcel; (parcel = shift(lists[i])) != NULL;)
             destroy(parcel);
     }
+    shoal_spools_finish(&outbox->spools);
+}
+
+/* NULL, and the commit is gone, when there is no memory: its tasks run again. */
+static struct shoal_parcel *wrap(struct shoal_commit *commit, bool spooled) {
+    struct shoal_parcel *parcel = malloc(sizeof(*parcel));
+    if (parcel == NULL) {
+        shoal_commit_finish(commit);
+        free(commit);
+        return NULL;
+    }
+    *parcel = (struct shoal_parcel){
+        .commit = commit, .since_ms = shoal_now_ms(), .spooled = spooled};
+    return parcel;
 }
 
 void shoal_outbox_add(struct shoal_outbox *outbox, struct shoal_commit *commit) {
     if (commit == NULL)
         return;
-    struct shoal_parcel *parcel = malloc(sizeof(*parcel));
-    if (parcel == NULL) { /* the tasks run again; nothing is lost */
-        shoal_commit_finish(commit);
-        free(commit);
-        return;
-    }
-    parcel->commit = commit;
-    append(&outbox->waiting, parcel);
+    struct shoal_parcel *parcel = wrap(commit, false);
+    if (parcel != NULL)
+        append(&outbox->waiting, parcel);
+}
+
+bool shoal_outbox_waits(const struct shoal_outbox *outbox) {
+    return outbox->waiting.n > 0 || shoal_spools_sum(&outbox->spools).waits;
 }
 
 bool shoal_outbox_is_empty(const struct shoal_outbox *outbox) {
-    return outbox->waiting.n == 0 && outbox->flying.n == 0;
+    return outbox->flying.n == 0 && !shoal_outbox_waits(outbox);
+}
+
+/* The next one to be sent, from the spools first. */
+static struct shoal_parcel *next(struct shoal_outbox *outbox) {
+    struct shoal_commit *commit;
+    while ((commit = shoal_spools_next(&outbox->spools)) != NULL) {
+        struct shoal_parcel *parcel = wrap(commit, true);
+        if (parcel != NULL)
+            return parcel;
+    }
+    return shift(&outbox->waiting);
 }
 
 size_t shoal_outbox_fly(struct shoal_outbox *outbox, const struct shoal_commit **commits,
                         size_t most) {
+    struct shoal_parcel *parcel;
+    int64_t now = shoal_now_ms();
     size_t n = 0;
-    while (n < most && outbox->waiting.first != NULL &&
-           outbox->flying.bytes < FLIGHT_BYTES) {
-        struct shoal_parcel *parcel = shift(&outbox->waiting);
+    while (n < most && outbox->flying.bytes < FLIGHT_BYTES &&
+           (parcel = next(outbox)) != NULL) {
+        parcel->flown_ms = now;
         append(&outbox->flying, parcel);
         commits[n++] = parcel->commit;
     }
@@ -100,20 +138,26 @@ size_t shoal_outbox_fly(struct shoal_outbox *outbox, const struct shoal_commit *
 void shoal_outbox_forget_old(struct shoal_outbox *outbox, int64_t now_ms) {
     while (outbox->recent.first != NULL &&
            (outbox->recent.bytes > RECENT_BYTES ||
-            outbox->recent.first->arrived_ms + RECENT_MS < now_ms))
+            outbox->recent.first->since_ms + RECENT_MS < now_ms))
         destroy(shift(&outbox->recent));
 }
 
 void shoal_outbox_arrived(struct shoal_outbox *outbox, int64_t now_ms) {
     for (struct shoal_parcel *parcel; (parcel = shift(&outbox->flying)) != NULL;) {
-        parcel->arrived_ms = now_ms;
+        parcel->since_ms = now_ms;
+        parcel->spooled = false;
         append(&outbox->recent, parcel);
     }
+    shoal_spools_accept(&outbox->spools);
     shoal_outbox_forget_old(outbox, now_ms);
 }
 
+/* What came from a spool, and flies in front, is read again. */
 void shoal_outbox_came_back(struct shoal_outbox *outbox) {
+    while (outbox->flying.first != NULL && outbox->flying.first->spooled)
+        destroy(shift(&outbox->flying));
     move_in_front(&outbox->flying, &outbox->waiting);
+    shoal_spools_rewind(&outbox->spools);
 }
 
 size_t shoal_outbox_repeat_recent(struct shoal_outbox *outbox) {
@@ -122,24 +166,102 @@ size_t shoal_outbox_repeat_recent(struct shoal_outbox *outbox) {
     return n;
 }
 
+/* ---- spilling */
+
+/* Adds commits that wait, as many as go in one piece. Returns how many. */
+static size_t add_some(const struct shoal_outbox *outbox, struct shoal_spool *spool,
+                       enum shoal_status *ret_status, struct shoal_error *err) {
+    const struct shoal_parcel *parcel = outbox->waiting.first;
+    size_t n = 0, bytes = 0;
+    for (*ret_status = SHOAL_OK; parcel != NULL && bytes < SPILL_BYTES;
+         parcel = parcel->next) {
+        *ret_status = shoal_spool_add(spool, parcel->commit, err);
+        if (*ret_status != SHOAL_OK)
+            break;
+        bytes += weight(parcel->commit);
+        n++;
+    }
+    return n;
+}
+
+static bool spill_some(struct shoal_outbox *outbox, int64_t now_ms) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    struct shoal_spool *spool = shoal_spools_begin(&outbox->spools, now_ms);
+    enum shoal_status added;
+    if (spool == NULL)
+        return false;
+    size_t n = add_some(outbox, spool, &added, &err);
+    enum shoal_status synced = shoal_spool_sync(spool, &err);
+    for (; synced == SHOAL_OK && n > 0; n--)
+        destroy(shift(&outbox->waiting));
+    if (added == SHOAL_OK && synced == SHOAL_OK)
+        return true;
+    shoal_spools_failed(&outbox->spools, &err, now_ms);
+    return false;
+}
+
+bool shoal_outbox_spill(struct shoal_outbox *outbox, int64_t now_ms) {
+    shoal_outbox_came_back(outbox); /* if it arrives, it is only sent once more */
+    while (outbox->waiting.n > 0) {
+        if (!spill_some(outbox, now_ms))
+            return false;
+    }
+    return true;
+}
+
+void shoal_outbox_tick(struct shoal_outbox *outbox, bool away, int64_t now_ms) {
+    const struct shoal_parcel *flies = outbox->flying.first;
+    const struct shoal_parcel *waits = outbox->waiting.first;
+    size_t bytes = outbox->waiting.bytes + outbox->flying.bytes;
+    bool late = (flies != NULL && flies->flown_ms + SPILL_MS < now_ms) ||
+                (away && waits != NULL && waits->since_ms + SPILL_MS < now_ms);
+    if (late || (bytes > outbox->memory && waits != NULL))
+        shoal_outbox_spill(outbox, now_ms);
+}
+
+/* ---- looking */
+
+struct shoal_outbox_sum shoal_outbox_sum(const struct shoal_outbox *outbox) {
+    struct shoal_spools_sum spools = shoal_spools_sum(&outbox->spools);
+    struct shoal_outbox_sum sum = {
+        .commits = outbox->waiting.n + spools.commits,
+        .memory = outbox->waiting.bytes,
+        .spool = spools.bytes,
+    };
+    for (const struct shoal_parcel *parcel = outbox->flying.first; parcel != NULL;
+         parcel = parcel->next) {
+        sum.commits += !parcel->spooled;
+        sum.memory += weight(parcel->commit);
+    }
+    return sum;
+}
+
 static void visit_list(const struct shoal_parcels *list,
-                       void (*visit)(void *owner, const struct shoal_commit *commit),
+                       void (*visit)(void *owner, const struct shoal_lease *lease),
                        void *owner) {
     for (const struct shoal_parcel *parcel = list->first; parcel != NULL;
-         parcel = parcel->next)
-        visit(owner, parcel->commit);
+         parcel = parcel->next) {
+        const struct shoal_commit *commit = parcel->commit;
+        struct shoal_lease lease = {.lo = commit->lo, .hi = commit->hi, .attempt = 1};
+        snprintf(lease.name, sizeof(lease.name), "%s", commit->lease);
+        snprintf(lease.job, sizeof(lease.job), "%s", commit->job);
+        visit(owner, &lease);
+    }
 }
 
 void shoal_outbox_each_flying(const struct shoal_outbox *outbox,
                               void (*visit)(void *owner,
                                             const struct shoal_commit *commit),
                               void *owner) {
-    visit_list(&outbox->flying, visit, owner);
+    for (const struct shoal_parcel *parcel = outbox->flying.first; parcel != NULL;
+         parcel = parcel->next)
+        visit(owner, parcel->commit);
 }
 
 void shoal_outbox_each(const struct shoal_outbox *outbox,
-                       void (*visit)(void *owner, const struct shoal_commit *commit),
+                       void (*visit)(void *owner, const struct shoal_lease *lease),
                        void *owner) {
+    shoal_spools_each(&outbox->spools, visit, owner);
     visit_list(&outbox->waiting, visit, owner);
     visit_list(&outbox->flying, visit, owner);
 }

@@ -221,17 +221,24 @@ size_t shoal_spool_commits(const struct shoal_spool *spool) {
     return spool->commits;
 }
 
+int64_t shoal_spool_size(const struct shoal_spool *spool) {
+    return spool->end;
+}
+
+void shoal_spool_set_most(struct shoal_spool *spool, int64_t most) {
+    spool->most = most;
+}
+
 int64_t shoal_spool_bytes(const struct shoal_spool *spool) {
     return spool->end - spool->accepted;
 }
 
-static struct shoal_spool *make_spool(const char *path, int64_t most) {
+static struct shoal_spool *make_spool(const char *path) {
     struct shoal_spool *spool = calloc(1, sizeof(*spool));
     if (spool == NULL)
         return NULL;
     snprintf(spool->path, sizeof(spool->path), "%s", path);
     spool->fd = -1;
-    spool->most = most;
     shoal_buffer_init(&spool->added, FRAME_MAX);
     shoal_buffer_init(&spool->window, (size_t)FRAME_MAX + READ_BYTES);
     return spool;
@@ -390,11 +397,11 @@ static void sync_directory(const char *path) {
 }
 
 enum shoal_status shoal_spool_create(const char *path,
-                                     const struct shoal_spool_head *head, int64_t most,
+                                     const struct shoal_spool_head *head,
                                      struct shoal_spool **ret_spool,
                                      struct shoal_error *err) {
     struct stat file;
-    struct shoal_spool *spool = make_spool(path, most);
+    struct shoal_spool *spool = make_spool(path);
     if (spool == NULL)
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for a spool");
     spool->made_here = true;
@@ -422,7 +429,7 @@ enum shoal_status shoal_spool_add(struct shoal_spool *spool,
                                   struct shoal_error *err) {
     size_t before = spool->added.len;
     shoal_spool_write(&spool->added, commit);
-    bool fits = spool->end + (int64_t)spool->added.len <= spool->most;
+    bool fits = spool->most == 0 || spool->end + (int64_t)spool->added.len <= spool->most;
     if (!spool->added.failed && fits) {
         note_part(spool, commit, spool->end + (int64_t)spool->added.len);
         spool->n_added++;
@@ -601,7 +608,7 @@ static enum shoal_status read_start(struct shoal_spool *spool, struct shoal_erro
 enum shoal_status shoal_spool_open(const char *path, struct shoal_spool **ret_spool,
                                    struct shoal_error *err) {
     struct stat file;
-    struct shoal_spool *spool = make_spool(path, 0);
+    struct shoal_spool *spool = make_spool(path);
     if (spool == NULL)
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for a spool");
     enum shoal_status status = open_file(spool, 0, &file, err);

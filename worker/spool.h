@@ -56,10 +56,10 @@ void shoal_spool_write(struct shoal_buffer *bytes, const struct shoal_commit *co
 
 struct shoal_spool;
 
-/* Makes `path`, which must not be there, and locks it. `most`: bytes that it may hold. */
+/* Makes `path`, which must not be there, and locks it. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_spool_create(const char *path,
-                                     const struct shoal_spool_head *head, int64_t most,
+                                     const struct shoal_spool_head *head,
                                      struct shoal_spool **ret_spool,
                                      struct shoal_error *err);
 
@@ -81,6 +81,11 @@ void shoal_spool_remove(struct shoal_spool *spool);
 
 const struct shoal_spool_head *shoal_spool_head(const struct shoal_spool *spool);
 const char *shoal_spool_path(const struct shoal_spool *spool);
+
+/* Bytes of the file, and how many it may have (0 at first: as many as there is room for).
+ */
+int64_t shoal_spool_size(const struct shoal_spool *spool);
+void shoal_spool_set_most(struct shoal_spool *spool, int64_t most);
 
 /* Adds a commit to what the next shoal_spool_sync() writes. SHOAL_FULL: it holds no
  * more. */

@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "worker/status.h"
 #include "worker/tree.h"
 
 #include <errno.h>
@@ -95,6 +96,24 @@ static void lose_keeper(evutil_socket_t fd, short what, void *owner) {
     stop(owner, "its keeper is gone");
 }
 
+/* Redis is away for too long: the last outcomes wait in a file. */
+static bool leave_outcomes(struct shoal_worker *worker, int64_t now_ms) {
+    worker->outbox.spools.try_again_ms = 0;
+    bool left = shoal_outbox_spill(&worker->outbox, now_ms);
+    struct shoal_outbox_sum sum = shoal_outbox_sum(&worker->outbox);
+    if (!left)
+        shoal_err("Redis is away for too long, its last outcomes are lost and their "
+                  "tasks run again: commits=%zu",
+                  worker->outbox.waiting.n);
+    else if (sum.commits > 0)
+        shoal_warn("Redis is away for too long; the last outcomes are sent when a worker "
+                   "of this name starts: commits=%zu worker=%s spool=%s",
+                   sum.commits, worker->config->name, worker->config->spool);
+    else
+        shoal_warn("Redis is away for too long; ended without telling it");
+    return left;
+}
+
 static void try_to_end(struct shoal_worker *worker, int64_t now_ms) {
     if (worker->phase == SHOAL_WORKER_WORKS ||
         shoal_worker_idle_slots(worker) < (size_t)worker->config->slots)
@@ -105,11 +124,7 @@ static void try_to_end(struct shoal_worker *worker, int64_t now_ms) {
         shoal_info("ended in good order");
         shoal_worker_quit(worker, 0);
     } else if (now_ms - worker->idle_since_ms > LAST_WORDS_MS) {
-        shoal_err(
-            "Redis is away for too long, its last outcomes are lost and their tasks run "
-            "again: commits=%zu",
-            worker->outbox.waiting.n);
-        shoal_worker_quit(worker, 1);
+        shoal_worker_quit(worker, leave_outcomes(worker, now_ms) ? 0 : 1);
     }
 }
 
@@ -196,6 +211,7 @@ static void tick(evutil_socket_t fd, short what, void *owner) {
     for (int64_t i = 0; i < worker->config->slots; i++)
         shoal_slot_tick(&worker->slots[i], now);
     shoal_janitor_tick(&worker->janitor, shoal_link_queue(worker), now);
+    shoal_link_tick(worker, now);
     try_to_end(worker, now);
 }
 
@@ -280,6 +296,19 @@ static void run_loop(struct shoal_worker *worker) {
         event_free(all.events[i]);
 }
 
+static void make_outbox(struct shoal_worker *worker) {
+    const struct shoal_worker_config *config = worker->config;
+    struct shoal_spool_head head = {.store = ""};
+    struct shoal_spools spools;
+    snprintf(head.name_space, sizeof(head.name_space), "%s", config->name_space);
+    snprintf(head.worker, sizeof(head.worker), "%s", config->name);
+    snprintf(head.session, sizeof(head.session), "%s", config->session);
+    shoal_redis_address_print(&config->address, head.redis, sizeof(head.redis));
+    shoal_spools_init(&spools, config->spool, config->spool_max, &head);
+    shoal_spools_find(&spools);
+    shoal_outbox_init(&worker->outbox, &spools, (size_t)config->outbox_memory);
+}
+
 static enum shoal_status start(struct shoal_worker *worker, const char *folder,
                                struct shoal_error *err) {
     if (mkdir(folder, 0700) != 0)
@@ -290,7 +319,7 @@ static enum shoal_status start(struct shoal_worker *worker, const char *folder,
     worker->base = shoal_loop_new();
     if (worker->base == NULL)
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for an event loop");
-    shoal_outbox_init(&worker->outbox);
+    make_outbox(worker);
     shoal_specs_init(&worker->specs, specs_changed, worker);
     shoal_janitor_init(&worker->janitor, &worker->checkpoints);
     enum shoal_status status =
@@ -298,13 +327,18 @@ static enum shoal_status start(struct shoal_worker *worker, const char *folder,
                                worker->config->name_space, err);
     if (status == SHOAL_OK)
         status = make_slots(worker, folder, err);
-    return status == SHOAL_OK ? shoal_link_init(worker, err) : status;
+    if (status == SHOAL_OK)
+        status = shoal_link_init(worker, err);
+    if (status == SHOAL_OK)
+        worker->status = shoal_status_listen(worker);
+    return status;
 }
 
 static void finish(struct shoal_worker *worker, const char *folder) {
     for (int64_t i = 0; worker->slots != NULL && i < worker->config->slots; i++)
         shoal_slot_finish(&worker->slots[i]);
     shoal_tree_kill_all(2000);
+    shoal_status_close(worker->status);
     shoal_link_finish(worker);
     shoal_janitor_finish(&worker->janitor);
     shoal_specs_finish(&worker->specs);

@@ -28,9 +28,12 @@ struct shoal_worker_config {
     int64_t max_tasks;  /* of a runner that stays, before it is replaced; 0: no bound */
     int64_t max_memory; /* bytes, the same */
     int64_t ttl_ms;     /* of the session */
-    char session[13];
-    char dead[13]; /* session of a predecessor that died, or "" */
-    int keeper;    /* readable at its end: the keeper is gone; -1: there is none */
+    const char *spool;  /* where outcomes are kept that Redis does not take */
+    int64_t spool_max;  /* bytes of them */
+    int64_t outbox_memory; /* bytes of outcomes that may wait in memory */
+    char session[SHOAL_ID_LEN + 1];
+    char dead[SHOAL_ID_LEN + 1]; /* session of a predecessor that died, or "" */
+    int keeper; /* readable at its end: the keeper is gone; -1: there is none */
 };
 
 /* Runs until it is drained, stopped or refused. The program's exit status. */
@@ -46,6 +49,16 @@ enum shoal_worker_phase {
     SHOAL_WORKER_WORKS,
     SHOAL_WORKER_DRAINS, /* no new leases; ends when what runs has ended */
     SHOAL_WORKER_STOPS,  /* what runs is told to stop */
+};
+
+/* A time in which Redis is away, or answers and refuses. It is said when it begins and
+ * when it ends, and when the last word about it is not just spoken. */
+struct shoal_trouble {
+    int64_t since_ms; /* of the wall clock; 0: there is none */
+    bool said;
+    int64_t said_ms;  /* when the last word was */
+    const char *what; /* "is away", "refuses" */
+    char why[512];
 };
 
 struct shoal_link {
@@ -66,7 +79,10 @@ struct shoal_link {
     bool listening;  /* a BLPOP is under way … */
     bool hears_wake; /* … that covers tokens */
     bool nudged;
-    bool away_said;
+    struct shoal_trouble trouble;
+    int64_t answered_ms;  /* when Redis last said anything to a script */
+    int64_t looked_ms;    /* when it last asked for work, or could have heard of some */
+    int64_t denied_ms;    /* since when Redis answers and refuses; 0: it does not */
     int64_t deaf_till_ms; /* tokens led to nothing; not before then again */
     int64_t deaf_ms;
     int64_t granted_ms;       /* when there was work the last time */
@@ -93,6 +109,7 @@ struct shoal_worker {
     struct shoal_janitor janitor;
     struct shoal_specs specs;
     struct shoal_link link;
+    struct shoal_status_socket *status; /* where people ask how it is; may be NULL */
     enum shoal_worker_phase phase;
     int64_t idle_since_ms; /* while it drains: all slots are idle; 0: not yet */
     int exit_status;
@@ -101,6 +118,7 @@ struct shoal_worker {
 SHOAL_MUST_CHECK
 enum shoal_status shoal_link_init(struct shoal_worker *worker, struct shoal_error *err);
 void shoal_link_finish(struct shoal_worker *worker);
+void shoal_link_tick(struct shoal_worker *worker, int64_t now_ms); /* the watchdog */
 void shoal_link_changed(void *owner);                   /* something to send or ask for */
 void shoal_link_beat_soon(struct shoal_worker *worker); /* tell Redis now what changed */
 

@@ -67,6 +67,7 @@ void daemons_start(const char *const *args) {
     snprintf(daemons.mark, sizeof(daemons.mark), "HOME=%s", daemons.home.path);
     snprintf(daemons.redis, sizeof(daemons.redis), "SHOAL_REDIS=%s", daemons.server.url);
     ck_assert_int_eq(mkdir(at_home("tmp"), 0700), 0);
+    ck_assert_int_eq(mkdir(at_home("run"), 0700), 0);
 }
 
 void daemons_finish(void) {
@@ -86,19 +87,31 @@ static const char *path_variable(void) {
     return keep(variable);
 }
 
-static const char *temporary_variable(void) {
+static const char *at_home_variable(const char *name, const char *path) {
     char *variable = NULL;
-    ck_assert_int_gt(asprintf(&variable, "TMPDIR=%s/tmp", daemons.home.path), 0);
+    ck_assert_int_gt(asprintf(&variable, "%s=%s/%s", name, daemons.home.path, path), 0);
     return keep(variable);
 }
 
 static void start_command(struct test_process *process, const char *command) {
     const char *const environment[] = {
-        daemons.mark,         daemons.redis,     path_variable(),
-        temporary_variable(), "SHOAL_STATE",     "XDG_STATE_HOME",
-        "SHOAL_QUEUE",        "SHOAL_QUEUES",    "SHOAL_SLOTS",
-        "SHOAL_NAMESPACE",    "SHOAL_LOG_LEVEL", "SHOAL_LOG_FORMAT",
-        "SHOAL_WORKER_NAME",  "NO_COLOR",        NULL,
+        daemons.mark,
+        daemons.redis,
+        path_variable(),
+        at_home_variable("TMPDIR", "tmp"),
+        at_home_variable("SHOAL_SPOOL", "spool"),
+        at_home_variable("XDG_RUNTIME_DIR", "run"),
+        "SHOAL_STATE",
+        "XDG_STATE_HOME",
+        "SHOAL_QUEUE",
+        "SHOAL_QUEUES",
+        "SHOAL_SLOTS",
+        "SHOAL_NAMESPACE",
+        "SHOAL_LOG_LEVEL",
+        "SHOAL_LOG_FORMAT",
+        "SHOAL_WORKER_NAME",
+        "NO_COLOR",
+        NULL,
     };
     const struct test_program program = {
         .argv = (const char *const[]){"sh", "-c", command, NULL},

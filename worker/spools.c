@@ -1,0 +1,252 @@
+#include "worker/spools.h"
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/state.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { AGAIN_MS = 1000, SAY_AGAIN_MS = 60000 };
+
+static const char ending[] = ".spool";
+
+void shoal_spools_init(struct shoal_spools *spools, const char *directory, int64_t most,
+                       const struct shoal_spool_head *head) {
+    *spools = (struct shoal_spools){.directory = directory, .most = most, .head = *head};
+}
+
+void shoal_spools_finish(struct shoal_spools *spools) {
+    for (size_t i = 0; i < spools->n; i++)
+        shoal_spool_close(spools->all[i]);
+    spools->n = 0;
+}
+
+/* ---- what was left behind */
+
+/* "<worker>.<session>.<number>.spool" */
+static bool is_ours(const struct shoal_spools *spools, const char *name) {
+    const char *worker = spools->head.worker;
+    size_t len = strlen(worker);
+    char session[SHOAL_ID_LEN + 1] = "";
+    int end = 0;
+    if (strncmp(name, worker, len) != 0 || name[len] != '.')
+        return false;
+    if (sscanf(name + len, ".%12[0-9a-z].%*9[0-9]%n", session, &end) != 1 || end == 0)
+        return false;
+    return shoal_id_is_valid(session) && strcmp(name + len + end, ending) == 0;
+}
+
+static int choose(const struct dirent *entry) {
+    size_t len = strlen(entry->d_name), end = sizeof(ending) - 1;
+    return len > end && strcmp(entry->d_name + len - end, ending) == 0;
+}
+
+static bool is_same_owner(const struct shoal_spools *spools,
+                          const struct shoal_spool_head *head) {
+    return strcmp(head->name_space, spools->head.name_space) == 0 &&
+           strcmp(head->worker, spools->head.worker) == 0;
+}
+
+static void find_one(struct shoal_spools *spools, const char *name) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    struct shoal_spool *spool = NULL;
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s", spools->directory, name);
+    enum shoal_status status = shoal_spool_open(path, &spool, &err);
+    if (err.status != SHOAL_OK && status != SHOAL_REFUSED && status != SHOAL_UNKNOWN)
+        shoal_err("%s", err.text);
+    if (status != SHOAL_OK)
+        return;
+    if (!is_same_owner(spools, shoal_spool_head(spool))) {
+        shoal_spool_close(spool); /* of another namespace */
+    } else if (shoal_spool_is_empty(spool)) {
+        shoal_spool_remove(spool);
+    } else {
+        shoal_info("outcomes of before wait to be sent: commits=%zu bytes=%" PRId64
+                   " session=%s file=%s",
+                   shoal_spool_commits(spool), shoal_spool_bytes(spool),
+                   shoal_spool_head(spool)->session, path);
+        spools->all[spools->n++] = spool;
+    }
+}
+
+void shoal_spools_find(struct shoal_spools *spools) {
+    struct dirent **entries = NULL;
+    int n = scandir(spools->directory, &entries, choose, alphasort);
+    for (int i = 0; i < n; i++) {
+        if (is_ours(spools, entries[i]->d_name) && spools->n < SHOAL_SPOOLS_MAX - 1)
+            find_one(spools, entries[i]->d_name);
+        free(entries[i]);
+    }
+    free((void *)entries);
+}
+
+void shoal_spools_sessions(const struct shoal_spools *spools, struct shoal_buffer *text) {
+    for (size_t i = 0; i < spools->n; i++) {
+        const char *session = shoal_spool_head(spools->all[i])->session;
+        if (strcmp(session, spools->head.session) == 0)
+            continue; /* ours, of before this program was replaced by another version */
+        if (text->len > 0)
+            shoal_buffer_add_char(text, ',');
+        shoal_buffer_add_text(text, session);
+    }
+}
+
+/* ---- stores */
+
+static bool is_of_store(const struct shoal_spools *spools,
+                        const struct shoal_spool *spool) {
+    return strcmp(shoal_spool_head(spool)->store, spools->store) == 0;
+}
+
+/* Those of another Redis are left to its worker; those of this one, whose store may come
+ * back, are kept and told of. */
+static void leave_those_of_others(struct shoal_spools *spools) {
+    size_t kept = 0;
+    for (size_t i = 0; i < spools->n; i++) {
+        struct shoal_spool *spool = spools->all[i];
+        const struct shoal_spool_head *head = shoal_spool_head(spool);
+        bool theirs = !is_of_store(spools, spool);
+        if (theirs && strcmp(head->redis, spools->head.redis) != 0) {
+            shoal_spool_close(spool);
+            continue;
+        }
+        if (theirs)
+            shoal_err("outcomes stay in their file, they are of another store than the "
+                      "one that Redis holds: commits=%zu theirs=%s now=%s file=%s",
+                      shoal_spool_commits(spool), head->store, spools->store,
+                      shoal_spool_path(spool));
+        spools->all[kept++] = spool;
+    }
+    spools->n = kept;
+}
+
+void shoal_spools_set_store(struct shoal_spools *spools, const char *store) {
+    if (strcmp(spools->store, store) == 0)
+        return;
+    snprintf(spools->store, sizeof(spools->store), "%s", store);
+    snprintf(spools->head.store, sizeof(spools->head.store), "%s", store);
+    leave_those_of_others(spools);
+}
+
+/* ---- writing */
+
+static int64_t bytes_of_all(const struct shoal_spools *spools) {
+    int64_t bytes = 0;
+    for (size_t i = 0; i < spools->n; i++)
+        bytes += shoal_spool_size(spools->all[i]);
+    return bytes;
+}
+
+static enum shoal_status make_one(struct shoal_spools *spools,
+                                  struct shoal_spool **ret_spool,
+                                  struct shoal_error *err) {
+    char path[PATH_MAX];
+    if (spools->n == SHOAL_SPOOLS_MAX)
+        return shoal_error_set(err, SHOAL_FULL, "there are %d spools already",
+                               SHOAL_SPOOLS_MAX);
+    if (!shoal_directories_make(spools->directory))
+        return shoal_error_set(err, SHOAL_SYSTEM,
+                               "cannot make the directory '%.200s': %s",
+                               spools->directory, strerror(errno));
+    do
+        snprintf(path, sizeof(path), "%s/%s.%s.%d%s", spools->directory,
+                 spools->head.worker, spools->head.session, spools->number++, ending);
+    while (access(path, F_OK) == 0);
+    enum shoal_status status = shoal_spool_create(path, &spools->head, ret_spool, err);
+    if (status == SHOAL_OK)
+        spools->all[spools->n++] = *ret_spool;
+    return status;
+}
+
+struct shoal_spool *shoal_spools_begin(struct shoal_spools *spools, int64_t now_ms) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    struct shoal_spool *spool = spools->n == 0 ? NULL : spools->all[spools->n - 1];
+    enum shoal_status status = SHOAL_OK;
+    if (now_ms < spools->try_again_ms || spools->head.store[0] == '\0')
+        return NULL;
+    int64_t left = spools->most - bytes_of_all(spools);
+    if (spool == NULL || !shoal_spool_may_grow(spool) ||
+        strcmp(shoal_spool_head(spool)->store, spools->head.store) != 0)
+        status = make_one(spools, &spool, &err);
+    if (status == SHOAL_OK) {
+        shoal_spool_set_most(spool, shoal_spool_size(spool) + left);
+        return spool;
+    }
+    shoal_spools_failed(spools, &err, now_ms);
+    return NULL;
+}
+
+void shoal_spools_failed(struct shoal_spools *spools, const struct shoal_error *why,
+                         int64_t now_ms) {
+    spools->try_again_ms = now_ms + AGAIN_MS;
+    if (spools->said_full_ms != 0 && now_ms - spools->said_full_ms < SAY_AGAIN_MS)
+        return;
+    spools->said_full_ms = now_ms;
+    shoal_err("outcomes that wait stay in memory only, and are lost if this worker is "
+              "killed: %s",
+              why->text);
+}
+
+/* ---- sending */
+
+struct shoal_commit *shoal_spools_next(struct shoal_spools *spools) {
+    for (size_t i = 0; i < spools->n; i++) {
+        struct shoal_error err = {.status = SHOAL_OK};
+        struct shoal_commit *commit = NULL;
+        if (!is_of_store(spools, spools->all[i]))
+            continue;
+        if (shoal_spool_next(spools->all[i], &commit, &err) == SHOAL_OK)
+            return commit;
+        if (err.status == SHOAL_GARBAGE)
+            shoal_err("%s", err.text);
+    }
+    return NULL;
+}
+
+void shoal_spools_rewind(struct shoal_spools *spools) {
+    for (size_t i = 0; i < spools->n; i++)
+        shoal_spool_rewind(spools->all[i]);
+}
+
+void shoal_spools_accept(struct shoal_spools *spools) {
+    size_t kept = 0;
+    for (size_t i = 0; i < spools->n; i++) {
+        struct shoal_spool *spool = spools->all[i];
+        shoal_spool_accept(spool);
+        if (shoal_spool_is_empty(spool)) {
+            shoal_info("all outcomes of a file were sent: file=%s",
+                       shoal_spool_path(spool));
+            shoal_spool_remove(spool);
+        } else {
+            spools->all[kept++] = spool;
+        }
+    }
+    spools->n = kept;
+}
+
+/* ---- looking */
+
+struct shoal_spools_sum shoal_spools_sum(const struct shoal_spools *spools) {
+    struct shoal_spools_sum sum = {.commits = 0};
+    for (size_t i = 0; i < spools->n; i++) {
+        sum.commits += shoal_spool_commits(spools->all[i]);
+        sum.bytes += shoal_spool_bytes(spools->all[i]);
+        sum.waits = sum.waits || is_of_store(spools, spools->all[i]);
+    }
+    return sum;
+}
+
+void shoal_spools_each(const struct shoal_spools *spools,
+                       void (*visit)(void *owner, const struct shoal_lease *lease),
+                       void *owner) {
+    for (size_t i = 0; i < spools->n; i++)
+        shoal_spool_each(spools->all[i], visit, owner);
+}
