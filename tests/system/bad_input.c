@@ -601,8 +601,9 @@ static int64_t bound_of(const struct shoal_option *option, const char *text) {
     enum shoal_status status =
         option->type == SHOAL_OPTION_INTEGER
             ? shoal_integer_parse(text, "", INT64_MIN, INT64_MAX, &value, NULL)
-        : option->type == SHOAL_OPTION_SIZE
-            ? shoal_size_parse(text, "", &value, NULL)
+        : option->type == SHOAL_OPTION_SIZE ? shoal_size_parse(text, "", &value, NULL)
+        : option->type == SHOAL_OPTION_THOUSANDTHS
+            ? shoal_thousandths_parse(text, "", &value, NULL)
             : shoal_duration_parse(text, "", &value, NULL);
     ck_assert_int_eq(status, SHOAL_OK);
     return value;

@@ -70,7 +70,7 @@ static const struct {
     {"shoal aud", "audit"},
     {"shoal results --fol", "--follow"},
     {"shoal list --js", "--json"},
-    {"shoal submit --max-f", "--max-fails"},
+    {"shoal submit --max-fa", "--max-fails"},
     {"shoal --redis redis://host:1/0 stat", "status"},
     {"shoal --redis=unix:/x --verbose results --fol", "--follow"},
     {"shoal -v --namespace status results --fol", "--follow"},
