@@ -90,9 +90,9 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 
 scripts := $(filter-out broker/scripts/lib.lua,$(sort $(wildcard broker/scripts/*.lua)))
 $(BUILD)/broker/scripts.o: $(BUILD)/broker/scripts.inc
-$(BUILD)/broker/scripts.inc: broker/embed.sh broker/keys.def broker/scripts/lib.lua $(scripts)
+$(BUILD)/broker/scripts.inc: broker/embed.sh broker/keys.def broker/keys.h broker/scripts/lib.lua $(scripts) $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call say,EMBED)sh broker/embed.sh $(scripts) > $@.new && mv $@.new $@
+	$(call say,EMBED)RELEASE=$(VERSION) sh broker/embed.sh $(scripts) > $@.new && mv $@.new $@
 
 $(BUILD)/shoal: $(BUILD)/client/main.o $(client_objects) $(library_objects)
 	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL) $(LIBS)

@@ -10,6 +10,8 @@ here=$(dirname "$0")
 text=$(mktemp)
 trap 'rm -f "$text"' EXIT
 
+# @LAYOUT@ becomes that of keys.h, @RELEASE@ the version of shoal, which the environment has.
+#
 # The first line of a script tells Redis its flags. What stands before the line "-- ---- the move", if
 # there is one, is made once too. VERSION becomes the hash.
 function_of() {
@@ -36,6 +38,8 @@ assemble() {
 }
 
 assemble "$@" | sed '/^ *--/d; s/^ *//; /^$/d' > "$text"
+layout=$(sed -n 's/^#define SHOAL_LAYOUT \([0-9]*\)$/\1/p' "$here/keys.h")
+sed -i "s/@LAYOUT@/$layout/; s/@RELEASE@/$RELEASE/" "$text"
 version=$(sha1sum < "$text" | cut -c1-12)
 echo "static const char library[] ="
 sed "s/VERSION/$version/; s/[\\\\\"]/\\\\&/g; s/.*/\"&\\\\n\"/" "$text"

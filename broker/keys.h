@@ -11,6 +11,11 @@ enum shoal_key {
     SHOAL_KEY_COUNT
 };
 
+/* Of what lies in Redis. Whoever changes it so that a version of before would misread it,
+ * or misses something, counts this up; scripts and programs refuse a store of another
+ * layout. A store that says none has 1. */
+#define SHOAL_LAYOUT 1
+
 enum { SHOAL_KEY_MAX = 256, SHOAL_PREFIX_MAX = 80 };
 
 /* "<namespace>:{0}:", what every key begins with, into SHOAL_PREFIX_MAX bytes. */

@@ -51,7 +51,12 @@ static enum shoal_status check(struct broker *broker, struct shoal_error *err) {
     enum shoal_status status = shoal_server_ask(broker->redis, 2000, &server, err);
     if (status != SHOAL_OK)
         return status;
-    if (shoal_server_check(&server, err) != SHOAL_OK) {
+    status = shoal_server_check(&server, err);
+    if (status == SHOAL_OK)
+        status = shoal_layout_ask(broker->redis, broker->queue.prefix, 2000, err);
+    if (status == SHOAL_LOST || status == SHOAL_TIMEOUT)
+        return status;
+    if (status != SHOAL_OK) {
         shoal_err("%s", err->text);
         broker->exit_status = 3;
         broker->ending = true;

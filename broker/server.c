@@ -1,5 +1,6 @@
 #include "broker/server.h"
 
+#include "broker/keys.h"
 #include "common/cleanup.h"
 
 #include <stdio.h>
@@ -86,4 +87,46 @@ enum shoal_status shoal_server_check(const struct shoal_server *server,
             err, SHOAL_DENIED,
             "this Redis is a read-only replica; use the address of its primary");
     return SHOAL_OK;
+}
+
+/* ---- the layout of what is stored */
+
+void shoal_layout_request(struct shoal_request *request, const char *prefix) {
+    char key[SHOAL_KEY_MAX];
+    shoal_key_make(key, prefix, SHOAL_KEY_EPOCH, "");
+    shoal_request_text(request, "HMGET");
+    shoal_request_text(request, key);
+    shoal_request_text(request, "layout");
+    shoal_request_text(request, "version");
+}
+
+/* The same words as in lib.lua, which says it to who is at work already. */
+enum shoal_status shoal_layout_check(const redisReply *reply, struct shoal_error *err) {
+    const char *layout = NULL, *version = "unknown";
+    int64_t number = 0;
+    enum shoal_status status = shoal_redis_status_of(reply, err);
+    if (status != SHOAL_OK || !shoal_reply_text(shoal_reply_at(reply, 0), &layout))
+        return status; /* it says none */
+    if (shoal_reply_int(shoal_reply_at(reply, 0), &number) && number == SHOAL_LAYOUT)
+        return SHOAL_OK;
+    if (!shoal_reply_text(shoal_reply_at(reply, 1), &version))
+        version = "unknown";
+    return shoal_error_set(
+        err, SHOAL_DENIED,
+        "this Redis holds a queue of layout %.9s (shoal %.31s); this is shoal %s, which "
+        "knows layout %d: %s",
+        layout, version, SHOAL_VERSION, SHOAL_LAYOUT,
+        number > SHOAL_LAYOUT ? "upgrade it"
+                              : "let that shoal finish its jobs, or use another "
+                                "namespace");
+}
+
+enum shoal_status shoal_layout_ask(struct shoal_redis *redis, const char *prefix,
+                                   int64_t timeout_ms, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+    shoal_request_init(&request);
+    shoal_layout_request(&request, prefix);
+    enum shoal_status status = shoal_redis_run(redis, &request, timeout_ms, &reply, err);
+    return status == SHOAL_OK ? shoal_layout_check(reply, err) : status;
 }

@@ -35,4 +35,17 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_server_check(const struct shoal_server *server,
                                      struct shoal_error *err);
 
+/* What tells of the store's layout: a request for an answer that check() reads. */
+void shoal_layout_request(struct shoal_request *request, const char *prefix);
+
+/* SHOAL_DENIED: the store has another layout than this version knows; the sentence names
+ * both versions. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_layout_check(const redisReply *reply, struct shoal_error *err);
+
+/* Asks and checks, waiting timeout_ms at most. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_layout_ask(struct shoal_redis *redis, const char *prefix,
+                                   int64_t timeout_ms, struct shoal_error *err);
+
 #endif

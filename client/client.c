@@ -37,6 +37,9 @@ static enum shoal_status check_server(struct shoal_client *client,
         return SHOAL_OK; /* an ACL without INFO: the worker will tell */
     if (status == SHOAL_OK)
         status = shoal_server_check(&server, &why);
+    if (status == SHOAL_OK)
+        status = shoal_layout_ask(client->redis, client->queue.prefix,
+                                  client->queue.timeout_ms, &why);
     return status == SHOAL_OK ? SHOAL_OK : shoal_error_set(err, status, "%s", why.text);
 }
 

@@ -55,6 +55,7 @@ static const struct known_error {
 } known_errors[] = {
     {"UNKNOWN", SHOAL_UNKNOWN, false, NULL},
     {"REFUSED", SHOAL_REFUSED, false, NULL},
+    {"LAYOUT", SHOAL_DENIED, false, NULL},
     {"INVALID", SHOAL_INVALID, false, NULL},
     {"FULL", SHOAL_FULL, false, NULL},
     {"GARBAGE", SHOAL_GARBAGE, false, NULL},

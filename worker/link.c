@@ -709,6 +709,20 @@ static void checked(void *owner, enum shoal_status status, const redisReply *rep
     register_session(worker);
 }
 
+/* A store of another version, as the worker begins; later the scripts say so, and
+ * outcomes wait. */
+static void layout_seen(void *owner, enum shoal_status status, const redisReply *reply,
+                        const struct shoal_error *err) {
+    struct shoal_worker *worker = owner;
+    struct shoal_error why = {.status = SHOAL_OK};
+    (void)err;
+    if (status != SHOAL_OK || shoal_layout_check(reply, &why) == SHOAL_OK ||
+        reply->type == REDIS_REPLY_ERROR)
+        return;
+    shoal_err("%s", why.text);
+    shoal_worker_quit(worker, 3);
+}
+
 static void up(void *owner) {
     struct shoal_worker *worker = owner;
     struct shoal_link *link = &worker->link;
@@ -719,8 +733,14 @@ static void up(void *owner) {
     }
     SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
     shoal_request_init(&request);
+    shoal_layout_request(&request, link->queue.prefix);
+    enum shoal_status status =
+        shoal_redis_send(link->redis, &request, 0, layout_seen, worker, NULL);
+    shoal_request_clear(&request);
     shoal_request_text(&request, "INFO");
-    if (shoal_redis_send(link->redis, &request, 0, checked, worker, NULL) != SHOAL_OK)
+    if (status == SHOAL_OK)
+        status = shoal_redis_send(link->redis, &request, 0, checked, worker, NULL);
+    if (status != SHOAL_OK)
         shoal_redis_drop(link->redis, "INFO could not be sent");
 }
 

@@ -453,6 +453,9 @@ end
 
 -- ---- the move
 
+local store, layout, release = unpack(call('HMGET', epoch_key(), 'id', 'layout', 'version'))
+local refused = other_layout(layout, release)
+if refused then return refused end
 sid, name, queues, slots, given_now, alone, empties = word(), word(), {}, nil, {}, nil, false
 local changed = false
 for _ = 1, number() do
@@ -468,7 +471,7 @@ for i = 1, number() do
   touched[queues[i]] = true
 end
 local alive = call('ZSCORE', sessions_key(), sid) and 1 or 0
-local out = { alive, fmt(seq), call('HGET', epoch_key(), 'id') or '' }
+local out = { alive, fmt(seq), store or '' }
 for _ = 1, number() do
   local wish = { lease = word(), count = math.max(math.min(number(), BOUND), 1), most = number(),
     prefetch = word() == '1', guess = number() }

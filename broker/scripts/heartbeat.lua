@@ -7,6 +7,8 @@
 -- Returns  {1, ms until there is more to do, 1 if it must drain, commit sequence,
 --          {job, 1 if it must be killed, …} that must stop, {lease, …} that Redis does not know},
 --          or {0} when the session is over and it must register again
+local refused = refusal()
+if refused then return refused end
 local sid, ttl = word(), number()
 if not call('ZSCORE', sessions_key(), sid) then return { 0 } end
 

@@ -21,6 +21,29 @@ local MAX_ATTEMPTS_KEPT = 10000
 local HEARTBEAT_MS = 2000
 local MAIL_MOST, MAIL_BYTES = 10000, 1024 -- messages that wait for a client, and of a result in one
 
+local LAYOUT, RELEASE = '@LAYOUT@', '@RELEASE@' -- of keys.h, and of shoal
+
+-- An error unless the store has our layout, or says none. What others have written is misread else.
+local function other_layout(layout, release)
+  if not layout or layout == LAYOUT then return nil end
+  local newer = (tonumber(layout) or 0) > tonumber(LAYOUT)
+  return redis.error_reply(string.format(
+    'LAYOUT this Redis holds a queue of layout %.9s (shoal %.31s); ' ..
+    'this is shoal %s, which knows layout %s: %s', layout, release or 'unknown', RELEASE, LAYOUT,
+    newer and 'upgrade it' or 'let that shoal finish its jobs, or use another namespace'))
+end
+
+local function refusal()
+  return other_layout(unpack(call('HMGET', epoch_key(), 'layout', 'version')))
+end
+
+-- A store is begun by the move that comes first, and gets that one's layout.
+local function begin_store(id)
+  if call('HSETNX', epoch_key(), 'id', id) == 1 then
+    call('HSET', epoch_key(), 'layout', LAYOUT, 'version', RELEASE)
+  end
+end
+
 local texts -- of numbers, since small ones come again and again
 
 local function fmt(n)

@@ -47,7 +47,9 @@ local function adopt(lease, j, lo, hi, attempt)
   return highest
 end
 
-call('HSETNX', epoch_key(), 'id', fresh)
+local refused = refusal()
+if refused then return refused end
+begin_store(fresh)
 local store, seq, from, to = unpack(call('HMGET', epoch_key(), 'id', 'seq', 'lost_from', 'lost_to'))
 seq = tonumber(seq or '0')
 local verdict = 'same'

@@ -9,6 +9,9 @@
 --          policy: priority:retries:max_lost:max_fails:max_running:keep_ms:budget
 -- Returns  for each job 1 (made) or 0 (was there)
 
+local refused = refusal()
+if refused then return refused end
+
 -- Redis does not roll back. A key of ours that holds something else fails one of these, before
 -- anything is written.
 local function expect_keys(queue, priority)
@@ -30,7 +33,7 @@ for at = tonumber(ARGV[2]) + 4, #ARGV, 12 do
   seen = queue .. priority
 end
 
-call('HSETNX', epoch_key(), 'id', word())
+begin_store(word())
 local digests = {}
 for i = 1, number() do
   local text = word()
