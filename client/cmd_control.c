@@ -1,4 +1,4 @@
-/* cancel, retry, forget; pause, resume; drain: what changes the course of things. */
+/* cancel, retry, forget; pause, resume: what changes the course of things. */
 #include "client/cli.h"
 
 #include "common/cleanup.h"
@@ -100,35 +100,6 @@ static int resume_queue(int n, char **words) {
     return set_paused(words[0], false);
 }
 
-/* Every session whose worker or session is called so. */
-static enum shoal_status drain_named(struct shoal_use *use, const char *name,
-                                     struct shoal_error *err) {
-    SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_worker_info *workers = NULL;
-    size_t n = 0, found = 0;
-    enum shoal_status status =
-        shoal_queue_workers(&use->client->queue, &workers, &n, err);
-    for (size_t i = 0; i < n && status == SHOAL_OK; i++) {
-        if (strcmp(workers[i].name, name) != 0 && strcmp(workers[i].session, name) != 0)
-            continue;
-        status = shoal_queue_drain(&use->client->queue, workers[i].session, err);
-        found++;
-    }
-    if (status == SHOAL_OK && found == 0)
-        return shoal_error_set(err, SHOAL_UNKNOWN,
-                               "there is no worker '%.100s' ('shoal workers' shows them)",
-                               name);
-    return status;
-}
-
-static int drain(int n, char **words) {
-    SHOAL_CLEANUP(shoal_use_end) struct shoal_use use;
-    struct shoal_error err = {.status = SHOAL_OK};
-    enum shoal_status status = shoal_use_begin(SHOAL_CLUSTER_READ, NULL, 0, &use, &err);
-    for (int i = 0; i < n && status == SHOAL_OK; i++)
-        status = drain_named(&use, words[i], &err);
-    return status == SHOAL_OK ? SHOAL_EXIT_OK : shoal_cli_fail(&err);
-}
-
 static const struct shoal_option *const cancel_tables[] = {cancel_options, NULL};
 static const struct shoal_option *const retry_tables[] = {retry_options, NULL};
 
@@ -182,13 +153,4 @@ const struct shoal_cli_command shoal_cmd_resume = {
     .words_least = 1,
     .words_most = 1,
     .run = resume_queue,
-};
-
-const struct shoal_cli_command shoal_cmd_drain = {
-    .name = "drain",
-    .usage = "WORKER...",
-    .summary = "let workers finish what they run, and end",
-    .words_least = 1,
-    .words_most = -1,
-    .run = drain,
 };
