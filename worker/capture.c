@@ -1,12 +1,18 @@
 #include "worker/capture.h"
 
+#include "worker/handover.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { CHUNK = 65536, CHUNKS_AT_END = 64 };
+enum {
+    CHUNK = 65536,
+    CHUNKS_AT_END = 64,
+    CARRIED_MAX = 1 << 30, /* bytes; what a result may have is less */
+};
 
 static char *ring(struct shoal_capture *capture) {
     return capture->memory + SHOAL_CAPTURE_SPARE;
@@ -173,4 +179,35 @@ char *shoal_capture_end(struct shoal_capture *capture, size_t *ret_len) {
     }
     *ret_len = capture->kept;
     return ring(capture);
+}
+
+/* ---- an upgrade */
+
+/* What is kept, in order. */
+static void carry_ring(struct shoal_capture *capture, struct shoal_handover *handover) {
+    const char *bytes = handover->saves ? shoal_capture_end(capture, &capture->kept) : "";
+    shoal_carry_view(handover, &bytes, &capture->kept, capture->limit);
+    if (handover->saves || handover->failed)
+        return;
+    memcpy(ring(capture), bytes, capture->kept);
+    capture->at = capture->kept == capture->limit ? 0 : capture->kept;
+}
+
+void shoal_capture_carry(struct shoal_capture *capture, struct shoal_handover *handover) {
+    int fd = capture->fd;
+    size_t limit = capture->limit, head_len = sizeof(capture->head);
+    const char *head = capture->head;
+    shoal_carry_fd(handover, &fd);
+    SHOAL_CARRY(handover, limit, 0, CARRIED_MAX);
+    SHOAL_CARRY(handover, capture->total, 0, INT64_MAX);
+    shoal_carry_view(handover, &head, &head_len, sizeof(capture->head));
+    if (handover->failed || (!handover->saves && !make_room(capture, limit))) {
+        handover->failed = true;
+        return;
+    }
+    if (!handover->saves)
+        memcpy(capture->head, head, head_len);
+    carry_ring(capture, handover);
+    if (!handover->saves && fd >= 0 && !watch(capture, fd))
+        handover->failed = true;
 }

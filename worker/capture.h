@@ -47,4 +47,9 @@ void shoal_capture_read_file(struct shoal_capture *capture, int fd, size_t size)
  * front of them are the caller's to change until the next open. Only after an open. */
 char *shoal_capture_end(struct shoal_capture *capture, size_t *ret_len);
 
+struct shoal_handover;
+
+/* The pipe and what came of it. Only after init. */
+void shoal_capture_carry(struct shoal_capture *capture, struct shoal_handover *handover);
+
 #endif

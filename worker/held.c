@@ -3,6 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What may be read back of an upgrade. */
+#define INDEX_MAX (INT64_C(1) << 53)
+enum { TEXT_MAX = 1 << 20, PACK_MAX = 1 << 30 };
+
 static struct shoal_commit *new_commit(const struct shoal_lease *lease, int64_t lo) {
     struct shoal_commit *commit = malloc(sizeof(*commit));
     if (commit != NULL)
@@ -135,4 +139,76 @@ struct shoal_commit *shoal_held_end(struct shoal_held *held) {
     commit->over = true;
     shoal_held_destroy(held);
     return commit;
+}
+
+/* ---- an upgrade */
+
+static void carry_lease(struct shoal_lease *lease, struct shoal_handover *handover) {
+    shoal_carry_text(handover, lease->name, sizeof(lease->name));
+    shoal_carry_text(handover, lease->job, sizeof(lease->job));
+    SHOAL_CARRY(handover, lease->lo, 0, INDEX_MAX);
+    SHOAL_CARRY(handover, lease->hi, lease->lo, INDEX_MAX);
+    SHOAL_CARRY(handover, lease->attempt, 1, INT64_MAX);
+}
+
+static void carry_doom(struct shoal_doom *doom, struct shoal_handover *handover) {
+    struct shoal_outcome *outcome = &doom->outcome;
+    SHOAL_CARRY(handover, doom->index, -1, INDEX_MAX);
+    if (doom->index < 0)
+        return;
+    SHOAL_CARRY(handover, outcome->reason, 0, SHOAL_REASON_COUNT - 1);
+    SHOAL_CARRY(handover, outcome->attempt, 1, INT64_MAX);
+    SHOAL_CARRY(handover, outcome->wall_us, 0, INT64_MAX);
+    SHOAL_CARRY(handover, outcome->cpu_us, 0, INT64_MAX);
+    SHOAL_CARRY(handover, outcome->rss_kb, 0, INT64_MAX);
+    SHOAL_CARRY(handover, outcome->code, INT64_MIN, INT64_MAX);
+    outcome->result = "";
+    shoal_carry_bytes(handover, &doom->text, &doom->len, TEXT_MAX);
+    handover->failed = handover->failed || doom->text == NULL;
+}
+
+/* Whether it stands where a lease can. */
+static bool makes_sense(const struct shoal_held *held) {
+    const struct shoal_commit *commit = held->commit;
+    return commit != NULL && strcmp(commit->job, held->lease.job) == 0 &&
+           strcmp(commit->lease, held->lease.name) == 0 && commit->lo >= held->lease.lo &&
+           held->at >= commit->hi && held->at <= held->lease.hi;
+}
+
+static void carry_fields(struct shoal_held *held, struct shoal_handover *handover) {
+    carry_lease(&held->lease, handover);
+    SHOAL_CARRY(handover, held->seed, INT64_MIN, INT64_MAX);
+    SHOAL_CARRY(handover, held->at, held->lease.lo, held->lease.hi);
+    shoal_carry_bytes(handover, &held->pack, &held->pack_len, PACK_MAX);
+    SHOAL_CARRY(handover, held->first, 0, INDEX_MAX);
+    carry_doom(&held->doom, handover);
+    shoal_carry_flag(handover, &held->launched);
+    shoal_carry_flag(handover, &held->unwanted);
+    shoal_carry_commit(handover, &held->commit);
+    handover->failed = handover->failed || !makes_sense(held);
+}
+
+void shoal_held_carry(struct shoal_held **held, struct shoal_specs *specs,
+                      struct shoal_handover *handover) {
+    char digest[sizeof(((struct shoal_known_spec *)NULL)->digest)] = "";
+    if (handover->saves)
+        memcpy(digest, (*held)->known->digest, sizeof(digest));
+    else
+        *held = calloc(1, sizeof(**held));
+    shoal_carry_text(handover, digest, sizeof(digest));
+    if (*held == NULL) {
+        handover->failed = true;
+        return;
+    }
+    carry_fields(*held, handover);
+    if (handover->saves)
+        return;
+    (*held)->known = handover->failed ? NULL : shoal_specs_get(specs, digest);
+    if ((*held)->known == NULL) {
+        shoal_held_destroy(*held);
+        *held = NULL;
+        handover->failed = true;
+    } else if ((*held)->pack != NULL) {
+        begin_arguments(*held);
+    }
 }

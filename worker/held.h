@@ -8,6 +8,7 @@
 
 #include "broker/session.h"
 #include "common/records.h"
+#include "worker/handover.h"
 #include "worker/specs.h"
 
 /* A task that ended its runner while tasks before it were done but not reported: they are
@@ -70,5 +71,9 @@ void shoal_held_give_back(struct shoal_held *held, int64_t rest);
 /* Ends the lease: its last commit, which the caller gets; the rest goes back untouched.
  * Destroys the lease. */
 struct shoal_commit *shoal_held_end(struct shoal_held *held);
+
+/* The lease with all that belongs to it; NULL when one is read that is none. */
+void shoal_held_carry(struct shoal_held **held, struct shoal_specs *specs,
+                      struct shoal_handover *handover);
 
 #endif

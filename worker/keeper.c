@@ -4,10 +4,13 @@
 #include "common/id.h"
 #include "common/log.h"
 #include "common/scratch.h"
+#include "worker/handover.h"
 #include "worker/tree.h"
+#include "worker/upgrade.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,48 +25,142 @@ enum {
     HEALTHY_MS = 60000, /* a worker that ran so long did not die of its start */
 };
 
-static const int forwarded[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+#define ROLE "keeper" /* of a handover */
+
+/* A worker's life. */
+struct life {
+    pid_t worker;
+    int end;    /* of the pipe, which tells the worker that its keeper is there */
+    bool told;  /* the worker was told to end */
+    bool asked; /* for an upgrade */
+    struct shoal_upgrade_check check;
+};
+
+static const int forwarded[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
 
 static void watched_signals(sigset_t *set) {
     sigemptyset(set);
     sigaddset(set, SIGCHLD);
+    sigaddset(set, SIGUSR2);
     for (size_t i = 0; i < sizeof(forwarded) / sizeof(*forwarded); i++)
         sigaddset(set, forwarded[i]);
 }
 
 static void become_worker(struct shoal_worker_config *config, int keeper,
                           const sigset_t *before) {
+    sigset_t mask = *before;
     setpgid(0, 0); /* a Ctrl-C reaches the keeper, who passes it on once */
     signal(SIGHUP, SIG_IGN);
     signal(SIGUSR1, SIG_IGN);
-    signal(SIGUSR2, SIG_IGN);
-    sigprocmask(SIG_SETMASK, before, NULL);
+    sigaddset(&mask, SIGUSR2); /* waits until the worker listens */
+    sigprocmask(SIG_SETMASK, &mask, NULL);
     config->keeper = keeper;
     int status = shoal_worker_run(config);
     exit(status);
 }
 
-/* Waits for the worker to end and passes signals on meanwhile. Returns
- * its wait status. */
-static int wait_for(pid_t worker, const sigset_t *signals, bool *ended_by_us) {
+/* ---- an upgrade */
+
+/* What the keeper itself hands over. */
+static void carry(struct shoal_worker_config *config, struct life *life,
+                  struct shoal_handover *handover) {
+    SHOAL_CARRY(handover, life->worker, 1, INT_MAX);
+    shoal_carry_fd(handover, &life->end);
+    shoal_carry_flag(handover, &life->told);
+    shoal_carry_text(handover, config->session, sizeof(config->session));
+    shoal_carry_text(handover, config->dead, sizeof(config->dead));
+}
+
+/* The worker first: it goes on as it is if it cannot, and so does the keeper. Signals
+ * stay blocked and wait for the new program. */
+static void upgrade(struct shoal_worker_config *config, struct life *life) {
+    struct shoal_handover handover;
+    struct shoal_error err = {.status = SHOAL_OK};
+    kill(life->worker, SIGUSR2);
+    enum shoal_status status = shoal_handover_begin(&handover, &err);
+    carry(config, life, &handover);
+    if (status == SHOAL_OK)
+        status =
+            shoal_handover_exec(&handover, ROLE, config->program, config->argv, &err);
+    shoal_err("the keeper is not upgraded and goes on: %s", err.text);
+    shoal_handover_finish(&handover);
+}
+
+static void refuse(const struct shoal_error *err) {
+    shoal_err("not upgraded, all goes on as before: %s", err->text);
+}
+
+/* A second wish during a check is for another check: the file may have changed. */
+static void begin_check(const struct shoal_worker_config *config, struct life *life) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    if (life->check.pid != 0)
+        return;
+    life->asked = false;
+    if (config->program == NULL)
+        shoal_error_set(&err, SHOAL_REFUSED,
+                        "it is not known where this program was started from");
+    else if (shoal_upgrade_begin(&life->check, config->program, config->argv, &err) ==
+             SHOAL_OK)
+        return;
+    refuse(&err);
+}
+
+static void end_check(struct shoal_worker_config *config, struct life *life, int status) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    if (shoal_upgrade_end(&life->check, status, &err) != SHOAL_OK)
+        refuse(&err);
+    else if (!life->asked)
+        upgrade(config, life);
+}
+
+/* ---- waiting */
+
+/* The next signal; 0: a check has lasted too long. */
+static int next_signal(struct life *life, const sigset_t *signals) {
+    if (life->check.pid == 0)
+        return sigwaitinfo(signals, NULL);
+    int64_t left = life->check.until - shoal_now_ms();
+    left = left < 0 ? 0 : left;
+    const struct timespec pause = {.tv_sec = left / 1000,
+                                   .tv_nsec = left % 1000 * 1000000};
+    int number = sigtimedwait(signals, NULL, &pause);
+    if (number > 0 || errno != EAGAIN)
+        return number;
+    kill(-life->check.pid, SIGKILL);
+    life->check.until = INT64_MAX;
+    return 0;
+}
+
+static void pass_on(struct life *life, int number) {
+    if (number == SIGUSR2)
+        life->asked = true;
+    else if (number > 0 && number != SIGCHLD) {
+        life->told = life->told || number == SIGTERM || number == SIGINT;
+        kill(life->worker, number);
+    }
+}
+
+/* Waits for the worker to end and passes signals on meanwhile. Returns its wait
+ * status. */
+static int wait_for(struct shoal_worker_config *config, struct life *life,
+                    const sigset_t *signals) {
     for (;;) {
-        siginfo_t info;
         int status = 0;
         pid_t pid;
         while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-            if (pid == worker)
+            if (pid == life->worker)
                 return status;
+            if (pid == life->check.pid)
+                end_check(config, life, status);
         }
-        int number = sigwaitinfo(signals, &info);
-        if (number > 0 && number != SIGCHLD) {
-            *ended_by_us = *ended_by_us || number == SIGTERM || number == SIGINT;
-            kill(worker, number);
-        }
+        if (life->asked)
+            begin_check(config, life);
+        pass_on(life, next_signal(life, signals));
     }
 }
 
 /* Sleeps, but ends at once when told to. Returns whether it was. */
-static bool rest(int64_t ms, const sigset_t *signals) {
+static bool rest(struct life *life, int64_t ms, const sigset_t *signals) {
     int64_t until = shoal_now_ms() + ms;
     for (int64_t left = ms; left > 0; left = until - shoal_now_ms()) {
         const struct timespec pause = {.tv_sec = left / 1000,
@@ -71,66 +168,130 @@ static bool rest(int64_t ms, const sigset_t *signals) {
         int number = sigtimedwait(signals, NULL, &pause);
         if (number == SIGTERM || number == SIGINT)
             return true;
+        life->asked = life->asked || number == SIGUSR2;
     }
     return false;
 }
+
+/* ---- a life */
 
 static void clean_up_after(const struct shoal_worker_config *config, pid_t worker,
                            int status) {
     char folder[4096];
     shoal_err(
         "the worker was killed, its tasks' processes are ended and a new one starts: "
-        "pid=%d signal=%d session=%s",
-        (int)worker, WTERMSIG(status), config->session);
+        "pid=%d %s=%d session=%s",
+        (int)worker, WIFSIGNALED(status) ? "signal" : "exit",
+        WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), config->session);
     if (!shoal_tree_kill_all(TREES_MS))
         shoal_err("some processes of its tasks cannot be ended");
     shoal_worker_folder(config, config->session, folder, sizeof(folder));
     shoal_scratch_remove_tree(folder);
 }
 
-/* One life of a worker. Returns whether another one is to follow. */
-static bool live(struct shoal_worker_config *config, const sigset_t *signals,
-                 const sigset_t *before, int *exit_status) {
+/* Starts a worker. False: it cannot, which was said. */
+static bool give_birth(struct shoal_worker_config *config, struct life *life,
+                       const sigset_t *before) {
     int ends[2];
-    bool ended_by_us = false;
     shoal_id_make(config->session);
     if (pipe2(ends, O_CLOEXEC) != 0) {
         shoal_err("cannot make a pipe: %s", strerror(errno));
-        *exit_status = 1;
         return false;
     }
-    pid_t worker = fork();
-    if (worker == 0) {
+    life->worker = fork();
+    if (life->worker == 0) {
         close(ends[1]);
         become_worker(config, ends[0], before);
     }
     close(ends[0]);
-    int status = 0;
-    if (worker < 0)
-        shoal_err("cannot start the worker: %s", strerror(errno));
-    else
-        status = wait_for(worker, signals, &ended_by_us);
+    life->end = ends[1];
+    if (life->worker > 0)
+        return true;
+    shoal_err("cannot start the worker: %s", strerror(errno));
     close(ends[1]);
-    *exit_status = worker < 0 ? 1 : WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-    if (worker < 0 || WIFEXITED(status))
+    return false;
+}
+
+/* Whether it ended by itself: it was not killed, and not by what its program is made of
+ * (127: a library of a new version is not there). */
+static bool ended_by_itself(int status) {
+    return WIFEXITED(status) && WEXITSTATUS(status) <= SHOAL_WORKER_ENDED_MAX;
+}
+
+/* Waits for the end of a worker's life. Returns whether another one is to follow. */
+static bool live(struct shoal_worker_config *config, struct life *life,
+                 const sigset_t *signals, int *exit_status) {
+    int status = wait_for(config, life, signals);
+    close(life->end);
+    *exit_status = ended_by_itself(status) ? WEXITSTATUS(status) : 1;
+    if (ended_by_itself(status))
         return false;
-    clean_up_after(config, worker, status);
+    clean_up_after(config, life->worker, status);
     memcpy(config->dead, config->session, sizeof(config->dead));
-    return !ended_by_us;
+    return !life->told;
+}
+
+/* Before another life. An upgrade that was asked for is made then. */
+static void begin_again(struct life *life) {
+    bool asked = life->asked || life->check.pid != 0;
+    if (life->check.said >= 0)
+        close(life->check.said);
+    *life = (struct life){.end = -1, .asked = asked, .check = {.said = -1}};
+}
+
+/* Goes on with the worker of the program before this one. Without knowing it, it is ended
+ * with its tasks, and another begins. */
+static bool take_over(struct shoal_worker_config *config, struct life *life) {
+    struct shoal_handover handover;
+    struct shoal_error err = {.status = SHOAL_OK};
+    if (shoal_handover_open(&handover, &err) == SHOAL_OK) {
+        carry(config, life, &handover);
+        if (!shoal_handover_is_whole(&handover))
+            shoal_error_set(&err, SHOAL_GARBAGE, "it makes no sense");
+    }
+    shoal_handover_finish(&handover);
+    if (err.status == SHOAL_OK) {
+        shoal_info("the keeper is upgraded: version=%s pid=%d", SHOAL_VERSION,
+                   (int)getpid());
+        return true;
+    }
+    shoal_err("what the keeper before this one handed over cannot be read: %s; its "
+              "worker and all tasks are ended and go back when its session is over",
+              err.text);
+    shoal_tree_kill_all(TREES_MS);
+    return false;
+}
+
+/* The signals of before: a program that took over was given them blocked. */
+static void block_signals(sigset_t *signals, sigset_t *before) {
+    watched_signals(signals);
+    sigprocmask(SIG_BLOCK, signals, before);
+    for (int number = 1; number < NSIG; number++) {
+        if (shoal_handover_is_given(ROLE) && sigismember(signals, number) == 1)
+            sigdelset(before, number);
+    }
 }
 
 int shoal_keeper_run(struct shoal_worker_config *config) {
     sigset_t signals, before;
-    int exit_status = 0;
+    struct life life = {.end = -1, .check = {.said = -1}};
+    int exit_status = 1;
     int64_t pause = RESTART_MS;
-    watched_signals(&signals);
+    if (shoal_handover_is_given(SHOAL_WORKER_ROLE))
+        return shoal_worker_run(config);
+    block_signals(&signals, &before);
     signal(SIGPIPE, SIG_IGN); /* a log that nobody reads is no reason to end */
-    sigprocmask(SIG_BLOCK, &signals, &before);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-    for (int64_t born = shoal_now_ms(); live(config, &signals, &before, &exit_status);
-         born = shoal_now_ms()) {
+    bool there = shoal_handover_is_given(ROLE) && take_over(config, &life);
+    for (int64_t born = shoal_now_ms();; born = shoal_now_ms()) {
+        if (!there && !give_birth(config, &life, &before))
+            break;
+        if (!live(config, &life, &signals, &exit_status))
+            break;
+        begin_again(&life);
+        there = false;
         pause = shoal_now_ms() - born > HEALTHY_MS ? RESTART_MS : pause;
-        if (rest(pause, &signals))
+        if (rest(&life, pause, &signals))
             break;
         pause = pause * 2 > RESTART_MAX_MS ? RESTART_MAX_MS : pause * 2;
     }

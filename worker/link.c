@@ -872,3 +872,12 @@ void shoal_link_finish(struct shoal_worker *worker) {
             event_free(events[i]);
     }
 }
+
+/* What an upgrade takes along; the connections are made anew, and the session registers
+ * again. */
+void shoal_link_carry(struct shoal_worker *worker, struct shoal_handover *handover) {
+    struct shoal_link *link = &worker->link;
+    shoal_carry_flag(handover, &link->checked);
+    shoal_carry_text(handover, link->store, sizeof(link->store));
+    SHOAL_CARRY(handover, link->commits, 0, INT64_MAX);
+}

@@ -1,8 +1,10 @@
+#include "common/cleanup.h"
 #include "common/daemon.h"
 #include "common/id.h"
 #include "common/state.h"
 #include "worker/keeper.h"
 #include "worker/status.h"
+#include "worker/upgrade.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -27,6 +29,7 @@ static struct {
     int64_t outbox_memory;
     bool status;
     bool json;
+    bool check_upgrade;
 } config;
 
 static const struct shoal_option options[] = {
@@ -135,6 +138,10 @@ static const struct shoal_option options[] = {
      .type = SHOAL_OPTION_FLAG,
      .value = &config.json,
      .help = "with --status: tell it as JSON, a line for each"},
+    {.name = "check-upgrade",
+     .type = SHOAL_OPTION_FLAG,
+     .value = &config.check_upgrade,
+     .help = "say which handovers of a running worker this program reads, and end"},
     {.name = NULL},
 };
 
@@ -148,7 +155,9 @@ static const struct shoal_daemon_text text = {
         "\n"
         "The first TERM or INT drains: no new tasks, what runs may end. The second "
         "stops:\n"
-        "what runs gets SIGTERM, its grace, then SIGKILL, and goes back to the queue.\n",
+        "what runs gets SIGTERM, its grace, then SIGKILL, and goes back to the queue.\n"
+        "USR2 upgrades: what lies where this program was started from takes its place,\n"
+        "and what runs goes on.\n",
     .tables = tables,
 };
 
@@ -256,13 +265,32 @@ static enum shoal_status make_config(struct shoal_worker_config *worker,
     return status;
 }
 
+/* Parsing puts the words into another order, of which the first is kept. */
+static char **copy_words(int argc, char **argv) {
+    char **words = calloc((size_t)argc + 1, sizeof(*words));
+    if (words != NULL)
+        memcpy(words, argv, (size_t)argc * sizeof(*words));
+    return words;
+}
+
+static int run(struct shoal_worker_config *worker) {
+    if (config.check_upgrade) {
+        shoal_upgrade_print();
+        return 0;
+    }
+    return shoal_keeper_run(worker);
+}
+
 int main(int argc, char **argv) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char **words = copy_words(argc, argv);
+    SHOAL_CLEANUP(shoal_cleanup_free) char *program = shoal_upgrade_find(argv[0]);
     int exit_status = shoal_daemon_begin(&text, argc, argv);
     if (exit_status >= 0)
         return exit_status;
     if (config.status)
         return shoal_status_ask(config.name, config.json);
-    struct shoal_worker_config worker = {.slots = 0};
+    struct shoal_worker_config worker = {.program = words == NULL ? NULL : program,
+                                         .argv = words};
     struct shoal_error err = {.status = SHOAL_OK};
     const char *queues[QUEUES_MAX + 1];
     char queue_list[QUEUE_LIST_MAX], name[SHOAL_NAME_MAX + 1], spool[SPOOL_ROOM];
@@ -270,7 +298,7 @@ int main(int argc, char **argv) {
     if (make_config(&worker, queues, queue_list, name, &err) != SHOAL_OK ||
         find_spool(spool, &err) != SHOAL_OK)
         return shoal_daemon_refuse(&text, &err);
-    exit_status = shoal_keeper_run(&worker);
+    exit_status = run(&worker);
     shoal_redis_address_finish(&worker.address);
     return exit_status;
 }

@@ -1,6 +1,7 @@
 #include "worker/outbox.h"
 
 #include "common/clock.h"
+#include "worker/handover.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,12 +95,18 @@ static struct shoal_parcel *wrap(struct shoal_commit *commit, bool spooled) {
     return parcel;
 }
 
-void shoal_outbox_add(struct shoal_outbox *outbox, struct shoal_commit *commit) {
+/* Takes the commit over; NULL is fine. */
+static struct shoal_parcel *add(struct shoal_parcels *list, struct shoal_commit *commit) {
     if (commit == NULL)
-        return;
+        return NULL;
     struct shoal_parcel *parcel = wrap(commit, false);
     if (parcel != NULL)
-        append(&outbox->waiting, parcel);
+        append(list, parcel);
+    return parcel;
+}
+
+void shoal_outbox_add(struct shoal_outbox *outbox, struct shoal_commit *commit) {
+    add(&outbox->waiting, commit);
 }
 
 bool shoal_outbox_waits(const struct shoal_outbox *outbox) {
@@ -264,4 +271,28 @@ void shoal_outbox_each(const struct shoal_outbox *outbox,
     shoal_spools_each(&outbox->spools, visit, owner);
     visit_list(&outbox->waiting, visit, owner);
     visit_list(&outbox->flying, visit, owner);
+}
+
+/* ---- an upgrade */
+
+/* What is read comes behind what is there. */
+static void carry_list(struct shoal_parcels *list, struct shoal_handover *handover) {
+    struct shoal_parcel *parcel = list->first, fresh = {.commit = NULL};
+    while (shoal_carry_more(handover, handover->saves && parcel != NULL)) {
+        struct shoal_parcel *at = handover->saves ? parcel : &fresh;
+        shoal_carry_commit(handover, &at->commit);
+        SHOAL_CARRY(handover, at->since_ms, 0, INT64_MAX);
+        parcel = handover->saves ? parcel->next : add(list, fresh.commit);
+        if (parcel != NULL && !handover->saves)
+            parcel->since_ms = fresh.since_ms;
+        fresh.commit = NULL;
+    }
+}
+
+/* What a spool holds stays there, and the new program finds it. */
+void shoal_outbox_carry(struct shoal_outbox *outbox, struct shoal_handover *handover) {
+    if (handover->saves)
+        shoal_outbox_came_back(outbox); /* if it arrives, it is only sent once more */
+    carry_list(&outbox->waiting, handover);
+    carry_list(&outbox->recent, handover);
 }

@@ -82,4 +82,9 @@ void shoal_outbox_each(const struct shoal_outbox *outbox,
                        void (*visit)(void *owner, const struct shoal_lease *lease),
                        void *owner);
 
+struct shoal_handover;
+
+/* All that waits, flies (then it waits again) and is recent. */
+void shoal_outbox_carry(struct shoal_outbox *outbox, struct shoal_handover *handover);
+
 #endif

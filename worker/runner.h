@@ -24,6 +24,8 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+struct shoal_handover;
+
 enum { SHOAL_STDERR_MAX = 2048 }; /* bytes of the end of stderr that are kept */
 
 /* Tasks that may be run. Everything is borrowed until start() returns. */
@@ -133,6 +135,13 @@ struct shoal_runner_kind {
     bool (*serves)(const struct shoal_runner *runner, const char *digest);
     /* Of its process, which may be idle; 0: none. */
     pid_t (*pid)(const struct shoal_runner *runner);
+    /* An upgrade: its process and what is in its hands. Only while it has done nothing
+     * yet, when it is read. */
+    void (*carry)(struct shoal_runner *runner, struct shoal_handover *handover);
+    /* Behind a carry(): what the i-th batch in its hands was made of, from the first task
+     * that was not reported on. False: it has no such batch. NULL: it needs none. */
+    bool (*recall)(struct shoal_runner *runner, size_t i,
+                   const struct shoal_batch *batch);
     /* Kills what runs, removes its folder. */
     void (*destroy)(struct shoal_runner *runner);
 };

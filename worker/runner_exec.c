@@ -6,6 +6,7 @@
 #include "common/scratch.h"
 #include "worker/capture.h"
 #include "worker/child.h"
+#include "worker/handover.h"
 #include "worker/runner.h"
 
 #include <errno.h>
@@ -368,6 +369,31 @@ static int64_t index_of(struct shoal_runner *runner, size_t *ret_batch) {
     return of(runner)->index;
 }
 
+/* ---- an upgrade */
+
+/* A new field of struct exec that a running task needs also goes here. */
+static void carry(struct shoal_runner *runner, struct shoal_handover *handover) {
+    struct exec *exec = of(runner);
+    pid_t pid = exec->pid;
+    SHOAL_CARRY(handover, pid, 0, INT_MAX);
+    if (pid == 0)
+        return;
+    SHOAL_CARRY(handover, exec->stop, STOP_NONE, STOP_TIMEOUT);
+    shoal_carry_flag(handover, &exec->terminated);
+    SHOAL_CARRY(handover, exec->started_us, 0, INT64_MAX);
+    SHOAL_CARRY(handover, exec->index, 0, INT64_MAX);
+    SHOAL_CARRY(handover, exec->attempt, 1, INT64_MAX);
+    SHOAL_CARRY(handover, exec->grace_ms, 0, INT64_MAX / 1000);
+    shoal_carry_flag(handover, &exec->may_continue);
+    SHOAL_CARRY(handover, exec->warning.signal, 0, NSIG);
+    SHOAL_CARRY(handover, exec->warning.before_ms, 0, INT64_MAX / 1000);
+    shoal_carry_timer(handover, exec->timer);
+    shoal_capture_carry(&exec->output, handover);
+    shoal_capture_carry(&exec->errors, handover);
+    if (!handover->failed)
+        exec->pid = pid;
+}
+
 /* ---- life */
 
 static void destroy(struct shoal_runner *runner) {
@@ -395,6 +421,7 @@ static const struct shoal_runner_kind exec_kind = {
     .kill = kill_now,
     .reap = reap,
     .pid = pid_of,
+    .carry = carry,
     .destroy = destroy,
 };
 

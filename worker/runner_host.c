@@ -18,6 +18,7 @@
 #include "worker/child.h"
 #include "worker/done.h"
 #include "worker/frame.h"
+#include "worker/handover.h"
 #include "worker/runner.h"
 #include "worker/slate.h"
 
@@ -32,6 +33,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,7 +45,10 @@ enum {
     TAKE_UNKNOWN = 1000,  /* tasks of a batch for a runner whose needs are not known */
     VALUES_MAX = 1 << 20, /* about so many bytes of values in a batch */
     READ_MAX = 1 << 20,
+    QUEUED_MAX = 1 << 30, /* bytes on their way that an upgrade takes along */
 };
+
+#define INDEX_MAX (INT64_C(1) << 53)
 
 struct host {
     struct shoal_runner runner; /* first: the interface's part */
@@ -158,6 +163,15 @@ static void starve(struct host *host) {
 static void readable(evutil_socket_t fd, short what, void *owner);
 static void writable(evutil_socket_t fd, short what, void *owner);
 
+static bool watch_socket(struct host *host, int fd) {
+    struct event_base *base = host->settings.base;
+    host->socket = fd;
+    host->readable = event_new(base, fd, EV_READ | EV_PERSIST, readable, host);
+    host->writable = event_new(base, fd, EV_WRITE, writable, host);
+    return host->readable != NULL && host->writable != NULL &&
+           event_add(host->readable, NULL) == 0;
+}
+
 static enum shoal_status open_socket(struct host *host, int *ret_theirs,
                                      struct shoal_error *err) {
     int ends[2];
@@ -165,14 +179,9 @@ static enum shoal_status open_socket(struct host *host, int *ret_theirs,
         return shoal_error_set(err, SHOAL_SYSTEM, "cannot make a socket: %s",
                                strerror(errno));
     *ret_theirs = ends[1];
-    host->socket = ends[0];
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
-    struct event_base *base = host->settings.base;
-    host->readable = event_new(base, ends[0], EV_READ | EV_PERSIST, readable, host);
-    host->writable = event_new(base, ends[0], EV_WRITE, writable, host);
-    if (host->readable == NULL || host->writable == NULL)
+    if (!watch_socket(host, ends[0]))
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for a runner");
-    event_add(host->readable, NULL);
     return SHOAL_OK;
 }
 
@@ -847,6 +856,131 @@ static void destroy(struct shoal_runner *runner) {
     free(host);
 }
 
+static bool map_slate(struct host *host) {
+    void *page =
+        mmap(NULL, SHOAL_SLATE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, host->page, 0);
+    host->slate = page == MAP_FAILED ? NULL : page;
+    return host->slate != NULL;
+}
+
+/* ---- an upgrade */
+
+static void carry_bytes(struct shoal_handover *handover, struct evbuffer *buffer) {
+    size_t len = evbuffer_get_length(buffer);
+    const char *bytes = (const char *)evbuffer_pullup(buffer, -1);
+    shoal_carry_view(handover, &bytes, &len, QUEUED_MAX);
+    if (!handover->saves && !handover->failed && evbuffer_add(buffer, bytes, len) != 0)
+        handover->failed = true;
+}
+
+/* The process has its slate mapped and goes on with that one. */
+static void carry_slate(struct host *host, struct shoal_handover *handover) {
+    int page = host->page;
+    struct stat status;
+    shoal_carry_fd(handover, &page);
+    if (handover->saves || handover->failed)
+        return;
+    munmap(host->slate, SHOAL_SLATE_SIZE);
+    close(host->page);
+    host->slate = NULL;
+    host->page = page;
+    if (page < 0 || fstat(page, &status) != 0 || status.st_size < SHOAL_SLATE_SIZE ||
+        !map_slate(host))
+        handover->failed = true;
+}
+
+static void carry_socket(struct host *host, struct shoal_handover *handover) {
+    int fd = host->socket;
+    shoal_carry_fd(handover, &fd);
+    carry_bytes(handover, host->in);
+    carry_bytes(handover, host->out);
+    if (handover->saves || handover->failed)
+        return;
+    if (fd < 0 || !watch_socket(host, fd)) {
+        handover->failed = true;
+        return;
+    }
+    if (host->nonsense[0] != '\0')
+        event_del(host->readable);
+    if (evbuffer_get_length(host->out) > 0)
+        event_add(host->writable, NULL);
+}
+
+static void carry_given(struct shoal_given *given, struct shoal_handover *handover) {
+    SHOAL_CARRY(handover, given->batch.attempt, 1, INT64_MAX);
+    SHOAL_CARRY(handover, given->batch.lo, 0, INDEX_MAX);
+    SHOAL_CARRY(handover, given->batch.hi, given->batch.lo, INDEX_MAX);
+    SHOAL_CARRY(handover, given->shift, -INDEX_MAX, INT64_MAX / 2);
+    SHOAL_CARRY(handover, given->end, 0, INDEX_MAX);
+    shoal_carry_flag(handover, &given->sent);
+    shoal_carry_flag(handover, &given->dropped);
+}
+
+static void carry_hands(struct shoal_batches *hands, struct shoal_handover *handover) {
+    size_t n = hands->n;
+    SHOAL_CARRY(handover, hands->positions, 0, INT64_MAX / 2);
+    SHOAL_CARRY(handover, n, 0, SHOAL_BATCHES_MAX);
+    for (size_t i = 0; i < n && !handover->failed; i++) {
+        const struct shoal_batch nothing = {.attempt = 1};
+        struct shoal_given *given =
+            handover->saves ? &hands->items[(hands->first + i) % SHOAL_BATCHES_MAX]
+                            : shoal_batches_add(hands, &nothing);
+        carry_given(given, handover);
+    }
+}
+
+/* A new field of struct host that its process needs also goes here. */
+static void carry_process(struct host *host, struct shoal_handover *handover) {
+    shoal_carry_flag(handover, &host->greeted);
+    shoal_carry_flag(handover, &host->computes);
+    shoal_carry_text(handover, host->digest, sizeof(host->digest));
+    SHOAL_CARRY(handover, host->timeout_ms, 0, INT64_MAX / 1000);
+    SHOAL_CARRY(handover, host->grace_ms, 0, INT64_MAX / 1000);
+    shoal_carry_flag(handover, &host->may_continue);
+    SHOAL_CARRY(handover, host->warning.signal, 0, NSIG);
+    SHOAL_CARRY(handover, host->warning.before_ms, 0, INT64_MAX / 1000);
+    SHOAL_CARRY(handover, host->tasks, 0, INT64_MAX);
+    SHOAL_CARRY(handover, host->memory, 0, INT64_MAX);
+    shoal_carry_flag(handover, &host->limited);
+    SHOAL_CARRY(handover, host->reported_us, 0, INT64_MAX);
+    SHOAL_CARRY(handover, host->stop, SHOAL_SLATE_GO_ON, SHOAL_SLATE_WARNING);
+    shoal_carry_flag(handover, &host->terminated);
+    shoal_carry_text(handover, host->nonsense, sizeof(host->nonsense));
+    shoal_carry_timer(handover, host->timer);
+}
+
+static void carry(struct shoal_runner *runner, struct shoal_handover *handover) {
+    struct host *host = of(runner);
+    pid_t pid = host->pid;
+    SHOAL_CARRY(handover, pid, 0, INT_MAX);
+    if (pid == 0)
+        return;
+    carry_process(host, handover);
+    carry_hands(&host->hands, handover);
+    carry_slate(host, handover);
+    carry_socket(host, handover);
+    shoal_capture_carry(&host->printed, handover);
+    if (!handover->failed)
+        host->pid = pid;
+}
+
+static bool recall(struct shoal_runner *runner, size_t i,
+                   const struct shoal_batch *batch) {
+    struct host *host = of(runner);
+    struct shoal_given *given = shoal_batches_at(&host->hands, i);
+    if (given == NULL || (!given->sent && given->batch.lo != batch->lo))
+        return false;
+    given->batch.spec = batch->spec;
+    given->batch.digest = batch->digest;
+    given->batch.job = batch->job;
+    given->batch.seed = batch->seed;
+    if (batch->arguments != NULL) {
+        given->arguments = *batch->arguments;
+        given->batch.arguments = &given->arguments;
+    }
+    return true;
+}
+
 static const struct shoal_runner_kind host_kind = {
     .start = start,
     .takes_more = takes_more,
@@ -858,17 +992,15 @@ static const struct shoal_runner_kind host_kind = {
     .reap = reap,
     .serves = serves,
     .pid = pid_of,
+    .carry = carry,
+    .recall = recall,
     .destroy = destroy,
 };
 
 static bool make_slate(struct host *host) {
     host->page = memfd_create("slate", MFD_CLOEXEC);
-    if (host->page < 0 || ftruncate(host->page, SHOAL_SLATE_SIZE) != 0)
-        return false;
-    void *page =
-        mmap(NULL, SHOAL_SLATE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, host->page, 0);
-    host->slate = page == MAP_FAILED ? NULL : page;
-    return host->slate != NULL;
+    return host->page >= 0 && ftruncate(host->page, SHOAL_SLATE_SIZE) == 0 &&
+           map_slate(host);
 }
 
 /* Where this program lies: a runner of the same build lies there too. */

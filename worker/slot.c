@@ -2,6 +2,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/number.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -278,10 +279,9 @@ static struct shoal_runner *pick_staying(struct shoal_slot *slot, const char *di
     return slot->stays[best];
 }
 
-/* Hands the tasks up to the lease's end to its runner, which takes what it can. */
-static enum shoal_status launch(struct shoal_slot *slot, struct shoal_held *held,
-                                struct shoal_error *err) {
-    const struct shoal_batch batch = {
+/* The tasks up to the lease's end. */
+static struct shoal_batch batch_of(struct shoal_held *held) {
+    return (struct shoal_batch){
         .spec = &held->known->spec,
         .digest = held->known->digest,
         .job = held->lease.job,
@@ -291,6 +291,12 @@ static enum shoal_status launch(struct shoal_slot *slot, struct shoal_held *held
         .hi = shoal_held_end_of_batch(held),
         .arguments = shoal_held_arguments(held),
     };
+}
+
+/* Hands the tasks up to the lease's end to its runner, which takes what it can. */
+static enum shoal_status launch(struct shoal_slot *slot, struct shoal_held *held,
+                                struct shoal_error *err) {
+    const struct shoal_batch batch = batch_of(held);
     int64_t taken = 0;
     enum shoal_status status =
         slot->runner->kind->start(slot->runner, &batch, &taken, err);
@@ -580,4 +586,91 @@ void shoal_slot_adopted(struct shoal_slot *slot, const char *lease, int64_t atte
             lose_lease(slot, held, attempt < 0);
         return;
     }
+}
+
+/* ---- an upgrade */
+
+static void carry_leases(struct shoal_slot *slot, struct shoal_specs *specs,
+                         struct shoal_handover *handover) {
+    struct shoal_held **at = &slot->held;
+    while (shoal_carry_more(handover, *at != NULL)) {
+        shoal_held_carry(at, specs, handover);
+        if (*at == NULL)
+            return;
+        if (!handover->saves) {
+            slot->n_held++;
+            slot->launched += (*at)->launched;
+        }
+        at = &(*at)->behind;
+    }
+}
+
+/* 0: the one that starts programs; from 1 on: those that stay. */
+static struct shoal_runner *runner_at(const struct shoal_slot *slot, int number) {
+    return number == 0 ? slot->exec : slot->stays[number - 1];
+}
+
+static void carry_runners(struct shoal_slot *slot, struct shoal_handover *handover) {
+    int works = 0;
+    for (int i = 0; i <= SHOAL_SLOT_STAYS; i++) {
+        struct shoal_runner *runner = runner_at(slot, i);
+        runner->kind->carry(runner, handover);
+        works = runner == slot->runner ? i : works;
+    }
+    SHOAL_CARRY(handover, works, 0, SHOAL_SLOT_STAYS);
+    slot->runner = runner_at(slot, works);
+    for (int i = 0; i < SHOAL_SLOT_STAYS; i++)
+        SHOAL_CARRY(handover, slot->used[i], 0, INT64_MAX);
+}
+
+static void carry_said(struct shoal_said *said, struct shoal_handover *handover) {
+    char fraction[32];
+    snprintf(fraction, sizeof(fraction), "%.17g", said->fraction);
+    SHOAL_CARRY(handover, said->index, -1, INT64_MAX);
+    shoal_carry_text(handover, said->job, sizeof(said->job));
+    shoal_carry_text(handover, fraction, sizeof(fraction));
+    shoal_carry_text(handover, said->text, sizeof(said->text));
+    if (!shoal_double_read(fraction, strlen(fraction), &said->fraction))
+        handover->failed = true;
+}
+
+static void carry_fields(struct shoal_slot *slot, struct shoal_handover *handover) {
+    carry_said(&slot->said, handover);
+    SHOAL_CARRY(handover, slot->started_ms, 0, INT64_MAX);
+    SHOAL_CARRY(handover, slot->last_wall_us, 0, INT64_MAX);
+    SHOAL_CARRY(handover, slot->paused_till_ms, 0, INT64_MAX);
+    SHOAL_CARRY(handover, slot->pause_ms, PAUSE_MS, PAUSE_MAX_MS);
+    SHOAL_CARRY(handover, slot->wishes, 0, INT64_MAX);
+    SHOAL_CARRY(handover, slot->batches, 0, INT64_MAX);
+    shoal_carry_text(handover, slot->wish, sizeof(slot->wish));
+    SHOAL_CARRY(handover, slot->granted, 0, INT64_MAX);
+    SHOAL_CARRY(handover, slot->appetite, 1, LEASES_MAX);
+    shoal_carry_flag(handover, &slot->refused);
+}
+
+/* What is in the runner's hands is what the leases say. */
+static bool recall(struct shoal_slot *slot) {
+    struct shoal_runner *runner = slot->runner;
+    if (is_running(slot) && runner->kind->pid(runner) == 0)
+        return false;
+    for (size_t i = 0; i < slot->launched; i++) {
+        struct shoal_held *held = launched_at(slot, i);
+        int64_t at = held->at;
+        held->at = held->commit->hi; /* what is before it was reported */
+        const struct shoal_batch batch = batch_of(held);
+        held->at = at;
+        if (held->known->state != SHOAL_SPEC_READY ||
+            (runner->kind->recall != NULL && !runner->kind->recall(runner, i, &batch)))
+            return false;
+    }
+    return true;
+}
+
+void shoal_slot_carry(struct shoal_slot *slot, struct shoal_specs *specs,
+                      struct shoal_handover *handover) {
+    carry_leases(slot, specs, handover);
+    carry_runners(slot, handover);
+    carry_fields(slot, handover);
+    if (!handover->saves && !handover->failed && !recall(slot))
+        handover->failed = true;
 }

@@ -103,4 +103,9 @@ void shoal_slot_tick(struct shoal_slot *slot, int64_t now_ms);
 /* What Redis says of a lease after a gap: attempt as in struct shoal_registered. */
 void shoal_slot_adopted(struct shoal_slot *slot, const char *lease, int64_t attempt);
 
+/* An upgrade: all of it, but for the wish under way, which is made again. Only right
+ * behind init, when it is read. */
+void shoal_slot_carry(struct shoal_slot *slot, struct shoal_specs *specs,
+                      struct shoal_handover *handover);
+
 #endif

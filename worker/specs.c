@@ -123,3 +123,60 @@ void shoal_specs_ask(struct shoal_specs *specs, struct shoal_queue *queue) {
             known->state = SHOAL_SPEC_ASKED;
     }
 }
+
+/* ---- an upgrade */
+
+static void save(struct shoal_known_spec *known, struct shoal_handover *handover) {
+    char *text = NULL;
+    size_t len = 0;
+    if (shoal_spec_write(&known->spec, &text, NULL) == SHOAL_OK)
+        len = strlen(text);
+    else
+        handover->failed = true;
+    const char *view = text;
+    shoal_carry_text(handover, known->digest, sizeof(known->digest));
+    shoal_carry_view(handover, &view, &len, SHOAL_SPEC_MAX);
+    free(text);
+}
+
+static void restore(struct shoal_specs *specs, struct shoal_handover *handover) {
+    char digest[sizeof(specs->first->digest)] = "";
+    const char *text = NULL;
+    size_t len = 0;
+    shoal_carry_text(handover, digest, sizeof(digest));
+    shoal_carry_view(handover, &text, &len, SHOAL_SPEC_MAX);
+    struct shoal_known_spec *known =
+        handover->failed ? NULL : shoal_specs_get(specs, digest);
+    if (known == NULL || known->state == SHOAL_SPEC_READY ||
+        shoal_spec_read(text, len, &known->spec, NULL) != SHOAL_OK) {
+        handover->failed = true;
+        return;
+    }
+    known->state = SHOAL_SPEC_READY;
+}
+
+static struct shoal_known_spec *next_ready(struct shoal_known_spec *known) {
+    while (known != NULL && (known->state != SHOAL_SPEC_READY || known->users == 0))
+        known = known->next;
+    return known;
+}
+
+void shoal_specs_carry(struct shoal_specs *specs, struct shoal_handover *handover) {
+    struct shoal_known_spec *known = handover->saves ? next_ready(specs->first) : NULL;
+    while (shoal_carry_more(handover, known != NULL)) {
+        if (!handover->saves) {
+            restore(specs, handover);
+            continue;
+        }
+        save(known, handover);
+        known = next_ready(known->next);
+    }
+}
+
+void shoal_specs_let_go(struct shoal_specs *specs) {
+    for (struct shoal_known_spec *known = specs->first; known != NULL;
+         known = known->next) {
+        if (known->state == SHOAL_SPEC_READY)
+            shoal_specs_release(known);
+    }
+}

@@ -5,6 +5,7 @@
 
 #include "broker/session.h"
 #include "common/spec.h"
+#include "worker/handover.h"
 
 enum shoal_spec_state {
     SHOAL_SPEC_WANTED,
@@ -43,5 +44,10 @@ void shoal_specs_release(struct shoal_known_spec *known); /* NULL is fine */
 
 /* Asks Redis for what is wanted: when leases come, and with each heartbeat. */
 void shoal_specs_ask(struct shoal_specs *specs, struct shoal_queue *queue);
+
+/* Those that are ready and held. Those that were read are held until they are let go, so
+ * that the leases that come behind them find them. */
+void shoal_specs_carry(struct shoal_specs *specs, struct shoal_handover *handover);
+void shoal_specs_let_go(struct shoal_specs *specs);
 
 #endif

@@ -20,6 +20,8 @@
 
 enum {
     TICK_MS = 100,
+    TREES_MS = 2000,  /* to end what tasks left behind */
+    SLOTS_MAX = 1024, /* as in main.c */
     LAST_WORDS_MS =
         30000, /* so long a worker that ends waits for Redis to take its outcomes */
 };
@@ -51,6 +53,7 @@ void shoal_worker_settled(struct shoal_worker *worker, const char *job, int64_t 
 
 void shoal_worker_quit(struct shoal_worker *worker, int status) {
     worker->exit_status = status;
+    worker->over = true;
     event_base_loopbreak(worker->base);
 }
 
@@ -221,6 +224,77 @@ static void specs_changed(void *owner) {
         shoal_slot_step(&worker->slots[i]);
 }
 
+/* ---- an upgrade */
+
+static void take_upgrade(evutil_socket_t number, short what, void *owner) {
+    struct shoal_worker *worker = owner;
+    (void)number;
+    (void)what;
+    worker->upgrades = true;
+    event_base_loopbreak(worker->base);
+}
+
+/* Who the worker is, other than by its command line. */
+static void carry_self(struct shoal_worker_config *config,
+                       struct shoal_handover *handover) {
+    shoal_carry_text(handover, config->session, sizeof(config->session));
+    shoal_carry_text(handover, config->dead, sizeof(config->dead));
+    shoal_carry_fd(handover, &config->keeper);
+    SHOAL_CARRY(handover, config->slots, 1, SLOTS_MAX);
+}
+
+static void carry_all(struct shoal_worker *worker, struct shoal_handover *handover) {
+    SHOAL_CARRY(handover, worker->phase, SHOAL_WORKER_WORKS, SHOAL_WORKER_STOPS);
+    SHOAL_CARRY(handover, worker->idle_since_ms, 0, INT64_MAX);
+    shoal_link_carry(worker, handover);
+    shoal_specs_carry(&worker->specs, handover);
+    shoal_outbox_carry(&worker->outbox, handover);
+    for (int64_t i = 0; i < worker->config->slots && !handover->failed; i++)
+        shoal_slot_carry(&worker->slots[i], &worker->specs, handover);
+    if (!handover->saves)
+        shoal_specs_let_go(&worker->specs);
+}
+
+/* Becomes the new program, or says why it cannot. */
+static void hand_over(struct shoal_worker *worker) {
+    const struct shoal_worker_config *config = worker->config;
+    struct shoal_worker_config self = *config;
+    struct shoal_handover handover;
+    struct shoal_error err = {.status = SHOAL_OK};
+    enum shoal_status status = shoal_handover_begin(&handover, &err);
+    if (status == SHOAL_OK) {
+        carry_self(&self, &handover);
+        carry_all(worker, &handover);
+        status = shoal_handover_exec(&handover, SHOAL_WORKER_ROLE, config->program,
+                                     config->argv, &err);
+    }
+    shoal_err("the worker is not upgraded and goes on: %s: pid=%d version=%s", err.text,
+              (int)getpid(), SHOAL_VERSION);
+    shoal_handover_finish(&handover);
+}
+
+/* No signal is lost: what comes now waits until the new program listens, and what came
+ * before is heard here. */
+static void upgrade(struct shoal_worker *worker) {
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    event_base_loop(worker->base, EVLOOP_NONBLOCK);
+    worker->upgrades = false;
+    if (!worker->over && worker->config->program != NULL)
+        hand_over(worker);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
+/* Those that the program before this one has left waiting, and a look at children: one
+ * may have ended meanwhile. */
+static void hear_signals(void) {
+    sigset_t none;
+    raise(SIGCHLD);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 /* ---- life */
 
 void shoal_worker_folder(const struct shoal_worker_config *config, const char *session,
@@ -258,7 +332,7 @@ static enum shoal_status make_slots(struct shoal_worker *worker, const char *fol
 
 /* What the loop listens to besides Redis. */
 struct watch {
-    struct event *events[5];
+    struct event *events[6];
     size_t n;
 };
 
@@ -277,6 +351,7 @@ static bool watch_all(struct shoal_worker *worker, struct watch *all) {
     return watch(all, evsignal_new(base, SIGTERM, take_signal, worker), 0) &&
            watch(all, evsignal_new(base, SIGINT, take_signal, worker), 0) &&
            watch(all, evsignal_new(base, SIGCHLD, reap, worker), 0) &&
+           watch(all, evsignal_new(base, SIGUSR2, take_upgrade, worker), 0) &&
            watch(all, event_new(base, -1, EV_PERSIST, tick, worker), TICK_MS) &&
            (keeper < 0 ||
             watch(all, event_new(base, keeper, EV_READ, lose_keeper, worker), 0));
@@ -285,7 +360,12 @@ static bool watch_all(struct shoal_worker *worker, struct watch *all) {
 static void run_loop(struct shoal_worker *worker) {
     struct watch all = {.n = 0};
     if (watch_all(worker, &all)) {
-        event_base_dispatch(worker->base);
+        hear_signals();
+        do {
+            event_base_dispatch(worker->base);
+            if (worker->upgrades)
+                upgrade(worker);
+        } while (!worker->over);
         /* One more turn, so that what was just sent leaves. */
         event_base_loop(worker->base, EVLOOP_NONBLOCK);
     } else {
@@ -309,9 +389,23 @@ static void make_outbox(struct shoal_worker *worker) {
     shoal_outbox_init(&worker->outbox, &spools, (size_t)config->outbox_memory);
 }
 
+static enum shoal_status take_over(struct shoal_worker *worker,
+                                   struct shoal_handover *handover,
+                                   struct shoal_error *err) {
+    carry_all(worker, handover);
+    if (!shoal_handover_is_whole(handover))
+        return shoal_error_set(err, SHOAL_GARBAGE,
+                               "what the program before this one handed over makes no "
+                               "sense");
+    shoal_info("upgraded: version=%s worker=%s session=%s running=%zu commits=%zu",
+               SHOAL_VERSION, worker->config->name, worker->config->session,
+               shoal_worker_running(worker), worker->outbox.waiting.n);
+    return SHOAL_OK;
+}
+
 static enum shoal_status start(struct shoal_worker *worker, const char *folder,
-                               struct shoal_error *err) {
-    if (mkdir(folder, 0700) != 0)
+                               struct shoal_handover *handover, struct shoal_error *err) {
+    if (handover == NULL && mkdir(folder, 0700) != 0)
         return shoal_error_set(err, SHOAL_SYSTEM, "cannot make the folder '%s': %s",
                                folder, strerror(errno));
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
@@ -329,6 +423,8 @@ static enum shoal_status start(struct shoal_worker *worker, const char *folder,
         status = make_slots(worker, folder, err);
     if (status == SHOAL_OK)
         status = shoal_link_init(worker, err);
+    if (status == SHOAL_OK && handover != NULL)
+        status = take_over(worker, handover, err);
     if (status == SHOAL_OK)
         worker->status = shoal_status_listen(worker);
     return status;
@@ -337,7 +433,7 @@ static enum shoal_status start(struct shoal_worker *worker, const char *folder,
 static void finish(struct shoal_worker *worker, const char *folder) {
     for (int64_t i = 0; worker->slots != NULL && i < worker->config->slots; i++)
         shoal_slot_finish(&worker->slots[i]);
-    shoal_tree_kill_all(2000);
+    shoal_tree_kill_all(TREES_MS);
     shoal_status_close(worker->status);
     shoal_link_finish(worker);
     shoal_janitor_finish(&worker->janitor);
@@ -349,17 +445,47 @@ static void finish(struct shoal_worker *worker, const char *folder) {
     rmdir(folder);
 }
 
-int shoal_worker_run(const struct shoal_worker_config *config) {
+static int run(struct shoal_worker_config *config, struct shoal_handover *handover) {
     struct shoal_worker worker = {.config = config};
     struct shoal_error err = {.status = SHOAL_OK};
     char folder[4096];
     shoal_worker_folder(config, config->session, folder, sizeof(folder));
-    if (start(&worker, folder, &err) == SHOAL_OK) {
+    enum shoal_status status = start(&worker, folder, handover, &err);
+    if (handover != NULL)
+        shoal_handover_finish(handover);
+    if (status == SHOAL_OK) {
         run_loop(&worker);
     } else {
         shoal_err("%s", err.text);
-        worker.exit_status = 1;
+        worker.exit_status = handover == NULL ? 1 : SHOAL_WORKER_START_AGAIN;
     }
     finish(&worker, folder);
     return worker.exit_status;
+}
+
+/* What cannot be read leaves tasks behind that nobody knows. */
+static int run_handed_over(struct shoal_worker_config *config) {
+    struct shoal_handover handover;
+    struct shoal_error err = {.status = SHOAL_OK};
+    int exit_status = SHOAL_WORKER_START_AGAIN;
+    if (shoal_handover_open(&handover, &err) == SHOAL_OK) {
+        carry_self(config, &handover);
+        if (handover.failed)
+            shoal_error_set(&err, SHOAL_GARBAGE, "it does not say whose it is");
+    }
+    if (err.status == SHOAL_OK)
+        exit_status = run(config, &handover);
+    else
+        shoal_err("what the program before this one handed over cannot be read: %s; "
+                  "its tasks are ended and go back: pid=%d",
+                  err.text, (int)getpid());
+    shoal_handover_finish(&handover);
+    if (exit_status == SHOAL_WORKER_START_AGAIN)
+        shoal_tree_kill_all(TREES_MS);
+    return exit_status;
+}
+
+int shoal_worker_run(struct shoal_worker_config *config) {
+    return shoal_handover_is_given(SHOAL_WORKER_ROLE) ? run_handed_over(config)
+                                                      : run(config, NULL);
 }

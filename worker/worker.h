@@ -33,11 +33,20 @@ struct shoal_worker_config {
     int64_t outbox_memory; /* bytes of outcomes that may wait in memory */
     char session[SHOAL_ID_LEN + 1];
     char dead[SHOAL_ID_LEN + 1]; /* session of a predecessor that died, or "" */
-    int keeper; /* readable at its end: the keeper is gone; -1: there is none */
+    int keeper;          /* readable at its end: the keeper is gone; -1: there is none */
+    const char *program; /* what it becomes at SIGUSR2; NULL: nothing */
+    char *const *argv;   /* as it was started with */
 };
 
-/* Runs until it is drained, stopped or refused. The program's exit status. */
-int shoal_worker_run(const struct shoal_worker_config *config);
+/* What a worker ends with that cannot take over what was handed to it: the keeper starts
+ * another. No other exit status of a worker is above SHOAL_WORKER_ENDED_MAX. */
+enum { SHOAL_WORKER_ENDED_MAX = 3, SHOAL_WORKER_START_AGAIN = 70 };
+
+#define SHOAL_WORKER_ROLE "worker" /* of a handover */
+
+/* Runs until it is drained, stopped or refused, or goes on with what the program before
+ * it in this process has handed over. The program's exit status. */
+int shoal_worker_run(struct shoal_worker_config *config);
 
 /* The private folder of a session's worker, into `path` of `room` bytes. */
 void shoal_worker_folder(const struct shoal_worker_config *config, const char *session,
@@ -112,6 +121,8 @@ struct shoal_worker {
     struct shoal_status_socket *status; /* where people ask how it is; may be NULL */
     enum shoal_worker_phase phase;
     int64_t idle_since_ms; /* while it drains: all slots are idle; 0: not yet */
+    bool upgrades;         /* it was told to */
+    bool over;
     int exit_status;
 };
 
@@ -121,6 +132,8 @@ void shoal_link_finish(struct shoal_worker *worker);
 void shoal_link_tick(struct shoal_worker *worker, int64_t now_ms); /* the watchdog */
 void shoal_link_changed(void *owner);                   /* something to send or ask for */
 void shoal_link_beat_soon(struct shoal_worker *worker); /* tell Redis now what changed */
+
+void shoal_link_carry(struct shoal_worker *worker, struct shoal_handover *handover);
 
 /* While it drains: ends the session when nothing is left to send. Returns whether all is
  * done. */

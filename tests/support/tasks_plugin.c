@@ -1,10 +1,12 @@
 /* Tasks that behave, and tasks that do not. */
 #include "worker/shoal_task.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -171,10 +173,23 @@ static int count(struct shoal_call *call) {
     return 0;
 }
 
+/* Adds a line to `runs`, and waits until nobody locks `gate`. */
+static int gated(struct shoal_call *call) {
+    int runs = open("runs", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    dprintf(runs, "%lld\n", (long long)shoal_call_index(call));
+    close(runs);
+    int gate = open("gate", O_RDONLY | O_CLOEXEC);
+    flock(gate, LOCK_SH);
+    close(gate);
+    shoal_call_add_int(call, "process", getpid());
+    return 0;
+}
+
 static const struct shoal_task_entry tasks[] = {
     {"chosen", chosen},
     {"count", count},
     {"echo", echo},
+    {"gated", gated},
     {"huge", huge},
     {"line", line},
     {"go_on", go_on},
