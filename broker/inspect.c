@@ -270,6 +270,7 @@ struct listing {
     size_t n;
     const redisReply *ids;
     size_t answered;
+    bool lost; /* some have no answer */
 };
 
 static void take_job(void *owner, enum shoal_status status, const redisReply *reply,
@@ -278,6 +279,7 @@ static void take_job(void *owner, enum shoal_status status, const redisReply *re
     struct listing *listing = owner;
     const char *id = "";
     size_t at = listing->answered++;
+    listing->lost = listing->lost || status != SHOAL_OK;
     if (status == SHOAL_OK && shoal_reply_text(shoal_reply_at(listing->ids, at), &id) &&
         read_job(id, reply, &listing->jobs[listing->n]))
         listing->n++;
@@ -310,6 +312,12 @@ static enum shoal_status ask_each(struct shoal_queue *queue, const redisReply *i
     return status == SHOAL_OK ? waited : status;
 }
 
+static enum shoal_status say_lost(struct shoal_error *err) {
+    return shoal_error_set(err, SHOAL_LOST,
+                           "the connection to Redis broke while jobs were looked at; "
+                           "try again");
+}
+
 enum shoal_status shoal_queue_list(struct shoal_queue *queue, size_t from, size_t most,
                                    struct shoal_job **ret_jobs, size_t *ret_n,
                                    struct shoal_error *err) {
@@ -332,6 +340,8 @@ enum shoal_status shoal_queue_list(struct shoal_queue *queue, size_t from, size_
         listing.ids = ids;
         listing.answered = 0;
         status = ask_each(queue, ids, NULL, take_job, &listing, err);
+        if (status == SHOAL_OK && listing.lost)
+            status = say_lost(err);
     }
     if (status != SHOAL_OK) {
         free(listing.jobs);
@@ -420,6 +430,7 @@ struct named {
     const redisReply *ids;
     size_t answered;
     const char *id; /* NULL: none */
+    bool lost;      /* some have no answer: an older one must not be taken for it */
 };
 
 static void take_name(void *owner, enum shoal_status status, const redisReply *reply,
@@ -428,6 +439,7 @@ static void take_name(void *owner, enum shoal_status status, const redisReply *r
     struct named *named = owner;
     const char *name = NULL, *id = NULL;
     size_t at = named->answered++;
+    named->lost = named->lost || status != SHOAL_OK;
     if (named->id == NULL && status == SHOAL_OK && shoal_reply_text(reply, &name) &&
         strcmp(name, named->name) == 0 &&
         shoal_reply_text(shoal_reply_at(named->ids, at), &id) && shoal_id_is_valid(id))
@@ -448,6 +460,8 @@ static enum shoal_status find_older(struct shoal_queue *queue, const char *name,
             return status;
         named.ids = ids;
         status = ask_each(queue, ids, "name", take_name, &named, err);
+        if (status == SHOAL_OK && named.lost)
+            status = say_lost(err);
         if (status != SHOAL_OK)
             return status;
         *ret_found = named.id != NULL;

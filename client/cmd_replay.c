@@ -36,9 +36,10 @@ static bool is_of_folder(const char *variable) {
 }
 
 /* The whole environment is spelled out: nothing of the shell's own comes in. */
-static void print_shell_command(const struct shoal_one_task *one,
-                                char *const *environment) {
-    struct shoal_buffer line;
+static enum shoal_status print_shell_command(const struct shoal_one_task *one,
+                                             char *const *environment,
+                                             struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer line;
     shoal_buffer_init(&line, 16 << 20);
     shoal_buffer_add_text(&line, "(cd ");
     shoal_shell_quote(&line, one->spec.directory);
@@ -60,8 +61,10 @@ static void print_shell_command(const struct shoal_one_task *one,
         shoal_shell_quote(&line, *word);
     }
     shoal_buffer_add_char(&line, ')');
-    puts(shoal_buffer_text(&line));
-    shoal_buffer_finish(&line);
+    enum shoal_status status = shoal_buffer_check(&line, "the command", err);
+    if (status == SHOAL_OK)
+        puts(shoal_buffer_text(&line));
+    return status;
 }
 
 static _Noreturn void become_program(const struct shoal_one_task *one,
@@ -157,12 +160,13 @@ static int replay_task(const struct shoal_one_task *one, struct shoal_error *err
         .passed = passed,
     };
     int exit = SHOAL_EXIT_OK;
-    if (shoal_environment_make(&one->spec, &one->task, &surroundings, &environment,
-                               err) != SHOAL_OK)
+    enum shoal_status status =
+        shoal_environment_make(&one->spec, &one->task, &surroundings, &environment, err);
+    if (status == SHOAL_OK && print_only)
+        status = print_shell_command(one, environment, err);
+    if (status != SHOAL_OK)
         exit = shoal_cli_fail(err);
-    else if (print_only)
-        print_shell_command(one, environment);
-    else
+    else if (!print_only)
         exit = run_here(one, environment);
     if (!print_only) {
         print_result_file(folders.result);

@@ -11,11 +11,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ATTEMPTS_AT_ONCE = 500 };
+enum { ATTEMPTS_AT_ONCE = 500, PAGE_MAX = 64 << 20 };
 
 /* ---- in words */
 
-static void print_text(const char *label, const char *text, size_t len) {
+/* Prints what was gathered, all of it or nothing, and empties the page. */
+static enum shoal_status print_page(struct shoal_buffer *page, struct shoal_error *err) {
+    enum shoal_status status = shoal_buffer_check(page, "what there is to show", err);
+    if (status == SHOAL_OK)
+        fputs(shoal_buffer_text(page), stdout);
+    shoal_buffer_clear(page);
+    return status;
+}
+
+static void add_text(struct shoal_buffer *page, const char *label, const char *text,
+                     size_t len) {
     struct shoal_buffer safe;
     shoal_buffer_init(&safe, 1 << 20);
     for (const char *at = text, *end = text + len; at < end;) {
@@ -25,11 +35,12 @@ static void print_text(const char *label, const char *text, size_t len) {
         shoal_text_escape(&safe, at, (size_t)(line_end - at));
         at = line_end + 1;
     }
-    printf("%-12s %s\n", label, shoal_buffer_text(&safe));
+    shoal_buffer_add_format(page, "%-12s %s\n", label, shoal_buffer_text(&safe));
+    page->failed = page->failed || safe.failed;
     shoal_buffer_finish(&safe);
 }
 
-static void print_command(char *const *argv) {
+static void add_command(struct shoal_buffer *page, char *const *argv) {
     struct shoal_buffer line;
     shoal_buffer_init(&line, 1 << 20);
     for (char *const *word = argv; *word != NULL; word++) {
@@ -37,60 +48,74 @@ static void print_command(char *const *argv) {
             shoal_buffer_add_char(&line, ' ');
         shoal_shell_quote(&line, *word);
     }
-    print_text("command", shoal_buffer_text(&line), line.len);
+    add_text(page, "command", shoal_buffer_text(&line), line.len);
+    page->failed = page->failed || line.failed;
     shoal_buffer_finish(&line);
 }
 
-static void print_limits(const struct shoal_limits *limits) {
+static void add_limits(struct shoal_buffer *page, const struct shoal_limits *limits) {
     struct shoal_buffer text;
     shoal_buffer_init(&text, 256);
     shoal_limits_print(limits, &text);
     if (text.len > 0)
-        print_text("limits", text.data, text.len);
+        add_text(page, "limits", text.data, text.len);
+    page->failed = page->failed || text.failed;
     shoal_buffer_finish(&text);
 }
 
-static void print_task(const struct shoal_one_task *one) {
-    printf("%-12s %s%s%s\n", "job", one->job.id, one->job.name[0] == '\0' ? "" : " ",
-           one->job.name);
-    printf("%-12s %" PRId64 "\n", "task", one->task.index);
-    printf("%-12s %" PRIu64 "\n", "seed", one->task.seed);
+static void add_task(struct shoal_buffer *page, const struct shoal_one_task *one) {
+    shoal_buffer_add_format(page, "%-12s %s%s%s\n", "job", one->job.id,
+                            one->job.name[0] == '\0' ? "" : " ", one->job.name);
+    shoal_buffer_add_format(page, "%-12s %" PRId64 "\n", "task", one->task.index);
+    shoal_buffer_add_format(page, "%-12s %" PRIu64 "\n", "seed", one->task.seed);
     if (shoal_sweep_repetitions(one->spec.sweep) > 1)
-        printf("%-12s %" PRId64 "\n", "rep", one->parameters.repetition);
+        shoal_buffer_add_format(page, "%-12s %" PRId64 "\n", "rep",
+                                one->parameters.repetition);
     for (size_t i = 0; i < one->parameters.n; i++) {
         const char *name = one->parameters.names[i];
-        print_text(name[0] == '\0' ? "argument" : name, one->parameters.values[i],
-                   strlen(one->parameters.values[i]));
+        add_text(page, name[0] == '\0' ? "argument" : name, one->parameters.values[i],
+                 strlen(one->parameters.values[i]));
     }
-    print_command(one->argv);
-    print_text("directory", one->spec.directory, strlen(one->spec.directory));
-    print_limits(&one->spec.limits);
+    add_command(page, one->argv);
+    add_text(page, "directory", one->spec.directory, strlen(one->spec.directory));
+    add_limits(page, &one->spec.limits);
 }
 
-static void print_row(const struct shoal_row *row) {
+static void add_row(struct shoal_buffer *page, const struct shoal_row *row) {
     size_t from = shoal_row_find(row, "status");
     for (size_t i = from == SHOAL_NOT_THERE ? 0 : from; i < row->n; i++) {
         if (row->cells[i].type != SHOAL_CELL_MISSING)
-            print_text(shoal_row_name(row, i), shoal_row_text(row, i), row->cells[i].len);
+            add_text(page, shoal_row_name(row, i), shoal_row_text(row, i),
+                     row->cells[i].len);
     }
 }
 
-static void print_attempt(const struct shoal_attempt *attempt) {
+static void add_attempt(struct shoal_buffer *page, const struct shoal_attempt *attempt) {
     char when[24], text[512];
     shoal_time_print(attempt->at_ms, when);
-    printf("\nattempt %" PRId64 "\n", attempt->number);
-    printf("  %-10s %s", "ended", shoal_reason_name(attempt->reason));
+    shoal_buffer_add_format(page, "\nattempt %" PRId64 "\n", attempt->number);
+    shoal_buffer_add_format(page, "  %-10s %s", "ended",
+                            shoal_reason_name(attempt->reason));
     if (attempt->reason == SHOAL_REASON_EXIT || attempt->reason == SHOAL_REASON_SIGNAL)
-        printf(" %" PRId64, attempt->code);
-    printf(" at %s\n", when);
+        shoal_buffer_add_format(page, " %" PRId64, attempt->code);
+    shoal_buffer_add_format(page, " at %s\n", when);
     snprintf(text, sizeof(text), "%.*s", (int)attempt->worker_len, attempt->worker);
-    print_text("  worker", text, strlen(text));
+    add_text(page, "  worker", text, strlen(text));
     if (attempt->wall_us > 0)
-        printf("  %-10s %.3f s, %.3f s of CPU, %.1f MB\n", "took",
-               (double)attempt->wall_us / 1e6, (double)attempt->cpu_us / 1e6,
-               (double)attempt->rss_kb / 1024);
+        shoal_buffer_add_format(page, "  %-10s %.3f s, %.3f s of CPU, %.1f MB\n", "took",
+                                (double)attempt->wall_us / 1e6,
+                                (double)attempt->cpu_us / 1e6,
+                                (double)attempt->rss_kb / 1024);
     if (attempt->text_len > 0)
-        print_text("  stderr", attempt->text, attempt->text_len);
+        add_text(page, "  stderr", attempt->text, attempt->text_len);
+}
+
+static enum shoal_status print_attempt(const struct shoal_attempt *attempt,
+                                       struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer page;
+    shoal_buffer_init(&page, PAGE_MAX);
+    add_attempt(&page, attempt);
+    return print_page(&page, err);
 }
 
 /* ---- in JSON */
@@ -235,7 +260,9 @@ static enum shoal_status tell_attempts(struct shoal_use *use,
                 one->task.index < attempt.lo || one->task.index >= attempt.hi)
                 continue;
             if (json == NULL) {
-                print_attempt(&attempt);
+                status = print_attempt(&attempt, err);
+                if (status != SHOAL_OK)
+                    return status;
                 continue;
             }
             shoal_buffer_add_text(json, json->len == 0 ? "" : ",");
@@ -248,12 +275,15 @@ static enum shoal_status show_words(struct shoal_use *use,
                                     const struct shoal_one_task *one,
                                     const struct shoal_row *row, bool found,
                                     struct shoal_error *err) {
-    print_task(one);
+    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer page;
+    shoal_buffer_init(&page, PAGE_MAX);
+    add_task(&page, one);
     if (found)
-        print_row(row);
+        add_row(&page, row);
     else
-        printf("%-12s none yet\n", "outcome");
-    return tell_attempts(use, one, NULL, err);
+        shoal_buffer_add_format(&page, "%-12s none yet\n", "outcome");
+    enum shoal_status status = print_page(&page, err);
+    return status == SHOAL_OK ? tell_attempts(use, one, NULL, err) : status;
 }
 
 static enum shoal_status show_json(struct shoal_use *use,
