@@ -147,7 +147,7 @@ static int wait_for(struct shoal_worker_config *config, struct life *life,
     for (;;) {
         int status = 0;
         pid_t pid;
-        while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        while ((pid = waitpid(-1, &status, WNOHANG)) > 0 || (pid < 0 && errno == EINTR)) {
             if (pid == life->worker)
                 return status;
             if (pid == life->check.pid)

@@ -191,6 +191,15 @@ static void give_to_slot(struct shoal_worker *worker, pid_t pid, int status,
     }
 }
 
+/* The next child that has ended; 0 or less: there is none. */
+static pid_t next_ended(int *status, struct rusage *usage) {
+    pid_t pid;
+    do {
+        pid = wait4(-1, status, WNOHANG, usage);
+    } while (pid < 0 && errno == EINTR);
+    return pid;
+}
+
 static void reap(evutil_socket_t number, short what, void *owner) {
     struct shoal_worker *worker = owner;
     struct rusage usage;
@@ -198,7 +207,7 @@ static void reap(evutil_socket_t number, short what, void *owner) {
     pid_t pid;
     (void)number;
     (void)what;
-    while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
+    while ((pid = next_ended(&status, &usage)) > 0)
         give_to_slot(worker, pid, status, &usage);
     sweep_tree(worker);
     try_to_end(worker, shoal_now_ms());
