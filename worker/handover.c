@@ -12,24 +12,17 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 enum { HEAD = 64, CHUNK = 1 << 20, BUFFER_MAX = 1 << 30, FDS_STEP = 64 };
 
 #define VARIABLE "SHOAL_HANDOVER"
-#define SUM_OF_NOTHING UINT64_C(0xcbf29ce484222325)
-
-/* FNV-1a. */
-static uint64_t sum_of(uint64_t sum, const char *bytes, size_t len) {
-    for (size_t i = 0; i < len; i++)
-        sum = (sum ^ (unsigned char)bytes[i]) * UINT64_C(0x100000001b3);
-    return sum;
-}
 
 /* ---- writing */
 
 enum shoal_status shoal_handover_begin(struct shoal_handover *handover,
                                        struct shoal_error *err) {
-    *handover = (struct shoal_handover){.saves = true, .sum = SUM_OF_NOTHING};
+    *handover = (struct shoal_handover){.saves = true};
     shoal_buffer_init(&handover->bytes, BUFFER_MAX);
     handover->file = memfd_create("handover", MFD_CLOEXEC);
     if (handover->file < 0)
@@ -70,7 +63,7 @@ static void put_down(struct shoal_handover *handover) {
         handover->failed = true;
         return;
     }
-    handover->sum = sum_of(handover->sum, bytes->data, bytes->len);
+    handover->sum = crc32_z(handover->sum, (const Bytef *)bytes->data, bytes->len);
     handover->len += bytes->len;
     shoal_buffer_clear(&handover->bytes);
 }
@@ -83,8 +76,8 @@ static void written(struct shoal_handover *handover) {
 static void seal(struct shoal_handover *handover) {
     char head[HEAD + 1];
     put_down(handover);
-    snprintf(head, sizeof(head), "shoal-handover %d %zu %016" PRIx64 "\n",
-             SHOAL_HANDOVER_VERSION, handover->len, handover->sum);
+    snprintf(head, sizeof(head), "shoal-handover %d %zu %08lx\n", SHOAL_HANDOVER_VERSION,
+             handover->len, handover->sum);
     size_t len = strlen(head);
     memset(head + len, ' ', HEAD - len);
     if (!write_at(handover->file, head, HEAD, 0))
@@ -142,11 +135,11 @@ static int take_variable(void) {
 }
 
 static enum shoal_status read_head(const struct shoal_handover *handover, size_t *ret_len,
-                                   uint64_t *ret_sum, struct shoal_error *err) {
+                                   uLong *ret_sum, struct shoal_error *err) {
     char head[HEAD + 1] = "";
     int version = 0;
     memcpy(head, handover->map, HEAD);
-    if (sscanf(head, "shoal-handover %d %zu %" SCNx64, &version, ret_len, ret_sum) != 3)
+    if (sscanf(head, "shoal-handover %d %zu %lx", &version, ret_len, ret_sum) != 3)
         return shoal_error_set(err, SHOAL_GARBAGE, "it does not begin as one");
     if (version != SHOAL_HANDOVER_VERSION)
         return shoal_error_set(err, SHOAL_GARBAGE,
@@ -159,14 +152,14 @@ static enum shoal_status read_head(const struct shoal_handover *handover, size_t
 static enum shoal_status check(struct shoal_handover *handover, struct shoal_error *err) {
     const char *bytes = (const char *)handover->map + HEAD;
     size_t len = 0;
-    uint64_t sum = 0;
+    uLong sum = 0;
     enum shoal_status status = read_head(handover, &len, &sum, err);
     if (status != SHOAL_OK)
         return status;
     if (len != handover->map_len - HEAD)
         return shoal_error_set(err, SHOAL_GARBAGE, "it has %zu bytes in place of %zu",
                                handover->map_len - HEAD, len);
-    if (sum_of(SUM_OF_NOTHING, bytes, len) != sum)
+    if (crc32_z(0, (const Bytef *)bytes, len) != sum)
         return shoal_error_set(err, SHOAL_GARBAGE, "its checksum is wrong");
     shoal_record_reader_init(&handover->reader, bytes, len);
     return SHOAL_OK;

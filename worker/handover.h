@@ -29,7 +29,7 @@ struct shoal_handover {
     int file;
     struct shoal_buffer bytes; /* not yet in the file */
     size_t len;                /* that are in it, behind the head */
-    uint64_t sum;              /* of them */
+    unsigned long sum;         /* CRC-32 of them */
     int *fds;                  /* what stays open across exec */
     size_t n_fds;
     void *map; /* of one that is read */

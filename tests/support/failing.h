@@ -1,4 +1,5 @@
-/* What a program that tests/support/failing_plugin.c is preloaded into tells of its fault. */
+/* What a program tells of its fault, that tests/support/failing_plugin.c is preloaded
+ * into. */
 #ifndef SHOAL_TEST_FAILING_H
 #define SHOAL_TEST_FAILING_H
 

@@ -3,8 +3,8 @@
  *
  *     LD_PRELOAD=failing.so FAILING=alloc:17 FAILING_IN=shoal FAILING_REPORT=r shoal list
  *
- * FAILING         WHAT:N or WHAT:N+ (from there on); with N = 0 nothing fails. WHAT is one
- *                 of
+ * FAILING         WHAT:N or WHAT:N+ (from there on); with N = 0 nothing fails. WHAT is
+ *                 one of
  *                   alloc  allocations, also those of the libraries
  *                   call   system calls, each with an error of its own (see the rows)
  *                   eintr  those that a signal may interrupt
@@ -12,14 +12,14 @@
  *                   or the name of a function
  * FAILING_IN      the program's name; nothing happens in others. NAME/1 is what it forks
  *                 (the worker of a keeper), without what that one forks
- * FAILING_REPORT  a file of `struct failing_report`, which is true at any time, also behind a
- *                 crash
+ * FAILING_REPORT  a file of `struct failing_report`, which is true at any time, also
+ *                 behind a crash
  *
  * A program that is meant takes these out of its environment, so its children are safe.
  *
- * The functions have their symbol's name by __asm__ only, so that no prototype of a header
- * stands in the way, and hand all six registers of a call on as they are: whatever the
- * types are, integers and pointers travel so. */
+ * The functions have their symbol's name by __asm__ only, so that no prototype of a
+ * header stands in the way, and hand all six registers of a call on as they are:
+ * whatever the types are, integers and pointers travel so. */
 #include "tests/support/failing.h"
 
 #include <dlfcn.h>
@@ -125,7 +125,8 @@ static unsigned strike(const char *function, unsigned kinds) {
 
 typedef long call_fn(long, long, long, long, long, long);
 
-/* Whether half of it is less: the third argument counts bytes, or pieces of the second. */
+/* Whether half of it is less: the third argument counts bytes, or pieces of the
+ * second. */
 static bool can_be_halved(unsigned kinds, long second, long third) {
     if ((kinds & SHORT) == 0 || third < 1)
         return false;
