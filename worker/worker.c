@@ -264,12 +264,14 @@ static void carry_all(struct shoal_worker *worker, struct shoal_handover *handov
         shoal_specs_let_go(&worker->specs);
 }
 
-/* Becomes the new program, or says why it cannot. */
+/* Becomes the new program, or says why it cannot. Outcomes that wait are in a spool
+ * before: one that cannot read what it is given finds them there. */
 static void hand_over(struct shoal_worker *worker) {
     const struct shoal_worker_config *config = worker->config;
     struct shoal_worker_config self = *config;
     struct shoal_handover handover;
     struct shoal_error err = {.status = SHOAL_OK};
+    shoal_outbox_spill(&worker->outbox, shoal_now_ms());
     enum shoal_status status = shoal_handover_begin(&handover, &err);
     if (status == SHOAL_OK) {
         carry_self(&self, &handover);

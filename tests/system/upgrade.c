@@ -380,6 +380,28 @@ START_TEST(worker_that_cannot_take_over_leaves_nothing_behind) {
 }
 END_TEST
 
+START_TEST(outcomes_outlive_a_worker_that_cannot_take_over) {
+    begin(saves_always, "--slots 2");
+    int gate = gate_close("gate");
+    const char *job = ok("shoal submit -- sh -c 'echo $$ > pid; echo x >> runs; "
+                         "exec flock -sF gate true'");
+    wait_until(lines_of("runs") == 1, LIMIT_MS);
+    test_server_kill(&daemons.server);
+    wait_until(has_said(&worker, "Redis is away"), LIMIT_MS);
+    gate_open(gate);
+    wait_until(!is_alive((pid_t)number_of("pid")), LIMIT_MS);
+    replace_by_script("case $*,$SHOAL_HANDOVER in *,worker*) exit 127;; esac\n"
+                      "exec bin/old \"$@\"");
+    test_process_signal(&worker, SIGUSR2);
+    wait_until(has_said(&worker, "exit=127"), LIMIT_MS);
+    test_server_restart(&daemons.server, NULL);
+    sh_exit(0, "shoal wait %s", job);
+    ck_assert_uint_eq(lines_of("runs"), 1);
+    ck_assert_int_eq(int_in(row_of(job, 0), "attempt"), 1);
+    finish(job);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("upgrade");
     TCase *tests = tcase_create("upgrade");
@@ -404,6 +426,7 @@ int main(void) {
     tcase_set_timeout(own, 120);
     tcase_add_checked_fixture(own, NULL, teardown);
     tcase_add_test(own, outcomes_that_wait_for_redis_are_kept);
+    tcase_add_test(own, outcomes_outlive_a_worker_that_cannot_take_over);
     suite_add_tcase(suite, own);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
