@@ -183,6 +183,11 @@ enum shoal_status shoal_environment_make(const struct shoal_spec *spec,
     gathering.too_many = false;
     shoal_buffer_init(&gathering.text, ENVIRONMENT_BYTES_MAX);
     add_own(&gathering, surroundings->passed);
+    if (surroundings->user != NULL) {
+        add(&gathering, "USER", surroundings->user);
+        add(&gathering, "LOGNAME", surroundings->user);
+        add(&gathering, "HOME", surroundings->home);
+    }
     add_threads(&gathering, surroundings->threads);
     add_job(&gathering, spec->environment);
     if (task != NULL)

@@ -18,6 +18,8 @@ struct shoal_surroundings {
     const char *checkpoint;  /* SHOAL_CHECKPOINT, or of what runs many tasks
                                 SHOAL_CHECKPOINTS; NULL: none */
     char *const *passed;     /* of shoal_environment_passed() */
+    const char *user;        /* USER and LOGNAME, and HOME; NULL: as they pass */
+    const char *home;
 };
 
 /* `task`: NULL for what runs many tasks, which is told of none.

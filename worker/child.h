@@ -6,6 +6,9 @@
 #define SHOAL_CHILD_H
 
 #include "common/error.h"
+#include "common/limits.h"
+#include "worker/cgroup.h"
+#include "worker/user.h"
 
 #include <stddef.h>
 #include <sys/types.h>
@@ -19,10 +22,15 @@ struct shoal_child {
     const char *directory;    /* to run in, absolute */
     int fds[SHOAL_CHILD_FDS]; /* what it gets as 0, 1, 2, …; the caller's */
     size_t n_fds;
+    const struct shoal_cgroup *group; /* it begins in this one; NULL: in the worker's */
+    struct shoal_limits limits;       /* that the group does not hold, as far as a
+                                         process's own limits can */
+    const struct shoal_user *user;    /* who it runs as; NULL: who the worker does */
 };
 
 /* The child leads a process group of its own, has its signals at their defaults, no other
- * descriptors, no_new_privs, and SIGKILL as its parent-death signal.
+ * descriptors, no_new_privs, and SIGKILL as its parent-death signal. When the host has no
+ * memory left the kernel ends it before the worker.
  *
  * SHOAL_OK       it is that program now.
  * SHOAL_REFUSED  the program or the directory is not there or cannot be used on this

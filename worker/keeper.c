@@ -4,6 +4,7 @@
 #include "common/id.h"
 #include "common/log.h"
 #include "common/scratch.h"
+#include "worker/folder.h"
 #include "worker/handover.h"
 #include "worker/tree.h"
 #include "worker/upgrade.h"
@@ -175,18 +176,33 @@ static bool rest(struct life *life, int64_t ms, const sigset_t *signals) {
 
 /* ---- a life */
 
-static void clean_up_after(const struct shoal_worker_config *config, pid_t worker,
-                           int status) {
+static void clean_up_after(struct shoal_worker_config *config, pid_t worker, int status) {
     char folder[4096];
     shoal_err(
         "the worker was killed, its tasks' processes are ended and a new one starts: "
         "pid=%d %s=%d session=%s",
         (int)worker, WIFSIGNALED(status) ? "signal" : "exit",
         WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), config->session);
-    if (!shoal_tree_kill_all(TREES_MS))
+    bool ended = shoal_cgroups_end(&config->cgroups, config->session);
+    if (!shoal_tree_kill_all(TREES_MS) || !ended)
         shoal_err("some processes of its tasks cannot be ended");
-    shoal_worker_folder(config, config->session, folder, sizeof(folder));
+    shoal_folder_path(config->directory, config->session, folder, sizeof(folder));
     shoal_scratch_remove_tree(folder);
+}
+
+static void end_tasks_of(const char *folder) {
+    shoal_warn("a worker was killed with its keeper, what it left is ended: folder=%s",
+               folder);
+    if (!shoal_tree_kill_of(folder, TREES_MS))
+        shoal_err("some processes of its tasks cannot be ended");
+}
+
+/* What workers left that were killed together with their keepers. */
+static void clean_up_after_dead(const struct shoal_worker_config *config) {
+    size_t n = shoal_cgroups_end_dead(&config->cgroups);
+    if (n > 0)
+        shoal_warn("ended the control groups of dead workers: sessions=%zu", n);
+    shoal_folder_clear_dead(config->directory, end_tasks_of);
 }
 
 /* Starts a worker. False: it cannot, which was said. */
@@ -283,6 +299,8 @@ int shoal_keeper_run(struct shoal_worker_config *config) {
     signal(SIGPIPE, SIG_IGN); /* a log that nobody reads is no reason to end */
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     bool there = shoal_handover_is_given(ROLE) && take_over(config, &life);
+    if (!there)
+        clean_up_after_dead(config);
     for (int64_t born = shoal_now_ms();; born = shoal_now_ms()) {
         if (!there && !give_birth(config, &life, &before))
             break;

@@ -5,6 +5,7 @@
 #include "worker/keeper.h"
 #include "worker/status.h"
 #include "worker/upgrade.h"
+#include "worker/user.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -19,6 +20,8 @@ static struct {
     const char *name;
     const char *directory;
     const char *checkpoints;
+    const char *cgroup;
+    const char *user;
     int64_t slots;
     int64_t threads;
     int64_t max_tasks;
@@ -81,6 +84,19 @@ static const struct shoal_option options[] = {
      .help = "where the directories are that tasks keep over their attempts, best on a "
              "file system that all workers share; /var/lib/shoal/checkpoints of root "
              "and ~/.local/state/shoal/checkpoints of others unless said otherwise"},
+    {.name = "cgroup",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &config.cgroup,
+     .argument = "auto|off|PATH",
+     .fallback = "auto",
+     .environment = "SHOAL_CGROUP",
+     .help = "what holds a task's processes together: control groups below the worker's "
+             "own where the host allows it, none, or below a given one of version 2"},
+    {.name = "user",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &config.user,
+     .argument = "NAME[:GROUP]",
+     .help = "run tasks as that user; only root can"},
     {.name = "max-tasks-per-runner",
      .type = SHOAL_OPTION_INTEGER,
      .value = &config.max_tasks,
@@ -234,7 +250,7 @@ static enum shoal_status find_spool(char *spool, struct shoal_error *err) {
 
 static enum shoal_status make_config(struct shoal_worker_config *worker,
                                      const char **queues, char *queue_list, char *name,
-                                     struct shoal_error *err) {
+                                     struct shoal_user *user, struct shoal_error *err) {
     worker->name_space = shoal_daemon.name_space;
     worker->directory = config.directory;
     worker->ttl_ms = config.ttl_ms;
@@ -259,6 +275,12 @@ static enum shoal_status make_config(struct shoal_worker_config *worker,
     enum shoal_status status = split_queues(queue_list, queues, err);
     if (status == SHOAL_OK)
         status = find_checkpoints(&worker->checkpoints, err);
+    if (status == SHOAL_OK)
+        status = shoal_cgroups_find(config.cgroup, &worker->cgroups, err);
+    if (status == SHOAL_OK && config.user != NULL) {
+        status = shoal_user_find(config.user, user, err);
+        worker->user = user;
+    }
     if (status == SHOAL_OK)
         status = shoal_redis_address_parse(shoal_daemon.redis, shoal_daemon.password_file,
                                            &worker->address, err);
@@ -289,13 +311,14 @@ int main(int argc, char **argv) {
         return exit_status;
     if (config.status)
         return shoal_status_ask(config.name, config.json);
-    struct shoal_worker_config worker = {.program = words == NULL ? NULL : program,
-                                         .argv = words};
+    struct shoal_worker_config worker = {
+        .program = words == NULL ? NULL : program, .argv = words, .folder_lock = -1};
+    struct shoal_user user;
     struct shoal_error err = {.status = SHOAL_OK};
     const char *queues[QUEUES_MAX + 1];
     char queue_list[QUEUE_LIST_MAX], name[SHOAL_NAME_MAX + 1], spool[SPOOL_ROOM];
     worker.spool = spool;
-    if (make_config(&worker, queues, queue_list, name, &err) != SHOAL_OK ||
+    if (make_config(&worker, queues, queue_list, name, &user, &err) != SHOAL_OK ||
         find_spool(spool, &err) != SHOAL_OK)
         return shoal_daemon_refuse(&text, &err);
     exit_status = run(&worker);

@@ -19,6 +19,7 @@
 #include "common/records.h"
 #include "common/spec.h"
 #include "worker/checkpoints.h"
+#include "worker/child.h"
 
 #include <event2/event.h>
 #include <sys/resource.h>
@@ -86,6 +87,9 @@ struct shoal_runner_settings {
     int place;             /* of a runner that stays, among those of its slot */
     const char *directory; /* the worker's private directory (exists, mode 0700); the
                               runner makes and empties its own folder in it */
+    const char *session;
+    const struct shoal_cgroups *cgroups; /* NULL: none */
+    const struct shoal_user *user;       /* who tasks run as; NULL: who the worker does */
     int threads; /* what OMP_NUM_THREADS and its like default to: the slot's cores */
     int64_t max_tasks;  /* after so many a runner that stays is replaced; 0: never */
     int64_t max_memory; /* bytes, the same */
@@ -145,6 +149,27 @@ struct shoal_runner_kind {
     /* Kills what runs, removes its folder. */
     void (*destroy)(struct shoal_runner *runner);
 };
+
+/* Sees to it that its own folder is there, empty and its user's, and its group as a child
+ * of that spec needs it. SHOAL_SYSTEM: that cannot be now. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_runner_make_room(const struct shoal_runner_settings *settings,
+                                         const char *folder, struct shoal_error *err);
+SHOAL_MUST_CHECK
+enum shoal_status
+shoal_runner_confine(const struct shoal_runner_settings *settings, const char *folder,
+                     const struct shoal_limits *limits, struct shoal_cgroup **group,
+                     struct shoal_child *child, struct shoal_error *err);
+
+/* Both of a child that goes on in another program. */
+void shoal_runner_carry(const struct shoal_runner_settings *settings, const char *folder,
+                        struct shoal_limits *limits, struct shoal_cgroup **group,
+                        struct shoal_handover *handover);
+
+/* That it died for the limit of memory, and the end of its stderr, into `sentence`. */
+void shoal_runner_say_oom(const struct shoal_limits *limits,
+                          const struct shoal_cgroup_usage *usage,
+                          struct shoal_ending *ending, char *sentence, size_t room);
 
 SHOAL_MUST_CHECK
 enum shoal_status shoal_runner_exec_create(const struct shoal_runner_settings *settings,

@@ -41,7 +41,9 @@ struct exec {
     int64_t index;
     int64_t attempt;
     int64_t grace_ms;
-    char sentence[512];
+    struct shoal_limits limits;
+    struct shoal_cgroup *group;
+    char sentence[SHOAL_STDERR_MAX];
     char **passed; /* what tasks get of the worker's own environment */
 };
 
@@ -66,6 +68,22 @@ static enum shoal_status open_pipes(struct exec *exec, size_t result_max,
     return status;
 }
 
+/* Lets the tasks' user reach the directory and use it; what is above stays ours. */
+static enum shoal_status hand_over(const struct exec *exec, const char *path,
+                                   struct shoal_error *err) {
+    const struct shoal_checkpoints *checkpoints = exec->settings.checkpoints;
+    const struct shoal_user *user = exec->settings.user;
+    char job[PATH_MAX];
+    snprintf(job, sizeof(job), "%.*s", (int)(strrchr(path, '/') - path), path);
+    if (user == NULL || (chmod(checkpoints->directory, 0711) == 0 &&
+                         chmod(checkpoints->folder, 0711) == 0 && chmod(job, 0711) == 0 &&
+                         lchown(path, user->uid, user->gid) == 0))
+        return SHOAL_OK;
+    return shoal_error_set(err, SHOAL_REFUSED,
+                           "cannot give the checkpoint directory '%.300s' to %s: %s",
+                           path, user->name, strerror(errno));
+}
+
 static enum shoal_status make_environment(struct exec *exec,
                                           const struct shoal_spec *spec,
                                           const struct shoal_task *task,
@@ -76,6 +94,8 @@ static enum shoal_status make_environment(struct exec *exec,
     if (spec->checkpoint)
         status = shoal_checkpoint_make(exec->settings.checkpoints, task->job, task->index,
                                        checkpoint, err);
+    if (status == SHOAL_OK && spec->checkpoint)
+        status = hand_over(exec, checkpoint, err);
     if (status != SHOAL_OK)
         return status;
     const struct shoal_surroundings surroundings = {
@@ -86,6 +106,8 @@ static enum shoal_status make_environment(struct exec *exec,
         .result_path = exec->result_path,
         .checkpoint = spec->checkpoint ? checkpoint : NULL,
         .passed = exec->passed,
+        .user = exec->settings.user == NULL ? NULL : exec->settings.user->name,
+        .home = exec->settings.user == NULL ? NULL : exec->settings.user->home,
     };
     return shoal_environment_make(spec, task, &surroundings, ret_environment, err);
 }
@@ -118,11 +140,8 @@ static enum shoal_status start_task(struct exec *exec, const struct shoal_spec *
     enum shoal_status status = shoal_spec_expand(spec, task, &argv, err);
     if (status == SHOAL_OK)
         status = make_environment(exec, spec, task, &environment, err);
-    if (status == SHOAL_OK && !shoal_scratch_is_untouched(exec->folder) &&
-        !shoal_scratch_make_empty(exec->folder))
-        status = shoal_error_set(err, SHOAL_SYSTEM,
-                                 "cannot make the temporary directory '%s': %s",
-                                 exec->folder, strerror(errno));
+    if (status == SHOAL_OK && !shoal_scratch_is_untouched(exec->folder))
+        status = shoal_runner_make_room(&exec->settings, exec->folder, err);
     if (status != SHOAL_OK)
         return status;
     struct shoal_child child = {.argv = argv,
@@ -130,8 +149,12 @@ static enum shoal_status start_task(struct exec *exec, const struct shoal_spec *
                                 .directory = spec->directory,
                                 .fds = {exec->null, -1, -1},
                                 .n_fds = 3};
+    exec->limits = spec->limits;
+    status = shoal_runner_confine(&exec->settings, exec->folder, &spec->limits,
+                                  &exec->group, &child, err);
     exec->started_us = shoal_now_us();
-    status = run_child(exec, (size_t)spec->result_max, &child, err);
+    if (status == SHOAL_OK)
+        status = run_child(exec, (size_t)spec->result_max, &child, err);
     if (status == SHOAL_OK && spec->timeout_ms > 0)
         set_timer(exec, spec->timeout_ms - spec->warning.before_ms);
     return status;
@@ -173,8 +196,10 @@ static void terminate(struct exec *exec, enum stop why) {
         return;
     exec->stop = exec->stop == STOP_NONE ? why : exec->stop;
     exec->terminated = true;
-    kill(-exec->pid, SIGTERM);
+    if (kill(-exec->pid, SIGTERM) != 0) /* it has left its group */
+        kill(exec->pid, SIGTERM);
     kill(-exec->pid, SIGCONT); /* one that stands still cannot hear */
+    kill(exec->pid, SIGCONT);
     set_timer(exec, exec->grace_ms);
 }
 
@@ -182,15 +207,20 @@ static void stop(struct shoal_runner *runner) {
     terminate(of(runner), STOP_ASKED);
 }
 
-/* What has left the group becomes the worker's child when this is dead, and is ended
- * there. */
+/* What has left them becomes the worker's child when this is dead, and is ended there. */
+static void kill_groups(struct exec *exec) {
+    kill(-exec->pid, SIGKILL);
+    shoal_cgroup_kill(exec->group); /* if something is left, the next start says so */
+}
+
 static void kill_now(struct shoal_runner *runner) {
     struct exec *exec = of(runner);
     if (exec->pid == 0)
         return;
     exec->stop = exec->stop == STOP_NONE ? STOP_ASKED : exec->stop;
     exec->terminated = true;
-    kill(-exec->pid, SIGKILL);
+    kill(exec->pid, SIGKILL);
+    kill_groups(exec);
 }
 
 /* Only the program hears it: its children may not know what it means, and would die. */
@@ -249,8 +279,9 @@ static void take_result_file(struct exec *exec) {
     struct stat status;
     SHOAL_CLEANUP(shoal_cleanup_fd)
     int fd = open(exec->result_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    const struct shoal_user *user = exec->settings.user;
     if (fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
-        status.st_size > 0)
+        (user == NULL || status.st_uid == user->uid) && status.st_size > 0)
         shoal_capture_read_file(&exec->output, fd, (size_t)status.st_size);
 }
 
@@ -306,7 +337,7 @@ static bool asks_to_go_on(const struct exec *exec, int status) {
            WEXITSTATUS(status) == SHOAL_CONTINUE_CODE;
 }
 
-static enum shoal_reason reason_of(const struct exec *exec, int status,
+static enum shoal_reason reason_of(const struct exec *exec, int status, bool oom,
                                    int64_t *ret_code) {
     *ret_code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
     if (exec->stop == STOP_ASKED)
@@ -315,6 +346,8 @@ static enum shoal_reason reason_of(const struct exec *exec, int status,
         return SHOAL_REASON_CONTINUE;
     if (exec->stop == STOP_TIMEOUT)
         return SHOAL_REASON_TIMEOUT;
+    if (oom && status != 0)
+        return SHOAL_REASON_OOM;
     if (WIFSIGNALED(status))
         return SHOAL_REASON_SIGNAL;
     return *ret_code == 0 ? SHOAL_REASON_OK : SHOAL_REASON_EXIT;
@@ -329,16 +362,22 @@ static int64_t microseconds(struct timeval time) {
 static void end(struct exec *exec, int status, const struct rusage *usage) {
     struct shoal_ending ending = {
         .all = true, .index = exec->index, .outcome = {.attempt = exec->attempt}};
-    kill(-exec->pid, SIGKILL); /* what is left of its group */
+    struct shoal_cgroup_usage memory;
+    kill_groups(exec);
+    shoal_cgroup_usage(exec->group, &memory);
     exec->pid = 0;
     evtimer_del(exec->timer);
     shoal_capture_close(&exec->output);
     shoal_capture_close(&exec->errors);
     ending.outcome.wall_us = shoal_now_us() - exec->started_us;
     ending.outcome.cpu_us = microseconds(usage->ru_utime) + microseconds(usage->ru_stime);
-    ending.outcome.rss_kb = usage->ru_maxrss;
-    ending.outcome.reason = reason_of(exec, status, &ending.outcome.code);
+    ending.outcome.rss_kb = memory.peak > 0 ? memory.peak / 1024 : usage->ru_maxrss;
+    ending.outcome.reason =
+        reason_of(exec, status, memory.oom_kills > 0, &ending.outcome.code);
     ending.stderr_end = shoal_capture_end(&exec->errors, &ending.stderr_len);
+    if (ending.outcome.reason == SHOAL_REASON_OOM)
+        shoal_runner_say_oom(&exec->limits, &memory, &ending, exec->sentence,
+                             sizeof(exec->sentence));
     take_result(exec, &ending);
     if (!shoal_scratch_is_untouched(exec->folder))
         shoal_scratch_make_empty(exec->folder); /* the next start tells if it could not */
@@ -387,6 +426,8 @@ static void carry(struct shoal_runner *runner, struct shoal_handover *handover) 
     shoal_carry_flag(handover, &exec->may_continue);
     SHOAL_CARRY(handover, exec->warning.signal, 0, NSIG);
     SHOAL_CARRY(handover, exec->warning.before_ms, 0, INT64_MAX / 1000);
+    shoal_runner_carry(&exec->settings, exec->folder, &exec->limits, &exec->group,
+                       handover);
     shoal_carry_timer(handover, exec->timer);
     shoal_capture_carry(&exec->output, handover);
     shoal_capture_carry(&exec->errors, handover);
@@ -399,9 +440,11 @@ static void carry(struct shoal_runner *runner, struct shoal_handover *handover) 
 static void destroy(struct shoal_runner *runner) {
     struct exec *exec = of(runner);
     if (exec->pid != 0) {
-        kill(-exec->pid, SIGKILL);
+        kill(exec->pid, SIGKILL);
+        kill_groups(exec);
         shoal_child_wait(exec->pid);
     }
+    shoal_cgroup_destroy(exec->group);
     if (exec->timer != NULL)
         event_free(exec->timer);
     shoal_capture_finish(&exec->output);

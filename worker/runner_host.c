@@ -54,10 +54,11 @@ struct host {
     struct shoal_runner runner; /* first: the interface's part */
     struct shoal_runner_settings settings;
     char folder[PATH_MAX - 16]; /* SHOAL_TMP */
-    char beside[PATH_MAX];      /* where this program lies */
-    char **passed;              /* what tasks get of the worker's own environment */
-    int null;                   /* /dev/null */
-    int page;                   /* the slate's */
+    struct shoal_cgroup *group;
+    char beside[PATH_MAX]; /* where this program lies */
+    char **passed;         /* what tasks get of the worker's own environment */
+    int null;              /* /dev/null */
+    int page;              /* the slate's */
     struct shoal_slate *slate;
     struct shoal_capture printed; /* stdout and stderr */
     struct event *timer; /* the greeting, a timeout, or the next step of a stop */
@@ -74,6 +75,7 @@ struct host {
     char digest[21]; /* of its spec, … */
     int64_t timeout_ms;
     int64_t grace_ms;
+    struct shoal_limits limits;
     struct shoal_warning warning;
     bool may_continue; /* … which has these */
     int64_t tasks;     /* that it has run */
@@ -142,7 +144,9 @@ static void end_process(struct host *host) {
     if (host->pid == 0)
         return;
     kill(-host->pid, SIGKILL);
+    kill(host->pid, SIGKILL);
     shoal_child_wait(host->pid);
+    shoal_cgroup_kill(host->group); /* if something is left, the next start says so */
     close_process(host);
 }
 
@@ -196,6 +200,8 @@ static enum shoal_status make_environment(struct host *host,
         .directory = host->folder,
         .checkpoint = has_some ? host->settings.checkpoints->folder : NULL,
         .passed = host->passed,
+        .user = host->settings.user == NULL ? NULL : host->settings.user->name,
+        .home = host->settings.user == NULL ? NULL : host->settings.user->home,
     };
     return shoal_environment_make(spec, NULL, &surroundings, ret_environment, err);
 }
@@ -206,16 +212,14 @@ static enum shoal_status start_process(struct host *host, const struct shoal_spe
     SHOAL_CLEANUP(shoal_cleanup_fd) int printed = -1;
     SHOAL_CLEANUP(shoal_cleanup_fd) int theirs = -1;
     enum shoal_status status = make_environment(host, spec, &environment, err);
-    if (status == SHOAL_OK && !shoal_scratch_make_empty(host->folder))
-        status = shoal_error_set(err, SHOAL_SYSTEM,
-                                 "cannot make the temporary directory '%s': %s",
-                                 host->folder, strerror(errno));
+    if (status == SHOAL_OK)
+        status = shoal_runner_make_room(&host->settings, host->folder, err);
     if (status == SHOAL_OK)
         status = shoal_capture_open(&host->printed, SHOAL_STDERR_MAX, &printed, err);
     if (status == SHOAL_OK)
         status = open_socket(host, &theirs, err);
     if (status == SHOAL_OK) {
-        const struct shoal_child child = {
+        struct shoal_child child = {
             .argv = spec->command,
             .environment = environment,
             .beside = host->beside,
@@ -223,7 +227,10 @@ static enum shoal_status start_process(struct host *host, const struct shoal_spe
             .fds = {host->null, printed, printed, theirs, host->page},
             .n_fds = 5,
         };
-        status = shoal_child_start(&child, &host->pid, err);
+        status = shoal_runner_confine(&host->settings, host->folder, &spec->limits,
+                                      &host->group, &child, err);
+        if (status == SHOAL_OK)
+            status = shoal_child_start(&child, &host->pid, err);
     }
     if (status != SHOAL_OK)
         close_process(host);
@@ -417,7 +424,7 @@ static int64_t index_of(struct shoal_runner *runner, size_t *ret_batch) {
     return shoal_batches_find(&host->hands, atomic_load(&host->slate->mark), ret_batch);
 }
 
-static enum shoal_reason reason_of_death(const struct host *host, int status,
+static enum shoal_reason reason_of_death(const struct host *host, int status, bool oom,
                                          int64_t *ret_code) {
     *ret_code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
     if (is_stopped(host))
@@ -429,6 +436,8 @@ static enum shoal_reason reason_of_death(const struct host *host, int status,
         return SHOAL_REASON_SPAWN;
     if (host->nonsense[0] != '\0')
         return SHOAL_REASON_REJECTED;
+    if (oom)
+        return SHOAL_REASON_OOM;
     return WIFSIGNALED(status) ? SHOAL_REASON_SIGNAL : SHOAL_REASON_EXIT;
 }
 
@@ -467,12 +476,16 @@ static void remember_refusal(struct host *host, const struct shoal_ending *endin
 
 static void die(struct host *host, int status, const struct rusage *usage) {
     struct shoal_ending ending = {.outcome = {.result = ""}};
+    struct shoal_cgroup_usage memory;
     kill(-host->pid, SIGKILL); /* what is left of its group */
+    shoal_cgroup_kill(host->group);
+    shoal_cgroup_usage(host->group, &memory);
     host->dying = true;
     if (host->nonsense[0] == '\0')
         take_messages(host); /* that it sent before */
     host->dying = false;
-    ending.outcome.reason = reason_of_death(host, status, &ending.outcome.code);
+    ending.outcome.reason =
+        reason_of_death(host, status, memory.oom_kills > 0, &ending.outcome.code);
     ending.index = index_of(&host->runner, &ending.batch);
     const struct shoal_given *given = shoal_batches_at(&host->hands, ending.batch);
     if (given == NULL || ending.index >= given->batch.hi ||
@@ -482,11 +495,14 @@ static void die(struct host *host, int status, const struct rusage *usage) {
         ending.index = -1; /* what was begun is not wanted any more */
     ending.outcome.attempt = given == NULL ? 1 : given->batch.attempt;
     ending.outcome.wall_us = shoal_now_us() - host->reported_us;
-    ending.outcome.rss_kb = usage->ru_maxrss;
+    ending.outcome.rss_kb = memory.peak > 0 ? memory.peak / 1024 : usage->ru_maxrss;
     close_process(host);
     if (host->hands.n == 0)
         return;
     say_death(host, &ending);
+    if (ending.outcome.reason == SHOAL_REASON_OOM)
+        shoal_runner_say_oom(&host->limits, &memory, &ending, host->sentence,
+                             sizeof(host->sentence));
     if (ending.outcome.reason == SHOAL_REASON_SPAWN)
         remember_refusal(host, &ending);
     end_all(host, &ending);
@@ -777,6 +793,7 @@ static enum shoal_status begin_process(struct host *host, const struct shoal_bat
     host->grace_ms = batch->spec->grace_ms;
     host->warning = batch->spec->warning;
     host->may_continue = batch->spec->checkpoint;
+    host->limits = batch->spec->limits;
     host->hands.positions = 0;
     host->limited = host->terminated = false;
     host->stop = SHOAL_SLATE_GO_ON;
@@ -837,6 +854,7 @@ static pid_t pid_of(const struct shoal_runner *runner) {
 static void destroy(struct shoal_runner *runner) {
     struct host *host = of(runner);
     end_process(host);
+    shoal_cgroup_destroy(host->group);
     if (host->timer != NULL)
         event_free(host->timer);
     if (host->in != NULL)
@@ -946,6 +964,8 @@ static void carry_process(struct host *host, struct shoal_handover *handover) {
     SHOAL_CARRY(handover, host->stop, SHOAL_SLATE_GO_ON, SHOAL_SLATE_WARNING);
     shoal_carry_flag(handover, &host->terminated);
     shoal_carry_text(handover, host->nonsense, sizeof(host->nonsense));
+    shoal_runner_carry(&host->settings, host->folder, &host->limits, &host->group,
+                       handover);
     shoal_carry_timer(handover, host->timer);
 }
 

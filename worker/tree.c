@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -198,4 +199,45 @@ bool shoal_tree_kill_all(int64_t timeout_ms) {
             return false;
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
+}
+
+/* Whether the environment says that the process has its SHOAL_TMP in the folder. */
+static bool is_of(pid_t pid, const char *folder) {
+    char path[64], entry[PATH_MAX + 16];
+    size_t len = 0;
+    int n = snprintf(entry, sizeof(entry), "SHOAL_TMP=%s/", folder);
+    snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
+    char *environment = read_proc(path, ENVIRONMENT_MAX, &len);
+    bool found = false;
+    for (size_t at = 0; environment != NULL && at < len && !found;
+         at += strlen(environment + at) + 1)
+        found = strncmp(environment + at, entry, (size_t)n) == 0;
+    free(environment);
+    return found;
+}
+
+static size_t kill_of(const char *folder) {
+    size_t n = 0;
+    DIR *all = opendir("/proc");
+    const struct dirent *entry;
+    while (all != NULL && (entry = readdir(all)) != NULL) {
+        pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (pid > 1 && pid != getpid() && is_of(pid, folder)) {
+            kill(pid, SIGKILL);
+            n++;
+        }
+    }
+    if (all != NULL)
+        closedir(all);
+    return n;
+}
+
+bool shoal_tree_kill_of(const char *folder, int64_t timeout_ms) {
+    int64_t end = shoal_now_ms() + timeout_ms;
+    while (kill_of(folder) > 0) {
+        if (shoal_now_ms() >= end)
+            return false;
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    return true;
 }

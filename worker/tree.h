@@ -30,4 +30,8 @@ size_t shoal_tree_sweep(const struct shoal_tree_task *tasks, size_t n);
  * all are gone. */
 bool shoal_tree_kill_all(int64_t timeout_ms);
 
+/* The same for every process of this host that was started with a SHOAL_TMP in `folder`,
+ * the private one of a worker that is dead, as far as this user may look at them. */
+bool shoal_tree_kill_of(const char *folder, int64_t timeout_ms);
+
 #endif

@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "worker/folder.h"
 #include "worker/status.h"
 #include "worker/tree.h"
 
@@ -250,6 +251,8 @@ static void carry_self(struct shoal_worker_config *config,
     shoal_carry_text(handover, config->dead, sizeof(config->dead));
     shoal_carry_fd(handover, &config->keeper);
     SHOAL_CARRY(handover, config->slots, 1, SLOTS_MAX);
+    shoal_carry_fd(handover, &config->folder_lock);
+    shoal_cgroups_carry(&config->cgroups, handover);
 }
 
 static void carry_all(struct shoal_worker *worker, struct shoal_handover *handover) {
@@ -269,6 +272,8 @@ static void carry_all(struct shoal_worker *worker, struct shoal_handover *handov
 static void hand_over(struct shoal_worker *worker) {
     const struct shoal_worker_config *config = worker->config;
     struct shoal_worker_config self = *config;
+    self.folder_lock = worker->folder_lock;
+    self.cgroups = worker->cgroups;
     struct shoal_handover handover;
     struct shoal_error err = {.status = SHOAL_OK};
     shoal_outbox_spill(&worker->outbox, shoal_now_ms());
@@ -308,17 +313,15 @@ static void hear_signals(void) {
 
 /* ---- life */
 
-void shoal_worker_folder(const struct shoal_worker_config *config, const char *session,
-                         char *path, size_t room) {
-    snprintf(path, room, "%s/shoal-%s", config->directory, session);
-}
-
 static enum shoal_status make_slots(struct shoal_worker *worker, const char *folder,
                                     struct shoal_error *err) {
     const struct shoal_worker_config *config = worker->config;
     const struct shoal_runner_settings settings = {
         .base = worker->base,
         .directory = folder,
+        .session = config->session,
+        .cgroups = &worker->cgroups,
+        .user = config->user,
         .threads = (int)config->threads,
         .max_tasks = config->max_tasks,
         .max_memory = config->max_memory,
@@ -414,11 +417,29 @@ static enum shoal_status take_over(struct shoal_worker *worker,
     return SHOAL_OK;
 }
 
+/* Limits that no group holds are those of single processes, or none: shoal-worker(1). */
+static void say_what_holds_tasks(const struct shoal_cgroups *cgroups) {
+    unsigned bits = shoal_cgroups_hold(cgroups);
+    if (cgroups->n == 0)
+        shoal_info("there are no control groups for tasks");
+    else
+        shoal_info("tasks are held by control groups: version=%d limits=%s%s%s",
+                   cgroups->trees[0].unified ? 2 : 1,
+                   bits & SHOAL_CGROUP_MEMORY ? "memory," : "",
+                   bits & SHOAL_CGROUP_CPU ? "cpus," : "",
+                   bits & SHOAL_CGROUP_PIDS ? "processes" : "");
+}
+
 static enum shoal_status start(struct shoal_worker *worker, const char *folder,
                                struct shoal_handover *handover, struct shoal_error *err) {
-    if (handover == NULL && mkdir(folder, 0700) != 0)
-        return shoal_error_set(err, SHOAL_SYSTEM, "cannot make the folder '%s': %s",
-                               folder, strerror(errno));
+    enum shoal_status status = SHOAL_OK;
+    if (worker->folder_lock < 0)
+        status = shoal_folder_create(folder, worker->config->user != NULL,
+                                     &worker->folder_lock, err);
+    if (status != SHOAL_OK)
+        return status;
+    shoal_cgroups_begin(&worker->cgroups, worker->config->session);
+    say_what_holds_tasks(&worker->cgroups);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     signal(SIGPIPE, SIG_IGN);
     worker->base = shoal_loop_new();
@@ -427,9 +448,8 @@ static enum shoal_status start(struct shoal_worker *worker, const char *folder,
     make_outbox(worker);
     shoal_specs_init(&worker->specs, specs_changed, worker);
     shoal_janitor_init(&worker->janitor, &worker->checkpoints);
-    enum shoal_status status =
-        shoal_checkpoints_init(&worker->checkpoints, worker->config->checkpoints,
-                               worker->config->name_space, err);
+    status = shoal_checkpoints_init(&worker->checkpoints, worker->config->checkpoints,
+                                    worker->config->name_space, err);
     if (status == SHOAL_OK)
         status = make_slots(worker, folder, err);
     if (status == SHOAL_OK)
@@ -453,14 +473,16 @@ static void finish(struct shoal_worker *worker, const char *folder) {
     free(worker->slots);
     if (worker->base != NULL)
         event_base_free(worker->base);
-    rmdir(folder);
+    shoal_cgroups_end(&worker->cgroups, worker->config->session);
+    shoal_folder_finish(folder, worker->folder_lock);
 }
 
 static int run(struct shoal_worker_config *config, struct shoal_handover *handover) {
-    struct shoal_worker worker = {.config = config};
+    struct shoal_worker worker = {
+        .config = config, .cgroups = config->cgroups, .folder_lock = config->folder_lock};
     struct shoal_error err = {.status = SHOAL_OK};
     char folder[4096];
-    shoal_worker_folder(config, config->session, folder, sizeof(folder));
+    shoal_folder_path(config->directory, config->session, folder, sizeof(folder));
     enum shoal_status status = start(&worker, folder, handover, &err);
     if (handover != NULL)
         shoal_handover_finish(handover);

@@ -9,6 +9,7 @@
 #ifndef SHOAL_WORKER_H
 #define SHOAL_WORKER_H
 
+#include "worker/cgroup.h"
 #include "worker/checkpoints.h"
 #include "worker/janitor.h"
 #include "worker/outbox.h"
@@ -28,9 +29,12 @@ struct shoal_worker_config {
     int64_t max_tasks;  /* of a runner that stays, before it is replaced; 0: no bound */
     int64_t max_memory; /* bytes, the same */
     int64_t ttl_ms;     /* of the session */
-    const char *spool;  /* where outcomes are kept that Redis does not take */
-    int64_t spool_max;  /* bytes of them */
-    int64_t outbox_memory; /* bytes of outcomes that may wait in memory */
+    struct shoal_cgroups cgroups;  /* that hold its tasks */
+    const struct shoal_user *user; /* who tasks run as; NULL: who the worker does */
+    const char *spool;             /* where outcomes are kept that Redis does not take */
+    int64_t spool_max;             /* bytes of them */
+    int64_t outbox_memory;         /* bytes of outcomes that may wait in memory */
+    int folder_lock;               /* of a worker that goes on; -1 */
     char session[SHOAL_ID_LEN + 1];
     char dead[SHOAL_ID_LEN + 1]; /* session of a predecessor that died, or "" */
     int keeper;          /* readable at its end: the keeper is gone; -1: there is none */
@@ -47,10 +51,6 @@ enum { SHOAL_WORKER_ENDED_MAX = 3, SHOAL_WORKER_START_AGAIN = 70 };
 /* Runs until it is drained, stopped or refused, or goes on with what the program before
  * it in this process has handed over. The program's exit status. */
 int shoal_worker_run(struct shoal_worker_config *config);
-
-/* The private folder of a session's worker, into `path` of `room` bytes. */
-void shoal_worker_folder(const struct shoal_worker_config *config, const char *session,
-                         char *path, size_t room);
 
 /* ---- between worker.c and link.c */
 
@@ -110,6 +110,8 @@ struct shoal_link {
 
 struct shoal_worker {
     const struct shoal_worker_config *config;
+    struct shoal_cgroups cgroups; /* with this session's groups */
+    int folder_lock;
     struct event_base *base;
     struct shoal_slot *slots;
     struct shoal_slot_host slot_host;

@@ -402,6 +402,29 @@ START_TEST(outcomes_outlive_a_worker_that_cannot_take_over) {
 }
 END_TEST
 
+/* What a task started before is still held with it, and by its limits. */
+START_TEST(groups_and_limits_go_on) {
+    int gate = gate_close("gate");
+    const char *job =
+        ok("shoal submit --memory 48M -- sh -c '(env -i PATH=$PATH setsid sh -c "
+           "\"echo \\$\\$ > left; exec sleep 1000\" > /dev/null 2>&1 &); "
+           "while ! test -s left; do sleep 0.01; done; : > began; flock -sF gate true; "
+           "exec python3 -c \"x = bytearray(200 << 20)\"'");
+    wait_until(files("began") == 1, LIMIT_MS);
+    upgrade();
+    ck_assert(is_alive((pid_t)number_of("left")));
+    gate_open(gate);
+    sh_exit(1, "shoal wait %s", job);
+    bool bounded = has_said(&worker, "limits=memory");
+    ck_assert_str_eq(text_in(row_of(job, 0), "reason"), bounded ? "oom" : "exit");
+    wait_until(!is_alive((pid_t)number_of("left")), LIMIT_MS);
+    ok("shoal run -p i=1:6 -- true"); /* the slots are as good as new */
+    expect_audit();
+    worker_end(&worker);
+    ck_assert_uint_eq(files("tmp/*"), 0);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("upgrade");
     TCase *tests = tcase_create("upgrade");
@@ -421,6 +444,7 @@ int main(void) {
                         (int)SHOAL_COUNT(unfit));
     tcase_add_loop_test(tests, worker_that_cannot_take_over_leaves_nothing_behind, 0,
                         (int)SHOAL_COUNT(faults));
+    tcase_add_test(tests, groups_and_limits_go_on);
     suite_add_tcase(suite, tests);
     TCase *own = tcase_create("with a Redis of its own");
     tcase_set_timeout(own, 120);

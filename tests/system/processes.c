@@ -1,0 +1,355 @@
+/* What tasks start, bound by their limits and ended with them, with control groups where
+ * this host has them and without. */
+#include "common/cleanup.h"
+#include "tests/support/daemons.h"
+#include "worker/cgroup.h"
+
+#include <glob.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct test_process worker, successor;
+static struct shoal_cgroups trees; /* that are tried on this host */
+
+static void setup(void) {
+    daemons_start(NULL);
+    ck_assert_int_eq(shoal_cgroups_find("auto", &trees, NULL), SHOAL_OK);
+}
+
+static void teardown(void) {
+    daemons_finish();
+}
+
+/* Says that a test proves nothing here. */
+static bool is_missing(bool there, const char *what) {
+    if (!there)
+        printf("skipped: this host does not let us use %s\n", what);
+    return !there;
+}
+
+/* Whether the running worker has groups, or (a word) groups that hold such a limit. */
+static bool has_groups(const char *limit) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *log = test_process_err(&worker);
+    const char *line = strstr(log, "tasks are held by control groups");
+    const char *end = line == NULL ? NULL : strchr(line, '\n');
+    const char *word = line == NULL ? NULL : strstr(line, limit);
+    return word != NULL && word < end;
+}
+
+/* The groups that are there by a name such as "shoal-*" below the first tree. */
+static size_t groups(const char *pattern, char *path, size_t room) {
+    size_t n = 0;
+    for (size_t i = 0; i < trees.n; i++) {
+        char whole[SHOAL_CGROUP_PATH + 128];
+        glob_t found;
+        snprintf(whole, sizeof(whole), "%s/%s", trees.trees[i].path, pattern);
+        if (glob(whole, 0, NULL, &found) == 0) {
+            n += found.gl_pathc;
+            snprintf(path, room, "%s", found.gl_pathv[0]);
+        }
+        globfree(&found);
+    }
+    return n;
+}
+
+static void read_session(char session[13]) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *log = test_process_err(&worker);
+    const char *at = strstr(log, "session=");
+    ck_assert_ptr_nonnull(at);
+    snprintf(session, 13, "%s", at + strlen("session="));
+}
+
+static size_t groups_of(const char *session) {
+    char pattern[32], path[16];
+    snprintf(pattern, sizeof(pattern), "shoal-%s", session);
+    return groups(pattern, path, sizeof(path));
+}
+
+static bool is_gone(const char *name) {
+    return !is_alive((pid_t)number_of(name));
+}
+
+/* ---- escapes: each writes the number of a process that wants to stay into a file */
+
+static const char *const modes[] = {"--cgroup auto", "--cgroup off"};
+
+static const struct {
+    const char *options, *script;
+    int exit; /* of the job */
+} escapes[] = {
+    {"", "sleep 1000 & echo $! > left", 0},
+    {"", "(setsid sh -c \"echo \\$\\$ > left; exec sleep 1000\" &)", 0},
+    {"",
+     "(setsid sh -c \"exec <&- >&- 2>&-; (echo \\$\\$ > left; exec sleep 1000) & exit\" "
+     "&)",
+     0},
+    {"",
+     "(env -i PATH=$PATH setsid sh -c \"echo \\$\\$ > left; exec sleep 1000\" "
+     "> /dev/null 2>&1 &)",
+     0},
+    {"--timeout 500ms --grace 100ms",
+     "trap \"\" TERM; (setsid sh -c \"echo \\$\\$ > left; "
+     "while :; do sleep 1; done\" &); while :; do sleep 1; done",
+     1},
+    {"--timeout 500ms --grace 100ms",
+     "(env -i PATH=$PATH setsid sh -c \"trap : TERM; echo \\$\\$ > left; "
+     "while :; do sleep 1; done\" &); exec sleep 1000",
+     1},
+    /* What hides behind the clock: it starts itself again and again. */
+    {"",
+     "echo \"echo \\$\\$ > left; sleep 0.02; exec setsid -f sh again\" > again; "
+     "(setsid sh again &); while ! test -s left; do sleep 0.01; done",
+     0},
+};
+
+START_TEST(nothing_survives_its_task) {
+    const int n = (int)SHOAL_COUNT(escapes);
+    worker_start(&worker, modes[_i / n]);
+    const char *job = ok("shoal submit %s -- sh -c '%s; "
+                         "while ! test -s left; do sleep 0.01; done'",
+                         escapes[_i % n].options, escapes[_i % n].script);
+    sh_exit(escapes[_i % n].exit, "shoal wait %s", job);
+    ck_assert_int_gt(number_of("left"), 0);
+    wait_until(is_gone("left"), LIMIT_MS);
+    ck_assert_str_eq(ok("shoal run -- sh -c 'echo fine' | grep -c fine"), "1");
+    worker_end(&worker);
+    ck_assert(is_gone("left"));
+}
+END_TEST
+
+/* With groups the slot is empty when the outcome is there, whatever else runs. */
+START_TEST(hidden_process_ends_with_its_task_while_others_run) {
+    int gate = gate_close("gate");
+    worker_start(&worker, "--slots 2");
+    if (is_missing(has_groups(""), "control groups")) {
+        worker_end(&worker);
+        return;
+    }
+    const char *other = ok("shoal submit -- sh -c ': > began; exec flock -sF gate true'");
+    wait_until(files("began") == 1, LIMIT_MS);
+    ok("shoal run -- sh -c '(env -i PATH=$PATH setsid sh -c "
+       "\"echo \\$\\$ > left; exec sleep 1000\" > /dev/null 2>&1 &); "
+       "while ! test -s left; do sleep 0.01; done'");
+    ck_assert(is_gone("left"));
+    gate_open(gate);
+    sh_exit(0, "shoal wait %s", other);
+    worker_end(&worker);
+}
+END_TEST
+
+START_TEST(fork_bomb_is_bounded_and_ended) {
+    char session[13];
+    worker_start(&worker, "--slots 2");
+    read_session(session);
+    if (!is_missing(has_groups("processes"), "a control group's limit of processes")) {
+        const char *job =
+            ok("shoal submit --max-processes 40 --timeout 1s --grace 100ms -- "
+               "sh -c 'echo $$ >> bombs; f() { f 2>/dev/null & f 2>/dev/null & wait; }; "
+               "while :; do f 2>/dev/null; done'");
+        const char *neighbour = ok("shoal submit -p i=1:50 -- sh -c 'echo i={i}'");
+        sh_exit(0, "shoal wait %s", neighbour);
+        sh_exit(1, "shoal wait %s", job);
+        expect_each_once(neighbour);
+    }
+    worker_end(&worker);
+    ck_assert_uint_eq(groups_of(session), 0);
+}
+END_TEST
+
+/* ---- limits */
+
+#define TAKES_MEMORY "python3 -c \"x = bytearray(200 << 20); print(len(x))\""
+
+START_TEST(task_over_its_memory_fails_as_oom_alone) {
+    worker_start(&worker, "--slots 2");
+    if (!is_missing(has_groups("memory"), "a control group's limit of memory")) {
+        const char *job =
+            ok("shoal submit --memory 48M -p i=1:6 -- "
+               "sh -c 'test {i} -ne 3 || exec " TAKES_MEMORY "; echo i={i}'");
+        sh_exit(1, "shoal wait %s", job);
+        ck_assert_int_eq(job_now(job).ok, 5);
+        const json_t *row = row_of(job, 2);
+        ck_assert_str_eq(text_in(row, "reason"), "oom");
+        const char *told = ok("shoal show %s 2", job);
+        ck_assert_msg(strstr(told, "limit of 48M, its peak was 4") != NULL, "%s", told);
+        ck_assert_msg(strstr(told, "memory 48M") != NULL, "%s", told);
+    }
+    ok("shoal run -- true"); /* no limit is left behind */
+    ok("shoal run -- sh -c '" TAKES_MEMORY "'");
+    expect_audit();
+    worker_end(&worker);
+}
+END_TEST
+
+/* Its allocations fail, and what it makes of that is its own. */
+START_TEST(memory_is_bounded_without_groups) {
+    worker_start(&worker, "--cgroup off");
+    const char *job = ok("shoal submit --memory 48M -- " TAKES_MEMORY);
+    sh_exit(1, "shoal wait %s", job);
+    ck_assert_str_eq(text_in(row_of(job, 0), "reason"), "exit");
+    const char *told = ok("shoal show %s 0", job);
+    ck_assert_msg(strstr(told, "MemoryError") != NULL, "%s", told);
+    worker_end(&worker);
+}
+END_TEST
+
+START_TEST(files_are_bounded) {
+    worker_start(&worker, modes[_i]);
+    ok("shoal submit --name big --max-file-size 1k -- "
+       "dd if=/dev/zero of=big bs=5000 count=1");
+    sh_exit(1, "shoal wait big");
+    ck_assert_str_eq(text_in(row_of("big", 0), "reason"), "signal");
+    ck_assert_str_eq(ok("stat -c %%s big"), "1024");
+    ok("shoal run -- sh -c 'dd if=/dev/zero of=large bs=5000 count=1'");
+    worker_end(&worker);
+}
+END_TEST
+
+/* What the kernel makes of it is the kernel's; here it is told. */
+START_TEST(cores_and_processes_are_told_to_the_kernel) {
+    int gate = gate_close("gate");
+    char session[13], pattern[64], path[SHOAL_CGROUP_PATH + 128];
+    worker_start(&worker, "--slots 1");
+    read_session(session);
+    if (is_missing(has_groups("cpus,processes"), "control groups for both")) {
+        worker_end(&worker);
+        return;
+    }
+    const char *job = ok("shoal submit --cpus 0.5 --max-processes 7 -- "
+                         "sh -c 'cat /proc/self/cgroup > own; exec flock -sF gate true'");
+    wait_until(files("own") == 1 && strlen(text_of("own")) > 0, LIMIT_MS);
+    snprintf(pattern, sizeof(pattern), "shoal-%s/0/cpu.max", session);
+    if (groups(pattern, path, sizeof(path)) == 1) {
+        ck_assert_str_eq(ok("cat %s", path), "50000 100000");
+    } else {
+        snprintf(pattern, sizeof(pattern), "shoal-%s/0/cpu.cfs_quota_us", session);
+        ck_assert_uint_eq(groups(pattern, path, sizeof(path)), 1);
+        ck_assert_str_eq(ok("cat %s", path), "50000");
+    }
+    snprintf(pattern, sizeof(pattern), "shoal-%s/0/pids.max", session);
+    ck_assert_uint_eq(groups(pattern, path, sizeof(path)), 1);
+    ck_assert_str_eq(ok("cat %s", path), "7");
+    ck_assert_ptr_nonnull(strstr(text_of("own"), session));
+    gate_open(gate);
+    sh_exit(0, "shoal wait %s", job);
+    ok("shoal run -- true"); /* takes them back */
+    ck_assert_str_eq(ok("cat %s", path), "max");
+    worker_end(&worker);
+    ck_assert_uint_eq(groups_of(session), 0);
+}
+END_TEST
+
+/* ---- dead workers */
+
+static const char *leave_something(void) {
+    return ok(
+        "shoal submit -- sh -c 'test $SHOAL_ATTEMPT -gt 1 && exec echo ok; "
+        "(setsid sh -c \"echo \\$\\$ > left; exec sleep 1000\" &); "
+        "while ! test -s left; do sleep 0.01; done; echo $$ > pid; exec sleep 1000'");
+}
+
+START_TEST(next_worker_ends_what_a_dead_one_left) {
+    char session[13];
+    worker_start(&worker, modes[_i]);
+    read_session(session);
+    const char *job = leave_something();
+    wait_until(number_of("pid") > 0, LIMIT_MS);
+    worker_kill(&worker);
+    wait_until(is_gone("pid"), LIMIT_MS); /* by its parent-death signal */
+    ck_assert(!is_gone("left"));
+    ck_assert_uint_eq(files("tmp/shoal-*"), 1);
+    worker_start(&successor, modes[_i]);
+    ck_assert(is_gone("left"));
+    ck_assert_uint_eq(files("tmp/shoal-*"), 1); /* its own */
+    ck_assert_uint_eq(groups_of(session), 0);
+    sh_exit(0, "shoal wait %s", job);
+    worker_end(&successor);
+}
+END_TEST
+
+START_TEST(living_worker_keeps_what_it_has) {
+    int gate = gate_close("gate");
+    worker_start(&worker, modes[_i]);
+    const char *job =
+        ok("shoal submit -- sh -c 'echo $$ > pid; exec flock -sF gate true'");
+    wait_until(number_of("pid") > 0, LIMIT_MS);
+    worker_start(&successor, modes[_i]);
+    ck_assert(!is_gone("pid"));
+    ck_assert_uint_eq(files("tmp/shoal-*"), 2);
+    gate_open(gate);
+    sh_exit(0, "shoal wait %s", job);
+    expect_each_once(job);
+    worker_end(&worker);
+    worker_end(&successor);
+}
+END_TEST
+
+/* ---- privileges */
+
+START_TEST(tasks_run_as_another_user) {
+    if (is_missing(geteuid() == 0, "other users"))
+        return;
+    ok("chmod 0711 . tmp");
+    worker_start(&worker, "--user nobody");
+    ok("shoal run --cwd / --format jsonl -- sh -c '"
+       "test $(id -un) = nobody && test $(id -un) = $USER && test $USER = $LOGNAME && "
+       "echo x > $SHOAL_TMP/file && mkdir $SHOAL_TMP/folder && echo out > /dev/stdout && "
+       "grep -q NoNewPrivs:.1 /proc/self/status && ! kill -0 $PPID 2>/dev/null'");
+    ok("shoal run --cwd / -- sh -c 'test -z \"$(ls -A $SHOAL_TMP)\"'");
+    ok("shoal run --cwd / -- sh -c 'echo a=1 > $SHOAL_RESULT' | grep -q a");
+    sh_exit(1, "shoal run --cwd / -- sh -c 'exec cat /etc/shadow'");
+    pid_t pid = worker_pid(&worker);
+    ok("shoal submit --cwd / --name last -- sleep 1000");
+    wait_until(job_now("last").leased == 1, LIMIT_MS);
+    kill(pid, SIGKILL); /* another user's programs hear of it as well */
+    test_process_signal(&worker, SIGTERM);
+    test_process_wait(&worker, LIMIT_MS);
+    test_process_finish(&worker);
+    ok("shoal cancel --kill last");
+    ck_assert_str_eq(ok("pgrep -cu nobody -f '^sleep 1000' || true"), "0");
+}
+END_TEST
+
+START_TEST(senseless_options_are_refused) {
+    struct said said = sh_exit(2, "shoal-worker --cgroup /no/such/group");
+    ck_assert_ptr_nonnull(strstr(said.err, "/no/such/group"));
+    sh_exit(2, "shoal-worker --cgroup on");
+    said = sh_exit(2, "shoal-worker --user no-such-user-here");
+    ck_assert_ptr_nonnull(
+        strstr(said.err, geteuid() == 0 ? "no-such-user" : "only root"));
+    said = sh_exit(2, "shoal submit --memory 5 -- true");
+    ck_assert_ptr_nonnull(strstr(said.err, "1M to 1024T"));
+    sh_exit(2, "shoal submit --cpus 0.0001 -- true");
+    sh_exit(2, "shoal submit --cpus -1 -- true");
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("processes");
+    TCase *tests = tcase_create("processes");
+    const int n_modes = (int)SHOAL_COUNT(modes);
+    tcase_set_timeout(tests, 60);
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_loop_test(tests, nothing_survives_its_task, 0,
+                        n_modes * (int)SHOAL_COUNT(escapes));
+    tcase_add_test(tests, hidden_process_ends_with_its_task_while_others_run);
+    tcase_add_test(tests, fork_bomb_is_bounded_and_ended);
+    tcase_add_test(tests, task_over_its_memory_fails_as_oom_alone);
+    tcase_add_test(tests, memory_is_bounded_without_groups);
+    tcase_add_loop_test(tests, files_are_bounded, 0, n_modes);
+    tcase_add_test(tests, cores_and_processes_are_told_to_the_kernel);
+    tcase_add_loop_test(tests, next_worker_ends_what_a_dead_one_left, 0, n_modes);
+    tcase_add_loop_test(tests, living_worker_keeps_what_it_has, 0, n_modes);
+    tcase_add_test(tests, tasks_run_as_another_user);
+    tcase_add_test(tests, senseless_options_are_refused);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
