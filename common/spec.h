@@ -85,14 +85,14 @@ enum shoal_status shoal_spec_check(const struct shoal_spec *spec,
 /* Limits: whether any is set; bounds (else SHOAL_INVALID); from JSON that may be garbage
  * (false) or not there (NULL: none are set), and back (a new reference, NULL without
  * memory); in words: "memory 512M, cpus 0.5". */
-bool shoal_limits_are_set(const struct shoal_limits *limits);
+bool shoal_limits_are_set(const struct shoal_limits *of);
 SHOAL_MUST_CHECK
-enum shoal_status shoal_limits_check(const struct shoal_limits *limits,
+enum shoal_status shoal_limits_check(const struct shoal_limits *of,
                                      struct shoal_error *err);
 SHOAL_MUST_CHECK
 bool shoal_limits_read(const json_t *json, struct shoal_limits *ret_limits);
-json_t *shoal_limits_write(const struct shoal_limits *limits);
-void shoal_limits_print(const struct shoal_limits *limits, struct shoal_buffer *text);
+json_t *shoal_limits_write(const struct shoal_limits *of);
+void shoal_limits_print(const struct shoal_limits *of, struct shoal_buffer *text);
 
 /* Names and values of one task: the sweep's parameters, or the argument's fields, or for
  * a line one parameter without a name (""). `rep` is not among them. */
