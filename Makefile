@@ -206,12 +206,12 @@ python_files := $(sort $(wildcard client/python/*/*.py tests/*/*.py))
 shell_files := .ci/run broker/embed.sh tests/packages tests/run \
                $(sort $(wildcard $(addsuffix /*.sh,$(folders)) client/*/*.sh tests/*/*.sh docker/*.sh))
 
-.PHONY: lint run-lint lint-format lint-tidy lint-cppcheck lint-shell lint-lua lint-python lint-headers lint-man lint-symbols lint-install
+.PHONY: lint run-lint lint-format lint-tidy lint-cppcheck lint-shell lint-lua lint-python lint-headers lint-man lint-promises lint-symbols lint-install
 lint: ## check the sources with everything that looks at them, after installing what is missing
 	@tests/packages $(packages) $(test_packages) $(lint_packages)
 	@$(MAKE) --no-print-directory --keep-going $(parallel) run-lint
 
-run-lint: lint-format lint-tidy lint-cppcheck lint-shell lint-lua lint-python lint-headers lint-man lint-symbols lint-install
+run-lint: lint-format lint-tidy lint-cppcheck lint-shell lint-lua lint-python lint-headers lint-man lint-promises lint-symbols lint-install
 
 lint-format:
 	$(call say,RUN)clang-format --dry-run -Werror $(headers) $(sources)
@@ -251,6 +251,10 @@ $(BUILD)/lint/%.h.alone: %.h $(BUILD)/flags
 # Every option that a program tells of is in its man page, and the pages have no errors.
 lint-man: man
 	$(call say,RUN)tests/lint/man-pages.sh $(BUILD)
+
+# Every promise of the README is held by a test.
+lint-promises:
+	$(call say,RUN)tests/lint/promises.sh README.md
 
 # A program that uses libshoal sees the functions of its headers and nothing else.
 lint-symbols: $(shared) $(archive)
