@@ -2,6 +2,8 @@
 
 #include "common/log.h"
 
+#include <event2/event.h>
+
 struct shoal_daemon shoal_daemon;
 
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
@@ -107,6 +109,14 @@ int shoal_daemon_refuse(const struct shoal_daemon_text *text,
     return 2;
 }
 
+/* What libevent says, most often before it ends the process. */
+static void log_of_events(int severity, const char *text) {
+    if (severity >= EVENT_LOG_ERR)
+        shoal_err("%s", text);
+    else if (severity == EVENT_LOG_WARN)
+        shoal_warn("%s", text);
+}
+
 int shoal_daemon_begin(const struct shoal_daemon_text *text, int argc, char **argv) {
     struct shoal_error err = {.status = SHOAL_OK};
     if (parse(text, argc, argv, &err) != SHOAL_OK)
@@ -115,5 +125,6 @@ int shoal_daemon_begin(const struct shoal_daemon_text *text, int argc, char **ar
         return 0;
     shoal_log_init(text->program, (enum shoal_log_level)shoal_daemon.log_level,
                    (enum shoal_log_format)shoal_daemon.log_format);
+    event_set_log_callback(log_of_events);
     return -1;
 }
