@@ -28,6 +28,7 @@ enum {
     NEW_WORD_MS = 60000, /* before it is said that there is another reason */
     COMMITS_MAX = 512,
     DEAD_BYTES = 4096,
+    LEAP = 1 << 19, /* half of lib.lua's: something was lost when commits leap */
     PROGRESS_MAX = 256 << 10, /* bytes of what tasks say of themselves */
 };
 
@@ -116,7 +117,7 @@ void shoal_link_changed(void *owner) {
 static void store_seen(struct shoal_worker *worker, const char *store, int64_t commits) {
     struct shoal_link *link = &worker->link;
     bool other = link->store[0] != '\0' && strcmp(link->store, store) != 0;
-    if (other || commits < link->commits) {
+    if (other || commits < link->commits || commits - link->commits >= LEAP) {
         register_session(worker); /* which tells what happened, and repairs it */
         return;
     }

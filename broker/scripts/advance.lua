@@ -451,6 +451,15 @@ local function fulfil(wish, out)
   end
 end
 
+-- The commit sequence, after one more.
+local function count_commit()
+  if not counts then
+    local seq = tonumber(call('HGET', epoch_key(), 'seq') or '0')
+    leap(seq, seq)
+  end
+  return call('HINCRBY', epoch_key(), 'seq', 1)
+end
+
 -- ---- the move
 
 local store, layout, release = unpack(call('HMGET', epoch_key(), 'id', 'layout', 'version'))
@@ -461,7 +470,7 @@ local changed = false
 for _ = 1, number() do
   if commit() then changed = true end
 end
-local seq = changed and call('HINCRBY', epoch_key(), 'seq', 1)
+local seq = changed and count_commit()
   or tonumber(call('HGET', epoch_key(), 'seq') or '0')
 
 for _, j in ipairs(in_order) do make_ready(j) end -- so that who commits may take what that freed

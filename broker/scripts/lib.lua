@@ -101,6 +101,27 @@ local function array(...)
   return table.concat(out)
 end
 
+-- ---- the commit sequence
+
+-- The number of a commit that was lost is not given again, lest a worker that saw it takes a later
+-- one for it. So counting leaps this far when it begins after Redis has started (this library was
+-- loaded with it), and when a worker saw more than there is. `leaps` of the epoch holds the last of
+-- them, newest first, as "from:to:seen": whoever saw a number between saw a commit that is lost, and
+-- `seen` is the highest of those that were told, or `from`.
+local LEAP, LEAPS_KEPT = 2 ^ 20, 10 -- LEAP: also in worker/link.c
+local counts -- whether anything was counted since this library was loaded
+
+-- Returns the sequence.
+local function leap(from, seen)
+  local leaps, to = { ('%.0f:%.0f:%.0f'):format(from, seen + LEAP, from) }, seen + LEAP
+  for old in (call('HGET', epoch_key(), 'leaps') or ''):gmatch('%S+') do
+    if #leaps < LEAPS_KEPT then leaps[#leaps + 1] = old end
+  end
+  call('HSET', epoch_key(), 'seq', fmt(to), 'leaps', table.concat(leaps, ' '))
+  counts = true
+  return to
+end
+
 -- ---- jobs
 
 -- The field `n` is "state:total:cursor:…": the state and these counters, without the zeros at the

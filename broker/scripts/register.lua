@@ -15,9 +15,23 @@
 local sid, ttl, dead, fresh, seen_id, seen = word(), number(), word(), word(), word(), number()
 local slots = number()
 
--- A store that lost its last moments goes on counting commits this far beyond what was seen, so
--- that numbers from what was lost stay apart from later ones: whoever saw one of them is told.
-local JUMP = 2 ^ 20
+-- Whether the worker saw a commit that was lost. The first that saw so many of them has it noted.
+local function saw_lost(seq)
+  if seen > seq then leap(seq, seen) end
+  local leaps, lost = call('HGET', epoch_key(), 'leaps') or '', false
+  local noted = leaps:gsub('(%d+):(%d+):(%d+)', function(from, to, told)
+    if seen <= tonumber(from) or seen >= tonumber(to) then return nil end
+    lost = true
+    if seen <= tonumber(told) then return nil end
+    if told == from then call('HINCRBY', epoch_key(), 'rollbacks', 1) end
+    call('HINCRBY', epoch_key(), 'commits_lost', fmt(seen - tonumber(told)))
+    return from .. ':' .. to .. ':' .. fmt(seen)
+  end)
+  if noted ~= leaps then
+    call('HSET', epoch_key(), 'leaps', noted, 'rolled_back', fmt(wall_ms()))
+  end
+  return lost
+end
 
 local dying = {}
 for id in dead:gmatch('%w+') do dying[id] = true end
@@ -50,21 +64,14 @@ end
 local refused = refusal()
 if refused then return refused end
 begin_store(fresh)
-local store, seq, from, to = unpack(call('HMGET', epoch_key(), 'id', 'seq', 'lost_from', 'lost_to'))
-seq = tonumber(seq or '0')
+local store, seq = unpack(call('HMGET', epoch_key(), 'id', 'seq'))
 local verdict = 'same'
 if seen_id ~= '' and seen_id ~= store then
   verdict = 'replaced'
-elseif seen > seq then
-  verdict = 'rolled back'
-  call('HINCRBY', epoch_key(), 'rollbacks', 1)
-  call('HINCRBY', epoch_key(), 'commits_lost', fmt(seen - seq))
-  call('HSET', epoch_key(), 'seq', fmt(seen + JUMP), 'rolled_back', fmt(wall_ms()),
-    'lost_from', fmt(seq), 'lost_to', fmt(seen + JUMP))
-  seq = seen + JUMP
-elseif to and seen > tonumber(from) and seen < tonumber(to) then
+elseif saw_lost(tonumber(seq or '0')) then
   verdict = 'rolled back'
 end
+seq = call('HGET', epoch_key(), 'seq') or '0'
 
 local now = tick()
 local before = tonumber(call('HGET', session_key(sid), 'slots') or '0')
@@ -75,7 +82,7 @@ for _ = 1, number() do
   call('HSET', session_key(sid), word(), word())
 end
 
-local out, held = { store, fmt(seq), verdict }, {}
+local out, held = { store, seq, verdict }, {}
 for i = 1, number() do
   local lease, id, lo, hi, attempt = word(), word(), number(), number(), number()
   held[lease] = true

@@ -342,11 +342,12 @@ END_TEST
 START_TEST(commits_that_change_something_are_counted) {
     struct shoal_store_info before, after;
     play_start(_i);
-    struct shoal_lease lease = begin(5, 2, 0);
+    struct shoal_lease lease = begin(8, 3, 0);
+    test_commit(&fleet, one, &lease, 0, ".", false); /* the first after a start leaps */
     ck_assert_int_eq(shoal_queue_store(&fleet.queue, &before, NULL), SHOAL_OK);
-    test_commit(&fleet, one, &lease, 0, ".", false);
-    test_commit(&fleet, one, &lease, 0, ".", false);
-    test_commit(&fleet, one, &lease, 1, ".", true);
+    test_commit(&fleet, one, &lease, 1, ".", false);
+    test_commit(&fleet, one, &lease, 1, ".", false);
+    test_commit(&fleet, one, &lease, 2, ".", true);
     ck_assert_int_eq(shoal_queue_store(&fleet.queue, &after, NULL), SHOAL_OK);
     ck_assert_int_eq(after.commits, before.commits + 2);
 }

@@ -218,9 +218,54 @@ START_TEST(every_worker_learns_that_the_store_was_rolled_back) {
     ck_assert_int_eq(verdict(one, "", now), SHOAL_STORE_SAME);
     ck_assert_int_eq(shoal_queue_store(&fleet.queue, &store, NULL), SHOAL_OK);
     ck_assert_int_eq(store.rollbacks, 1);
-    ck_assert_int_eq(store.commits_lost, 9);
+    ck_assert_int_eq(store.commits_lost, 10);
     ck_assert_int_gt(store.rolled_back_ms, 0);
     ck_assert_int_eq(store.commits, now);
+}
+END_TEST
+
+/* A worker that saw less than the others commits first after Redis has started: that must
+ * not bring the sequence to where the others saw it. */
+START_TEST(no_number_of_a_lost_commit_is_given_again) {
+    struct shoal_store_info store;
+    play_start(_i);
+    test_submit(&fleet, 3, NULL, job);
+    struct shoal_lease first = play_lease(one, "a", 1), second = play_lease(one, "b", 1);
+    test_commit(&fleet, one, &first, 0, ".", true);
+    ck_assert_int_eq(shoal_queue_store(&fleet.queue, &store, NULL), SHOAL_OK);
+    int64_t kept = store.commits;
+    freeReplyObject(test_command(fleet.redis, "FUNCTION FLUSH")); /* as a start does */
+    test_commit(&fleet, one, &second, 1, ".", true);
+    ck_assert_int_eq(verdict(three, "", kept), SHOAL_STORE_SAME);
+    ck_assert_int_eq(verdict(two, "", kept + 1), SHOAL_STORE_ROLLED_BACK);
+    ck_assert_int_eq(verdict(one, "", answer.registered.commits), SHOAL_STORE_SAME);
+    ck_assert_int_eq(verdict(four, "", kept + 5), SHOAL_STORE_ROLLED_BACK);
+    ck_assert_int_eq(shoal_queue_store(&fleet.queue, &store, NULL), SHOAL_OK);
+    ck_assert_int_eq(store.rollbacks, 1);
+    ck_assert_int_eq(store.commits_lost, 5);
+}
+END_TEST
+
+/* Each time that Redis starts is told apart, ten of them. */
+START_TEST(losses_of_several_starts_are_told_apart) {
+    struct shoal_store_info store;
+    int64_t seen[12];
+    play_start(_i);
+    test_submit(&fleet, SHOAL_COUNT(seen), NULL, job);
+    for (size_t i = 0; i < SHOAL_COUNT(seen); i++) {
+        struct shoal_lease lease = play_lease(one, "a", 1);
+        freeReplyObject(test_command(fleet.redis, "FUNCTION FLUSH"));
+        ck_assert_int_eq(shoal_queue_store(&fleet.queue, &store, NULL), SHOAL_OK);
+        seen[i] = store.commits;
+        test_commit(&fleet, one, &lease, lease.lo, ".", true);
+    }
+    ck_assert_int_eq(verdict(two, "", seen[4] + 3), SHOAL_STORE_ROLLED_BACK);
+    ck_assert_int_eq(verdict(two, "", seen[11] + 7), SHOAL_STORE_ROLLED_BACK);
+    ck_assert_int_eq(verdict(two, "", seen[11]), SHOAL_STORE_SAME);
+    ck_assert_int_eq(verdict(two, "", seen[0] + 3), SHOAL_STORE_SAME); /* forgotten */
+    ck_assert_int_eq(shoal_queue_store(&fleet.queue, &store, NULL), SHOAL_OK);
+    ck_assert_int_eq(store.rollbacks, 2);
+    ck_assert_int_eq(store.commits_lost, 10);
 }
 END_TEST
 
@@ -536,6 +581,8 @@ int main(void) {
         leases_that_are_not_told_go_back,
         lease_that_redis_forgot_is_adopted,
         every_worker_learns_that_the_store_was_rolled_back,
+        no_number_of_a_lost_commit_is_given_again,
+        losses_of_several_starts_are_told_apart,
         another_store_is_told,
         leases_that_are_not_held_go_back,
         leases_that_redis_does_not_know_are_told,
