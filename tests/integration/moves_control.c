@@ -149,6 +149,17 @@ START_TEST(thousands_of_ranges_are_cancelled_in_sweeps) {
 }
 END_TEST
 
+START_TEST(what_is_noted_as_busy_and_is_not_is_struck_off) {
+    play_start(_i);
+    test_submit(&fleet, 1, NULL, job);
+    test_command_int(fleet.redis, "SADD %s %s nojob0000000", play_key(SHOAL_KEY_BUSY, ""),
+                     job);
+    test_pass_time(&fleet, 1000);
+    ck_assert_int_eq(
+        test_command_int(fleet.redis, "EXISTS %s", play_key(SHOAL_KEY_BUSY, "")), 0);
+}
+END_TEST
+
 START_TEST(too_many_failures_stop_the_job) {
     play_start(_i);
     struct shoal_submission submission = play_usual(20);
@@ -512,6 +523,24 @@ START_TEST(arguments_stay_with_results_that_are_not_taken) {
 }
 END_TEST
 
+START_TEST(arguments_of_a_failed_task_stay_when_all_results_are_taken) {
+    play_start(_i);
+    struct shoal_submission submission = play_usual(0);
+    submission.open = submission.has_arguments = true;
+    play_submit(&submission);
+    for (int64_t i = 0; i < 2; i++)
+        play_move(SHOAL_OK, shoal_queue_append(&fleet.queue, job, i, 1,
+                                               "*1\r\n$1\r\nx\r\n", 11, &play_err));
+    for (int64_t i = 0; i < 2; i++) {
+        struct shoal_lease lease = play_lease(one, "a", 1);
+        test_commit(&fleet, one, &lease, i, i == 0 ? "." : "r", true);
+    }
+    acknowledge(2, true);
+    ck_assert_int_eq(ask_argument(0), SHOAL_UNKNOWN);
+    ck_assert_int_eq(ask_argument(1), SHOAL_OK);
+}
+END_TEST
+
 /* Packs of two tasks; each is gone when both are ok, whatever is before it. */
 START_TEST(released_packs_are_gone_unless_a_task_may_run_again) {
     static const struct shoal_pack_range packs[] = {{0, 2}, {2, 2}, {4, 2}, {6, 2}};
@@ -577,6 +606,7 @@ int main(void) {
         tasks_that_wait_for_a_retry_are_cancelled,
         cancelled_open_job_takes_no_more,
         thousands_of_ranges_are_cancelled_in_sweeps,
+        what_is_noted_as_busy_and_is_not_is_struck_off,
         too_many_failures_stop_the_job,
         failed_tasks_run_again,
         all_that_is_not_ok_runs_again,
@@ -592,6 +622,7 @@ int main(void) {
         taken_results_are_gone,
         read_results_beyond_half_the_budget_are_trimmed,
         arguments_stay_with_results_that_are_not_taken,
+        arguments_of_a_failed_task_stay_when_all_results_are_taken,
         released_packs_are_gone_unless_a_task_may_run_again,
         what_is_not_there_is_unknown,
     };

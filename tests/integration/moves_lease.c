@@ -238,6 +238,22 @@ START_TEST(lease_ends_with_its_pack_of_arguments) {
 }
 END_TEST
 
+/* Its tasks are rejected for want of arguments; that is better than a job that stands. */
+START_TEST(lease_whose_arguments_are_gone_is_handed_out) {
+    play_start(_i);
+    struct shoal_submission submission = play_usual(0);
+    submission.open = submission.has_arguments = true;
+    play_submit(&submission);
+    play_move(SHOAL_OK, shoal_queue_append(&fleet.queue, job, 0, 1, "*1\r\n$1\r\nx\r\n",
+                                           11, &play_err));
+    test_command_int(fleet.redis, "DEL %s", play_key(SHOAL_KEY_ARGS, job));
+    ask(one, "a", 1, q, false);
+    ck_assert_uint_eq(answer.advanced.n_grants, 1);
+    expect_range(&answer.grants[0].lease, 0, 1, 1);
+    ck_assert_uint_eq(answer.grants[0].pack_len, 0);
+}
+END_TEST
+
 /* ---- asked again */
 
 START_TEST(lease_asked_for_again_is_the_same) {
@@ -792,6 +808,16 @@ START_TEST(full_memory_hands_out_nothing_and_takes_what_is_done) {
 }
 END_TEST
 
+/* The memory of a Redis that does not tell it is the operator's to watch. */
+START_TEST(redis_that_does_not_tell_its_memory_is_not_full) {
+    play_start(_i);
+    test_submit(&fleet, 2, NULL, job);
+    freeReplyObject(test_command(fleet.redis, "ACL SETUSER default -info"));
+    set_memory("1");
+    play_lease(one, "a", 1);
+}
+END_TEST
+
 START_TEST(dead_session_gets_no_lease_and_its_success_counts) {
     play_start(_i);
     test_submit(&fleet, 2, NULL, job);
@@ -845,6 +871,24 @@ START_TEST(token_goes_with_a_cancelled_job) {
 }
 END_TEST
 
+/* More of them than one call looks at: the token stands until somebody has looked. */
+START_TEST(long_list_of_cancelled_jobs_is_worked_off) {
+    enum { JOBS = 1100 };
+    static char ids[JOBS][13];
+    play_start(_i);
+    fleet.no_audit = true;
+    for (int i = 0; i < JOBS; i++)
+        test_submit(&fleet, 1, NULL, ids[i]);
+    fleet.repeat = false;
+    for (int i = JOBS - 1; i >= 0; i--) /* the first keeps the others in the list */
+        play_move(SHOAL_OK, shoal_queue_cancel(&fleet.queue, ids[i], false, &play_err));
+    ck_assert(test_token(&fleet, "q"));
+    play_no_lease(one, "a");
+    ck_assert(!test_token(&fleet, "q"));
+    test_fleet_audit(&fleet);
+}
+END_TEST
+
 START_TEST(token_of_a_worker_that_died_with_it_comes_back) {
     play_start(_i);
     test_submit(&fleet, 2, NULL, job);
@@ -863,6 +907,29 @@ START_TEST(one_token_stands_for_many_jobs) {
 }
 END_TEST
 
+static void poison_after_two(struct shoal_submission *submission) {
+    submission->policy.max_lost = 2;
+}
+
+/* Neither the wish that meets the suspect nor the next of the same call gets anything. */
+START_TEST(worker_that_empties_itself_gets_nothing_more) {
+    play_start(_i);
+    test_submit(&fleet, 1, poison_after_two, job);
+    play_lease(one, "a", 1);
+    test_submit(&fleet, 9, NULL, job);
+    play_join(two);
+    struct shoal_lease lease = play_lease(two, "b", 1);
+    test_register(&fleet, three, one, NULL, 0, &answer);
+    ask(two, "c", 1, q, false); /* the other job's turn */
+    ck_assert_uint_eq(answer.advanced.n_grants, 1);
+    ask(two, "d", 2, q, false);
+    ck_assert_uint_eq(answer.advanced.n_grants, 0);
+    test_commit(&fleet, two, &lease, 0, ".", true);
+    ask(two, "d", 2, q, false);
+    ck_assert_uint_eq(answer.advanced.n_grants, 0);
+}
+END_TEST
+
 int main(void) {
     const TTest *const tests[] = {
         highest_priority_goes_first,
@@ -876,6 +943,7 @@ int main(void) {
         last_tasks_are_shared_evenly,
         lease_is_no_longer_than_asked_for,
         lease_ends_with_its_pack_of_arguments,
+        lease_whose_arguments_are_gone_is_handed_out,
         lease_asked_for_again_is_the_same,
         lease_that_others_did_meanwhile_is_another,
         lease_of_a_job_that_stops_is_not_given_again,
@@ -901,10 +969,13 @@ int main(void) {
         job_over_its_budget_is_held_until_it_is_read,
         job_whose_budget_is_lifted_goes_on,
         full_memory_hands_out_nothing_and_takes_what_is_done,
+        redis_that_does_not_tell_its_memory_is_not_full,
+        worker_that_empties_itself_gets_nothing_more,
         dead_session_gets_no_lease_and_its_success_counts,
         what_has_finished_meanwhile_is_skipped,
         token_goes_with_the_last_task,
         token_goes_with_a_cancelled_job,
+        long_list_of_cancelled_jobs_is_worked_off,
         token_of_a_worker_that_died_with_it_comes_back,
         one_token_stands_for_many_jobs,
     };

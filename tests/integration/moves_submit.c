@@ -134,6 +134,21 @@ START_TEST(full_call_adds_what_is_not_there) {
 }
 END_TEST
 
+START_TEST(spec_that_no_job_uses_is_not_kept) {
+    play_start(_i);
+    struct shoal_submission submission = play_usual(1);
+    play_submit(&submission);
+    submission.spec = "{\"another\": 1}"; /* of a job that is there already */
+    play_submit(&submission);
+    SHOAL_CLEANUP(shoal_cleanup_reply)
+    redisReply *specs =
+        test_command(fleet.redis, "KEYS %s*", play_key(SHOAL_KEY_SPEC, ""));
+    ck_assert_uint_eq(specs->elements, 1);
+    ck_assert_int_eq(
+        test_command_int(fleet.redis, "HLEN %s", play_key(SHOAL_KEY_SPECS, "")), 1);
+}
+END_TEST
+
 START_TEST(jobs_of_one_call_may_be_of_all_kinds) {
     struct shoal_submission jobs[9];
     play_start(_i);
@@ -508,6 +523,7 @@ int main(void) {
         what_is_usual_is_not_stored,
         jobs_of_one_call_keep_their_order_and_share_their_spec,
         full_call_adds_what_is_not_there,
+        spec_that_no_job_uses_is_not_kept,
         jobs_of_one_call_may_be_of_all_kinds,
         job_waits_for_its_start,
         start_in_the_past_is_now,
