@@ -105,8 +105,8 @@ end
 
 -- The number of a commit that was lost is not given again, lest a worker that saw it takes a later
 -- one for it. So counting leaps this far when it begins after Redis has started (this library was
--- loaded with it), and when a worker saw more than there is. `leaps` of the epoch holds the last of
--- them, newest first, as "from:to:seen": whoever saw a number between saw a commit that is lost, and
+-- loaded with it), and when a worker saw more than there is. `leaps` of the epoch holds the last
+-- ones, newest first, as "from:to:seen": whoever saw a number between saw a commit that is lost;
 -- `seen` is the highest of those that were told, or `from`.
 local LEAP, LEAPS_KEPT = 2 ^ 20, 10 -- LEAP: also in worker/link.c
 local counts -- whether anything was counted since this library was loaded

@@ -33,6 +33,13 @@ local function saw_lost(seq)
   return lost
 end
 
+-- Whether a lease stands that is not about [lo, hi): a name is asked for again when the answer was
+-- lost, and may be given another range; a store that was rolled back knows the one before.
+local function is_another(lease, j, lo, hi)
+  local id, from, to = (call('HGET', leases_key(sid), lease) or ''):match('^(%w+):(%d+):(%d+)$')
+  return id and (id ~= j.id or lo < tonumber(from) or hi > tonumber(to))
+end
+
 local dying = {}
 for id in dead:gmatch('%w+') do dying[id] = true end
 
@@ -88,6 +95,7 @@ for i = 1, number() do
   held[lease] = true
   local j = load_job(id)
   if j and hi <= j.total and not FINAL[j.state] then
+    if is_another(lease, j, lo, hi) then end_lease(sid, lease, 'untouched', sid) end
     out[3 + i] = adopt(lease, j, lo, hi, attempt)
   else
     out[3 + i] = -1

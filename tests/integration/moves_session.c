@@ -224,6 +224,22 @@ START_TEST(every_worker_learns_that_the_store_was_rolled_back) {
 }
 END_TEST
 
+/* A wish whose answer was lost is sent again by its name, and got another range; then the
+ * store is rolled back to where the name stood for the first. Nothing of that is left. */
+START_TEST(name_that_stood_for_another_range_gives_that_back) {
+    play_start(_i);
+    test_submit(&fleet, 3, NULL, job);
+    struct shoal_lease lease = play_lease(one, "a", 1);
+    expect_range(&lease, 0, 1, 1);
+    lease = play_remembered("a", 2, 3, 1);
+    ck_assert_int_eq(adopted(&lease), 1);
+    expect_tasks(2, 1, 0, 0, 0);
+    test_commit(&fleet, one, &lease, 2, ".", true);
+    lease = play_lease(one, "b", 1);
+    expect_range(&lease, 0, 1, 1);
+}
+END_TEST
+
 /* A worker that saw less than the others commits first after Redis has started: that must
  * not bring the sequence to where the others saw it. */
 START_TEST(no_number_of_a_lost_commit_is_given_again) {
@@ -581,6 +597,7 @@ int main(void) {
         leases_that_are_not_told_go_back,
         lease_that_redis_forgot_is_adopted,
         every_worker_learns_that_the_store_was_rolled_back,
+        name_that_stood_for_another_range_gives_that_back,
         no_number_of_a_lost_commit_is_given_again,
         losses_of_several_starts_are_told_apart,
         another_store_is_told,
