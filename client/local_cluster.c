@@ -445,14 +445,20 @@ static enum shoal_status ensure_worker(const char *url, const char *queue, int64
 
 enum { DAEMONS_MAX = 256 };
 
-/* The pid files of all workers and the broker that run. */
-static size_t list_others(char names[][SHOAL_NAME_MAX + 16]) {
+/* The pid files of all workers and the broker that run. Who cannot look must not think
+ * that there are none. */
+static enum shoal_status list_others(char names[][SHOAL_NAME_MAX + 16], size_t *ret_n,
+                                     struct shoal_error *err) {
     char path[PATH_ROOM];
     size_t n = 0;
-    if (shoal_state_of_user(path, sizeof(path), NULL) != SHOAL_OK)
-        return 0;
+    enum shoal_status status = shoal_state_of_user(path, sizeof(path), err);
+    if (status != SHOAL_OK)
+        return status;
     DIR *folder = opendir(path);
     const struct dirent *entry;
+    if (folder == NULL && errno != ENOENT)
+        return shoal_error_set(err, SHOAL_LOST, "cannot look into '%.200s': %s", path,
+                               strerror(errno));
     while (folder != NULL && n < DAEMONS_MAX && (entry = readdir(folder)) != NULL) {
         size_t len = strlen(entry->d_name);
         bool ours = strncmp(entry->d_name, "worker", 6) == 0 ||
@@ -463,7 +469,8 @@ static size_t list_others(char names[][SHOAL_NAME_MAX + 16]) {
     }
     if (folder != NULL)
         closedir(folder);
-    return n;
+    *ret_n = n;
+    return SHOAL_OK;
 }
 
 static enum shoal_status end_one(const char *pid_file, struct shoal_error *err) {
@@ -479,8 +486,10 @@ static enum shoal_status end_one(const char *pid_file, struct shoal_error *err) 
 /* *ret_ran: whether anything ran. */
 static enum shoal_status stop_all(bool *ret_ran, struct shoal_error *err) {
     static char names[DAEMONS_MAX][SHOAL_NAME_MAX + 16];
-    size_t n = list_others(names);
-    enum shoal_status status = SHOAL_OK;
+    size_t n = 0;
+    enum shoal_status status = list_others(names, &n, err);
+    if (status != SHOAL_OK)
+        return status;
     *ret_ran = n > 0 || holder("redis.pid") != 0;
     for (size_t i = 0; i < n; i++)
         tell(names[i], SIGTERM); /* drains */

@@ -60,8 +60,9 @@ static int add_json(const char *text, size_t len, void *owner) {
 static void add_value(struct shoal_buffer *json, const json_t *value) {
     if (json_is_real(value))
         shoal_number_print(json_real_value(value), json);
-    else
-        json_dump_callback(value, add_json, json, JSON_COMPACT | JSON_ENCODE_ANY);
+    else if (json_dump_callback(value, add_json, json, JSON_COMPACT | JSON_ENCODE_ANY) !=
+             0)
+        json->failed = true;
 }
 
 static void write_fields(struct shoal_call *call) {
@@ -74,8 +75,7 @@ static void write_fields(struct shoal_call *call) {
         json_t *text = json_string(name);
         if (json->len > 1)
             shoal_buffer_add_char(json, ',');
-        json->failed = json->failed || text == NULL;
-        json_dump_callback(text, add_json, json, JSON_COMPACT | JSON_ENCODE_ANY);
+        add_value(json, text);
         json_decref(text);
         shoal_buffer_add_char(json, ':');
         add_value(json, value);

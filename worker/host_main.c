@@ -217,7 +217,10 @@ static int show(struct shoal_call *call, int code) {
         fwrite(call->result.data, 1, call->result.len, stdout);
         putchar('\n');
     }
-    return fflush(stdout) == 0 ? 0 : 1;
+    if (fflush(stdout) == 0)
+        return 0;
+    fprintf(stderr, "shoal-host: the result cannot be written: %s\n", strerror(errno));
+    return 1;
 }
 
 static int try_task(shoal_task_fn run, char *const *words) {

@@ -242,8 +242,11 @@ static enum shoal_status start_process(struct host *host, const struct shoal_spe
 static void writable(evutil_socket_t fd, short what, void *owner) {
     struct host *host = owner;
     (void)what;
-    if (evbuffer_write(host->out, fd) < 0 && errno != EAGAIN && errno != EINTR)
-        return; /* it died, or closed its end; reading tells */
+    if (evbuffer_write(host->out, fd) < 0 && errno != EAGAIN && errno != EINTR) {
+        if (errno != EPIPE && errno != ECONNRESET)
+            starve(host); /* no buffers, say */
+        return;           /* else it died, or closed its end; reading tells */
+    }
     if (evbuffer_get_length(host->out) > 0)
         event_add(host->writable, NULL);
 }
