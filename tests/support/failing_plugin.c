@@ -276,7 +276,7 @@ ROW(unlinkat, CALL, EIO, -1)
 ROW(wait4, EINTR_, EINTR, -1)
 ROW(waitpid, EINTR_, EINTR, -1)
 ROW(write, CALL | EINTR_ | SHORT, ENOSPC, -1)
-ROW(writev, CALL | EINTR_ | SHORT | PIECES, EPIPE, -1)
+ROW(writev, CALL | EINTR_ | SHORT | PIECES, ENOBUFS, -1)
 
 #ifdef __x86_64__
 /* It returns twice, and the second time what called it must still be there: so this is no
