@@ -445,6 +445,13 @@ static enum shoal_status ensure_worker(const char *url, const char *queue, int64
 
 enum { DAEMONS_MAX = 256 };
 
+static const struct dirent *next_entry(DIR *folder, int *ret_error) {
+    errno = 0;
+    const struct dirent *entry = readdir(folder);
+    *ret_error = entry == NULL ? errno : 0;
+    return entry;
+}
+
 /* The pid files of all workers and the broker that run. Who cannot look must not think
  * that there are none. */
 static enum shoal_status list_others(char names[][SHOAL_NAME_MAX + 16], size_t *ret_n,
@@ -456,10 +463,9 @@ static enum shoal_status list_others(char names[][SHOAL_NAME_MAX + 16], size_t *
         return status;
     DIR *folder = opendir(path);
     const struct dirent *entry;
-    if (folder == NULL && errno != ENOENT)
-        return shoal_error_set(err, SHOAL_LOST, "cannot look into '%.200s': %s", path,
-                               strerror(errno));
-    while (folder != NULL && n < DAEMONS_MAX && (entry = readdir(folder)) != NULL) {
+    int error = folder == NULL && errno != ENOENT ? errno : 0;
+    while (folder != NULL && n < DAEMONS_MAX &&
+           (entry = next_entry(folder, &error)) != NULL) {
         size_t len = strlen(entry->d_name);
         bool ours = strncmp(entry->d_name, "worker", 6) == 0 ||
                     strcmp(entry->d_name, "broker.pid") == 0;
@@ -469,6 +475,9 @@ static enum shoal_status list_others(char names[][SHOAL_NAME_MAX + 16], size_t *
     }
     if (folder != NULL)
         closedir(folder);
+    if (error != 0)
+        return shoal_error_set(err, SHOAL_LOST, "cannot look into '%.200s': %s", path,
+                               strerror(error));
     *ret_n = n;
     return SHOAL_OK;
 }
