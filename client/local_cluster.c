@@ -290,8 +290,10 @@ static enum shoal_status start(struct daemon *daemon, struct shoal_error *err) {
     close(ends[0]);
     if (pid >= 0 && got == 0)
         return SHOAL_OK;
-    if (pid > 0)
+    if (pid > 0) {
+        kill(pid, SIGKILL); /* it may run, if it was the pipe that failed */
         waitpid(pid, NULL, 0);
+    }
     return shoal_error_set(err, SHOAL_LOST, "cannot start %.200s: %s", path,
                            strerror(pid < 0 ? fork_error : why));
 }
