@@ -172,12 +172,13 @@ class Stage:
 
 
 def processes_of(home):
-    """Those with this home in their environment."""
+    """Those with this home in their environment, or (redis-server has none any more) in their title."""
     mark, found = f"HOME={home}".encode(), []
     for folder in pathlib.Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError):
-                if mark in (folder / "environ").read_bytes().split(b"\0"):
+                if (mark in (folder / "environ").read_bytes().split(b"\0") or
+                        f":{home}/".encode() in (folder / "cmdline").read_bytes()):
                     found.append((int(folder.name), (folder / "comm").read_text().strip()))
     return found
 
