@@ -9,6 +9,7 @@ CC      ?= cc
 packages := libhiredis-dev libevent-dev libjansson-dev zlib1g-dev pkg-config gcc redis-server
 test_packages := check jq ngspice python3
 bench_packages := python3 redis-tools
+chaos_packages := python3 redis-tools
 count_packages := python3 valgrind
 fuzz_packages := clang libclang-rt-dev
 lint_packages := clang clang-format clang-tidy cppcheck groff-base lua-check pyflakes3 shellcheck
@@ -54,6 +55,7 @@ plugins  := $(patsubst client/examples/%_plugin.c,$(BUILD)/examples/lib%.so,$(wi
 # Those of the tests, and of the measurements.
 odd_ones := $(patsubst %_plugin.c,$(BUILD)/%.so,$(wildcard tests/support/*_plugin.c))
 measured := $(patsubst %_plugin.c,$(BUILD)/%.so,$(wildcard tests/bench/*_plugin.c))
+stormed  := $(addprefix $(BUILD)/tests/chaos/,fault_proxy note note.so)
 examples := $(patsubst client/examples/%.c,$(BUILD)/examples/%,$(filter-out %_plugin.c,$(wildcard client/examples/*.c)))
 floors   := $(patsubst %.c,$(BUILD)/%,$(filter-out %_plugin.c,$(sort $(wildcard tests/bench/*.c))))
 tests    := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/unit/*.c tests/integration/*.c tests/system/*.c)))
@@ -137,6 +139,12 @@ $(BUILD)/tests/bench/hot_loops: $(filter-out %/host_main.o,$(host_objects))
 $(floors): $(BUILD)/%: $(BUILD)/%.o $(archive)
 	$(call say,LINK)$(CC) -pie -o $@ $(filter %.o,$^) $(archive) $(LDFLAGS_ALL) $(LIBS)
 
+$(BUILD)/tests/chaos/fault_proxy: $(patsubst %,$(BUILD)/tests/chaos/%.o,fault_proxy faults frame)
+	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL) $(LIBS)
+
+$(BUILD)/tests/chaos/note: $(BUILD)/tests/chaos/note.o
+	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL)
+
 $(tests): $(BUILD)/%: $(BUILD)/%.o $(support_objects) $(worker_objects) $(client_objects) $(library_objects)
 	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL) $(LIBS) $$(pkg-config --libs check)
 
@@ -180,6 +188,14 @@ bench: ## measure, beside a floor for each figure (LONG=1: more work and rounds;
 
 run-bench: all $(floors) $(measured)
 	@tests/bench/bench.py $(BUILD) $(if $(LONG),--long) $(FIGURES)
+
+.PHONY: chaos run-chaos
+chaos: ## storms, after which nothing may be lost or doubled (LONG=1: in full; STORMS="NAME..." SEED=n)
+	@tests/packages $(packages) $(chaos_packages)
+	@$(MAKE) --silent $(parallel) run-chaos
+
+run-chaos: all $(stormed)
+	@tests/chaos/chaos.py $(BUILD) $(if $(LONG),--long) $(if $(SEED),--seed $(SEED)) $(STORMS)
 
 .PHONY: instructions run-instructions
 instructions: ## count the instructions of hot loops and compare them with the last (ACCEPT=1: with these from now on)

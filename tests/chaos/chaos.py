@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Storms over shoal, and what is left of every task afterwards.
+
+    chaos.py BUILD [--long] [--seed N] [STORM...]
+
+Each storm has a home of its own, with a Redis, a fault proxy in front of it, and workers; it does its worst, then the
+history is held against what was submitted (history.py). Prints a line per storm; the same as BUILD/chaos.json. Exit
+status 1 when anything was lost, doubled, unexpected, stuck or left behind. Times are told and decide nothing.
+"""
+import argparse
+import json
+import pathlib
+import random
+import signal
+import statistics
+import sys
+import time
+import traceback
+
+import storms_replies
+import storms_workers
+from place import Place
+
+STORMS = {
+    **storms_workers.STORMS,
+    **storms_replies.STORMS,
+}
+
+WRONG = ("lost", "doubled", "orphans", "unexpected", "stuck")
+
+
+def percentile(numbers, percent):
+    """So many percent of the numbers are smaller or equal."""
+    if len(numbers) < 2:
+        return numbers[0] if numbers else None
+    return statistics.quantiles(numbers, n=100, method="inclusive")[percent - 1]
+
+
+def row_of(place, wrong, seconds):
+    p50, p99 = (percentile(place.latencies, percent) for percent in (50, 99))
+    return {
+        "name": place.name,
+        "runs": place.faults,
+        "tasks": place.history.tasks(),
+        "lost": wrong["lost"],
+        "doubled": wrong["doubled"],
+        "orphans": wrong["orphans"],
+        "p50_ms": p50 and round(p50, 1),
+        "p99_ms": p99 and round(p99, 1),
+        "seed": place.seed,
+        "unexpected": wrong["unexpected"],
+        "stuck": wrong["stuck"],
+        "seconds": round(seconds, 1),
+        **place.more,
+    }
+
+
+def show(row, examples):
+    times = [f"{row[key]:,.0f}" if row[key] is not None else "-" for key in ("p50_ms", "p99_ms")]
+    print(f"{row['name']:<14} {row['runs']:>7,} {row['tasks']:>9,} " + " ".join(f"{row[key]:>7}" for key in WRONG) +
+          f" {times[0]:>9} {times[1]:>9} {row['seconds']:>7}", flush=True)
+    for sentence in examples:
+        print(f"    {sentence}", flush=True)
+
+
+def storm(build, name, seed, long, keep):
+    """A storm that breaks off has broken a promise too: that what it waited for comes."""
+    run, options = STORMS[name]
+    begin = time.monotonic()
+    with Place(build, name, seed, long, options) as place:
+        try:
+            run(place)
+            place.proxy.tell("heal")
+            wrong = place.history.judge()
+        except Exception as error:
+            wrong = place.history.wrong
+            place.history.tell("unexpected", f"the storm broke off: {error!r}")
+            traceback.print_exc()
+        row = row_of(place, wrong, time.monotonic() - begin)
+        show(row, place.history.examples)
+        if keep and any(row[key] for key in WRONG):
+            place.keep(keep)
+        return row
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("build", type=pathlib.Path, metavar="BUILD", help="the build folder")
+    parser.add_argument("--long", action="store_true", help="the full numbers")
+    parser.add_argument("--seed", type=int, help="repeats a storm; a random one unless said")
+    parser.add_argument("--keep", metavar="FOLDER", help="where to leave logs and store of a storm that found something")
+    parser.add_argument("names", nargs="*", metavar="STORM", help=f"of {', '.join(STORMS)}; default: all")
+    words = parser.parse_intermixed_args()
+    unknown = [name for name in words.names if name not in STORMS]
+    if unknown:
+        parser.error(f"no storm is called {', '.join(unknown)}; there are {', '.join(STORMS)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("chaos: it was told to end"))
+    seed = random.randrange(1 << 31) if words.seed is None else words.seed
+    print(f"{'storm':<14} {'faults':>7} {'tasks':>9} " + " ".join(f"{key[:7]:>7}" for key in WRONG) +
+          f" {'p50 ms':>9} {'p99 ms':>9} {'s':>7}    seed {seed}", flush=True)
+    rows = [storm(words.build.resolve(), name, seed, words.long, words.keep) for name in words.names or STORMS]
+    (words.build / "chaos.json").write_text(json.dumps(rows, indent=2) + "\n")
+    sys.exit(any(row[key] for row in rows for key in WRONG))
+
+
+if __name__ == "__main__":
+    main()

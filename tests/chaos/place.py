@@ -1,0 +1,370 @@
+"""Where a storm happens: a home of its own with a Redis, a fault proxy in front of it, workers and brokers.
+
+Everything of shoal has HOME in its environment, which names the place and which tasks inherit; Redis and the proxy do
+not. So whatever is left behind is found by that mark and ended by its pid, and nothing is ever ended by its name.
+"""
+import contextlib
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+from history import History
+
+PATIENCE = 120  # seconds without anything new that make a storm give up
+
+
+def wait_until(condition, what, span=PATIENCE):
+    end = time.monotonic() + span
+    while not (value := condition()):
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what} in {span} s")
+        time.sleep(0.005)
+    return value
+
+
+def answers(path):
+    with socket.socket(socket.AF_UNIX) as peer:
+        return peer.connect_ex(path) == 0
+
+
+def send(pid, number):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def state_of(pid):
+    """A letter as ps has it, or None when there is no such process."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def is_alive(pid):
+    return state_of(pid) not in (None, "Z", "X")
+
+
+def children(pid):
+    try:
+        return [int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def descendants(pid):
+    found = []
+    for child in children(pid):
+        found += [child, *descendants(child)]
+    return found
+
+
+def comm(pid):
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+class Connection:
+    """To Redis itself, past the proxy: sends a command, gives its answer. Errors are raised."""
+
+    def __init__(self, path, timeout=PATIENCE):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(timeout)
+        self.socket.connect(path)
+        self.file = self.socket.makefile("rb")
+
+    def __call__(self, *words):
+        parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+        self.socket.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
+        return self.read()
+
+    def read(self):
+        line = self.file.readline()
+        if not line.endswith(b"\r\n"):
+            raise ConnectionError("Redis has left")
+        kind, rest = line[:1], line[1:-2]
+        if kind == b"-":
+            raise RuntimeError(rest.decode())
+        if kind == b"$":
+            return None if rest == b"-1" else self.file.read(int(rest) + 2)[:-2]
+        if kind == b"*":
+            return [self.read() for _ in range(int(rest))]
+        return int(rest) if kind == b":" else rest.decode()
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+class Process:
+    """One that we have started. It dies with us, and what it prints goes into a file."""
+
+    def __init__(self, words, log, environment, **options):
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **options}
+        with open(log, "ab") as err:
+            self.popen = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *map(str, words)], stderr=err,
+                                          env=environment, start_new_session=True, **options)
+        self.pid = self.popen.pid
+
+    def alive(self):
+        return self.popen.poll() is None
+
+    def send(self, number):
+        if self.alive():
+            self.popen.send_signal(number)
+
+    def wait(self, span=PATIENCE):
+        return self.popen.wait(span)
+
+    def kill(self):
+        self.send(signal.SIGKILL)
+        self.wait()
+
+    def pause(self):
+        self.send(signal.SIGSTOP)
+
+    def resume(self):
+        self.send(signal.SIGCONT)
+
+    def end(self, span=PATIENCE):
+        self.resume()
+        self.send(signal.SIGTERM)
+        return self.wait(span)
+
+
+class Redis:
+    """A server with an append-only file, which may be killed and started again."""
+
+    def __init__(self, folder, options):
+        self.folder, self.options = folder, options
+        self.path = f"{folder}/redis.sock"
+        self.process = None
+
+    def start(self):
+        words = ["redis-server", "--port", 0, "--unixsocket", self.path, "--dir", self.folder, "--save", "",
+                 "--appendonly", "yes", "--logfile", "log", *self.options]
+        self.process = Process(words, f"{self.folder}/err", {"PATH": os.environ["PATH"]})
+        wait_until(self.ready, "redis-server does not answer")
+
+    def ready(self):
+        if not self.process.alive():
+            raise RuntimeError(f"redis-server has ended, see {self.folder}/log")
+        with contextlib.suppress(OSError, RuntimeError):
+            return self.ask("ping") == "PONG"
+
+    def ask(self, *words):
+        with contextlib.closing(Connection(self.path)) as connection:
+            return connection(*words)
+
+    def kill(self):
+        self.process.kill()
+
+
+class Proxy:
+    """fault_proxy; `path` is where shoal believes Redis to be."""
+
+    def __init__(self, place):
+        self.path = f"{place.folder}/proxy.sock"
+        self.lock = threading.Lock()
+        self.process = Process([place.build / "tests/chaos/fault_proxy", self.path, place.redis.path, place.seed],
+                               f"{place.folder}/proxy.err", {"PATH": os.environ["PATH"]},
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        wait_until(lambda: answers(self.path), "the fault proxy does not answer")
+
+    def tell(self, line):
+        pipes = self.process.popen
+        with self.lock:
+            pipes.stdin.write(line + "\n")
+            pipes.stdin.flush()
+            answer = pipes.stdout.readline().strip()
+        if not answer or answer.startswith("error"):
+            raise RuntimeError(f"fault proxy: {line}: {answer or 'it has ended'}")
+        return answer
+
+    def counts(self):
+        return json.loads(self.tell("counts"))
+
+    def done(self, fault):
+        """How often it has done that, by what was called."""
+        return {name: count[fault] for name, count in self.counts().items() if fault in count}
+
+    def close(self):
+        self.process.kill()
+        self.process.popen.stdin.close()
+        self.process.popen.stdout.close()
+
+
+class Worker(Process):
+    """A keeper and its worker."""
+
+    def __init__(self, place, name, *options):
+        words = [place.build / "shoal-worker", "--name", name, "--directory", f"{place.folder}/tmp", *options]
+        super().__init__(words, f"{place.folder}/worker-{name}.log", place.environment)
+        self.name = name
+
+    def worker(self):
+        """The pid of the worker, or None when there is none at the moment."""
+        return next((pid for pid in reversed(children(self.pid)) if comm(pid) == "shoal-worker"), None)
+
+    def kill_worker(self):
+        if (pid := self.worker()) is not None:
+            send(pid, signal.SIGKILL)
+        return pid
+
+    def kill_host(self):
+        """Both, as at once: nobody is left to say goodbye."""
+        self.pause()
+        self.kill_worker()
+        self.kill()
+
+    def tasks(self):
+        """The processes of its tasks."""
+        pid = self.worker()
+        return descendants(pid) if pid else []
+
+    def send_all(self, number):
+        for pid in (self.pid, self.worker()):
+            if pid:
+                send(pid, number)
+
+
+class Place:
+    def __init__(self, build, name, seed, long, redis_options=()):
+        self.build, self.name, self.seed, self.long = build, name, seed, long
+        self.redis_options = redis_options
+        self.random = random.Random(f"{seed} {name}")
+        self.faults = 0  # that the storm has done
+        self.latencies = []  # in ms
+        self.more = {}  # figures of this storm alone
+        self.workers, self.others = [], []
+        self.draining = threading.Lock()
+        self.plugin = build / "tests/chaos/note.so"
+
+    def times(self, short, long):
+        return long if self.long else short
+
+    def __enter__(self):
+        self.folder = tempfile.mkdtemp(prefix="shoal-chaos-")
+        for name in ("redis", "tmp"):
+            os.mkdir(f"{self.folder}/{name}")
+        self.notes = f"{self.folder}/notes"
+        self.mark = f"HOME={self.folder}"
+        self.redis = Redis(f"{self.folder}/redis", self.redis_options)
+        self.proxy = None
+        self.history = History(self)
+        self.environment = {"HOME": self.folder, "PATH": f"{self.build}:{os.environ['PATH']}", "LANG": "C.UTF-8",
+                            "XDG_STATE_HOME": f"{self.folder}/state"}
+        try:
+            self.redis.start()
+            self.proxy = Proxy(self)
+            self.environment["SHOAL_REDIS"] = f"unix:{self.proxy.path}"
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for process in self.workers + self.others:
+            with contextlib.suppress(Exception):
+                process.kill()
+        self.end_marked()
+        if self.proxy:
+            self.proxy.close()
+        if self.redis.process:
+            self.redis.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def keep(self, folder):
+        """Leaves what tells of the storm."""
+        shutil.copytree(self.folder, f"{folder}/{self.name}-{self.seed}", dirs_exist_ok=True,
+                        ignore=shutil.ignore_patterns("*.sock", "tmp", "lines-*"))
+
+    # ---- processes
+
+    def marked(self):
+        """Every process that has our HOME in its environment; zombies have none any more."""
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if self.mark.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                        found.append(int(entry.name))
+        return found
+
+    def end_marked(self):
+        """Until none is left, since one may start others meanwhile."""
+        for _ in range(100):
+            left = self.marked()
+            for pid in left:
+                send(pid, signal.SIGKILL)
+            if not left:
+                return
+            time.sleep(0.02)
+
+    def worker(self, *options, name=None, ttl="4s"):
+        """Starts one; does not wait for it."""
+        worker = Worker(self, name or f"w{len(self.workers)}", "--session-ttl", ttl, *options)
+        self.workers.append(worker)
+        return worker
+
+    def sessions(self):
+        return [json.loads(line) for line in self.ask("workers", "--json").splitlines()]
+
+    def wait_for_workers(self, n):
+        wait_until(lambda: len(self.sessions()) >= n, f"there are no {n} workers")
+
+    def broker(self):
+        process = Process([self.build / "shoal-broker"], f"{self.folder}/broker.log", self.environment)
+        self.others.append(process)
+        return process
+
+    # ---- commands
+
+    def shoal(self, *words, accept=(0,), past=False, timeout=600, **options):
+        """What a command prints; `past`: past the proxy."""
+        environment = dict(self.environment)
+        if past:
+            environment["SHOAL_REDIS"] = f"unix:{self.redis.path}"
+        options = options if "input" in options else {"stdin": subprocess.DEVNULL, **options}
+        done = subprocess.run([self.build / "shoal", *map(str, words)], env=environment, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, check=False, timeout=timeout, cwd=self.folder,
+                              **options)
+        if accept is not None and done.returncode not in accept:
+            raise RuntimeError(f"shoal {' '.join(map(str, words))}: exit {done.returncode}: {done.stderr.strip()}")
+        return done if accept is None else done.stdout.strip()
+
+    def ask(self, *words, **options):
+        return self.shoal(*words, past=True, **options)
+
+    def start_shoal(self, *words, **options):
+        """One that goes on."""
+        options = {"stdout": subprocess.PIPE, "text": True, "cwd": self.folder, **options}
+        process = Process([self.build / "shoal", *words], f"{self.folder}/shoal.err", self.environment, **options)
+        self.others.append(process)
+        return process
+
+    # ---- jobs
+
+    def programs(self, total, *words, ms=0, gate=None, past=False):
+        """Submits a sweep of programs that write down their runs. Gives the job."""
+        task = [self.build / "tests/chaos/note", self.notes, ms, *([gate] if gate else [])]
+        job = self.shoal("submit", "-p", f"i=1:{total}", *words, "--", *task, past=past)
+        self.history.submitted(job, total)
+        return job
+
+    def functions(self, total, *words, ms=0, past=False):
+        """The same of functions, whose runs are not written down."""
+        job = self.shoal("submit", "--plugin", self.plugin, "--task", "note", "-p",
+                         f"i=1:{total}", "-p", f"ms={ms}", *words, past=past)
+        self.history.submitted(job, total, noted=False)
+        return job
+
+    def took(self, seconds):
+        self.latencies.append(seconds * 1000)

@@ -1,0 +1,75 @@
+"""Workers, their keepers and their tasks' processes are killed and stopped."""
+import time
+
+from place import is_alive, wait_until
+
+
+def fleet(place, n, slots):
+    """So many workers, with a number of slots of each's own."""
+    for _ in range(n):
+        place.worker("--slots", str(place.random.choice(slots)))
+
+
+def fill(place, total):
+    """About so many tasks: small jobs and sweeps, programs and functions, in any order. The last one is the job to watch."""
+    kinds = ["programs", "functions", "small"]
+    place.random.shuffle(kinds)
+    for kind in kinds:
+        if kind == "programs":
+            job = place.programs(total // 4)
+        elif kind == "functions":
+            job = place.functions(total // 2, ms=place.random.choice([0, 0, 1]))
+        else:
+            jobs = [place.programs(1) for _ in range(min(20, total // 4))]
+            job = jobs[-1]
+    return job
+
+
+def gone(pids):
+    return not any(map(is_alive, pids))
+
+
+# ---- worker-kills
+
+def replace(place, worker):
+    place.workers.remove(worker)
+    place.worker("--slots", str(place.random.choice([1, 2, 4, 16, 64])), name=worker.name)
+
+
+def kill_one(place):
+    """A worker, which its keeper starts again; or both, as when the host is lost; or the keeper alone. The figure is
+    the time until the tasks' processes are gone."""
+    worker = place.random.choice(place.workers)
+    how = place.random.choice(["worker", "host", "host", "keeper"])
+    pids = worker.tasks()
+    begin = time.monotonic()
+    if how == "worker":
+        worker.kill_worker()
+    elif how == "host":
+        worker.kill_host()
+        replace(place, worker)
+    else:
+        worker.kill()
+        replace(place, worker)
+    place.faults += 1
+    if how != "keeper" and pids:
+        wait_until(lambda: gone(pids), "the tasks of a killed worker are not gone")
+        place.took(time.monotonic() - begin)
+
+
+def worker_kills(place):
+    kills, batch = place.times(100, 10_000), place.times(2000, 4000)
+    fleet(place, 6, [1, 2, 4, 16, 64])
+    job = fill(place, batch)
+    while place.faults < kills:
+        if place.history.has_ended(job):
+            job = fill(place, batch)
+        time.sleep(place.random.expovariate(1 / 0.08))
+        kill_one(place)
+    while place.history.tasks() < kills * 100:
+        fill(place, batch * 10)
+
+
+STORMS = {
+    "worker-kills": (worker_kills, ()),
+}
