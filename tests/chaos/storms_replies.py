@@ -2,12 +2,19 @@
 import concurrent.futures
 import json
 import random
-import time
-
-from place import wait_until
+import threading
 
 
 # ---- a day of a client: every command that changes something, each through the proxy
+
+def insist(place, *words, accept=(0,)):
+    """What a person does who reads that Redis was lost: the same again."""
+    while (done := place.shoal(*words, accept=None)).returncode == 3:
+        pass
+    if done.returncode not in accept:
+        raise RuntimeError(f"shoal {' '.join(words)}: exit {done.returncode}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
 
 def check_rows(place, job, total, rows):
     """Rows that a client was given as they came: each task once."""
@@ -48,16 +55,16 @@ def stream(place, rng):
 def cancelled(place, rng):
     total = rng.randrange(1, 200)
     job = place.programs(total, ms=20)
-    place.shoal("cancel", *rng.choice([[], ["--kill"]]), job)
-    place.shoal("wait", job, accept=(0, 1))
+    insist(place, "cancel", *rng.choice([[], ["--kill"]]), job)
+    insist(place, "wait", job, accept=(0, 1))
     if place.history.status(job)["ok"] < total:
-        place.shoal("retry", job)
+        insist(place, "retry", job, accept=(0, 2))  # 2: it was done, and the answer was lost
 
 
 def paused(place, rng):
-    place.shoal("pause", "default")
+    insist(place, "pause", "default")
     place.programs(rng.randrange(1, 30))
-    place.shoal("resume", "default")
+    insist(place, "resume", "default")
 
 
 def delayed(place, rng):
@@ -67,18 +74,18 @@ def delayed(place, rng):
 def taken(place, rng):
     total = rng.randrange(1, 5000)
     job = place.functions(total)
-    place.shoal("wait", job)
+    insist(place, "wait", job)
     place.history.forget(job)
     rows = place.shoal("results", "--take", "--format", "jsonl", job)
     check_rows(place, job, total, map(json.loads, rows.splitlines()))
-    place.shoal("forget", job)
+    insist(place, "forget", job)
 
 
 def drained(place, rng):
     """One worker after the other, each by one client at a time."""
     with place.draining:
         worker = place.workers.pop(0)
-        place.shoal("drain", worker.name)
+        insist(place, "drain", worker.name)
         if worker.wait() != 0:
             place.history.tell("unexpected", f"worker {worker.name} was drained and ended with {worker.wait()}")
         place.worker("--slots", str(rng.choice([1, 2, 8])), name=f"d{rng.getrandbits(40)}")
@@ -87,10 +94,14 @@ def drained(place, rng):
 DAY = [sweep, functions, lines, stream, cancelled, paused, delayed, taken, drained]
 
 
-def client(place, seed, enough):
+def client(place, seed, enough, broken):
     rng = random.Random(seed)
-    while not enough():
-        rng.choice(DAY)(place, rng)
+    try:
+        while not enough() and not broken.is_set():
+            rng.choice(DAY)(place, rng)
+    except BaseException:
+        broken.set()
+        raise
 
 
 def live(place, clients, enough):
@@ -99,10 +110,18 @@ def live(place, clients, enough):
         place.worker("--slots", str(place.random.choice([1, 2, 8])))
     for _ in range(2):
         place.broker()
+    broken = threading.Event()
     with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-        days = [pool.submit(client, place, place.random.random(), enough) for _ in range(clients)]
+        days = [pool.submit(client, place, place.random.random(), enough, broken) for _ in range(clients)]
         for day in concurrent.futures.as_completed(days):
             day.result()
+
+
+def spare_greetings(place, faults):
+    """A client that cannot ask its first question says so at once, and has not done anything."""
+    for fault in faults:
+        for name in ("new/*", "client/client", "client/echo", "client/info"):
+            place.proxy.tell(f"rate {fault} 0 {name}")
 
 
 # ---- cut-replies
@@ -119,6 +138,7 @@ def cut_replies(place):
     cuts = place.times(1000, 10_000)
     for name, share in CUTS.items():
         place.proxy.tell(f"rate cut {share} {name}")
+    spare_greetings(place, ["cut"])
 
     def enough():
         done = place.proxy.done("cut")
@@ -139,6 +159,7 @@ def garbage(place):
     wanted = place.times(500, 10_000)
     for fault, share in GARBAGE.items():
         place.proxy.tell(f"rate {fault} {share}")
+    spare_greetings(place, GARBAGE)
 
     def total():
         return sum(sum(place.proxy.done(fault).values()) for fault in GARBAGE)
