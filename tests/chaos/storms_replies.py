@@ -3,6 +3,7 @@ import concurrent.futures
 import json
 import random
 import threading
+import time
 
 
 # ---- a day of a client: every command that changes something, each through the proxy
@@ -104,15 +105,21 @@ def client(place, seed, enough, broken):
         raise
 
 
+SHORT_S = 12  # of each storm of this file
+
+
 def live(place, clients, enough):
-    """Workers, two brokers, and clients with their days, until there is enough. What a client meets ends all."""
+    """Workers, two brokers, and clients with their days, until there is enough or, in the short form, for so long. What
+    a client meets ends all."""
+    end = time.monotonic() + place.times(SHORT_S, 24 * 3600)
     for _ in range(4):
         place.worker("--slots", str(place.random.choice([1, 2, 8])))
     for _ in range(2):
         place.broker()
     broken = threading.Event()
     with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-        days = [pool.submit(client, place, place.random.random(), enough, broken) for _ in range(clients)]
+        days = [pool.submit(client, place, place.random.random(), lambda: enough() or time.monotonic() > end,
+                            broken) for _ in range(clients)]
         for day in concurrent.futures.as_completed(days):
             day.result()
 
@@ -146,6 +153,7 @@ def cut_replies(place):
 
     live(place, 6, enough)
     place.more["cut"] = dict(sorted(place.proxy.done("cut").items()))
+    place.more["not cut"] = sorted(set(SCRIPTS) - place.more["cut"].keys())
     place.faults = sum(place.more["cut"].values())
 
 
@@ -160,6 +168,8 @@ def garbage(place):
     for fault, share in GARBAGE.items():
         place.proxy.tell(f"rate {fault} {share}")
     spare_greetings(place, GARBAGE)
+    for fault in ("flood", "garble"):  # a client drops what is no answer and ends with 3, whatever it asked for
+        place.proxy.tell(f"rate {fault} 0 client/*")
 
     def total():
         return sum(sum(place.proxy.done(fault).values()) for fault in GARBAGE)

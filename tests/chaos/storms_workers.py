@@ -1,4 +1,5 @@
 """Workers, their keepers and their tasks' processes are killed and stopped."""
+import signal
 import time
 
 from place import is_alive, wait_until
@@ -11,7 +12,7 @@ def fleet(place, n, slots):
 
 
 def fill(place, total):
-    """About so many tasks: small jobs and sweeps, programs and functions, in any order. The last one is the job to watch."""
+    """About so many tasks: small jobs and sweeps, programs and functions, in any order. Gives the last job, to watch."""
     kinds = ["programs", "functions", "small"]
     place.random.shuffle(kinds)
     for kind in kinds:
@@ -70,6 +71,51 @@ def worker_kills(place):
         fill(place, batch * 10)
 
 
+# ---- pauses
+
+def pause_some(place):
+    """Half of the workers stand still until their sessions are over, then go on. What they had finished counts unless
+    somebody else was faster."""
+    paused = place.random.sample(place.workers, len(place.workers) // 2)
+    for worker in paused:
+        worker.send_all(signal.SIGSTOP)
+    names = {worker.name for worker in paused}
+    wait_until(lambda: not names & {session["name"] for session in place.sessions()}, "paused workers are still there")
+    for worker in paused:
+        worker.send_all(signal.SIGCONT)
+    place.faults += len(paused)
+
+
+def pauses(place):
+    wanted, batch = place.times(6, 1000), place.times(1000, 4000)
+    fleet(place, 6, [1, 2, 4, 16])
+    place.wait_for_workers(6)
+    job = fill(place, batch)
+    while place.faults < wanted:
+        if place.history.has_ended(job):
+            job = fill(place, batch)
+        time.sleep(place.random.expovariate(1 / 0.2))
+        pause_some(place)
+
+
+# ---- upgrades
+
+def upgrades(place):
+    """A worker takes its program's place while it works."""
+    wanted, batch = place.times(40, 2000), place.times(1000, 4000)
+    fleet(place, 4, [1, 4, 16])
+    place.wait_for_workers(4)
+    job = fill(place, batch)
+    while place.faults < wanted:
+        if place.history.has_ended(job):
+            job = fill(place, batch)
+        time.sleep(place.random.expovariate(1 / 0.2))
+        place.random.choice(place.workers).send(signal.SIGUSR2)
+        place.faults += 1
+
+
 STORMS = {
     "worker-kills": (worker_kills, ()),
+    "pauses": (pauses, ()),
+    "upgrades": (upgrades, ()),
 }
