@@ -12,7 +12,7 @@ def fleet(place, n, slots):
 
 
 def fill(place, total):
-    """About so many tasks: small jobs and sweeps, programs and functions, in any order. Gives the last job, to watch."""
+    """About so many tasks: small jobs and sweeps, programs and functions, in any order. Gives the last job."""
     kinds = ["programs", "functions", "small"]
     place.random.shuffle(kinds)
     for kind in kinds:
