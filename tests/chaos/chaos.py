@@ -88,7 +88,7 @@ def main():
     parser.add_argument("build", type=pathlib.Path, metavar="BUILD", help="the build folder")
     parser.add_argument("--long", action="store_true", help="the full numbers")
     parser.add_argument("--seed", type=int, help="repeats a storm; a random one unless said")
-    parser.add_argument("--keep", metavar="FOLDER", help="where to leave logs and store of a storm that found something")
+    parser.add_argument("--keep", metavar="FOLDER", help="where to leave what a storm that found something has left")
     parser.add_argument("names", nargs="*", metavar="STORM", help=f"of {', '.join(STORMS)}; default: all")
     words = parser.parse_intermixed_args()
     unknown = [name for name in words.names if name not in STORMS]
