@@ -17,6 +17,7 @@ import sys
 import time
 import traceback
 
+import storms_escapes
 import storms_replies
 import storms_workers
 from place import Place
@@ -24,6 +25,7 @@ from place import Place
 STORMS = {
     **storms_workers.STORMS,
     **storms_replies.STORMS,
+    **storms_escapes.STORMS,
 }
 
 WRONG = ("lost", "doubled", "orphans", "unexpected", "stuck")
