@@ -18,6 +18,7 @@ import time
 import traceback
 
 import storms_escapes
+import storms_network
 import storms_replies
 import storms_workers
 from place import Place
@@ -26,6 +27,7 @@ STORMS = {
     **storms_workers.STORMS,
     **storms_replies.STORMS,
     **storms_escapes.STORMS,
+    **storms_network.STORMS,
 }
 
 WRONG = ("lost", "doubled", "orphans", "unexpected", "stuck")

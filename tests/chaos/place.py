@@ -145,10 +145,11 @@ class Redis:
     def __init__(self, folder, options):
         self.folder, self.options = folder, options
         self.path = f"{folder}/redis.sock"
+        self.around = []  # words of a command that runs it
         self.process = None
 
     def start(self):
-        words = ["redis-server", "--port", 0, "--unixsocket", self.path, "--dir", self.folder, "--save", "",
+        words = [*self.around, "redis-server", "--port", 0, "--unixsocket", self.path, "--dir", self.folder, "--save", "",
                  "--appendonly", "yes", "--logfile", "log", *self.options]
         self.process = Process(words, f"{self.folder}/err", {"PATH": os.environ["PATH"]})
         wait_until(self.ready, "redis-server does not answer")
