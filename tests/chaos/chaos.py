@@ -18,6 +18,7 @@ import time
 import traceback
 
 import storms_escapes
+import storms_full
 import storms_network
 import storms_replies
 import storms_workers
@@ -28,6 +29,7 @@ STORMS = {
     **storms_replies.STORMS,
     **storms_escapes.STORMS,
     **storms_network.STORMS,
+    **storms_full.STORMS,
 }
 
 WRONG = ("lost", "doubled", "orphans", "unexpected", "stuck")

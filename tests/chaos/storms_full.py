@@ -1,0 +1,112 @@
+"""There is no room: on the disk of Redis, or in its memory."""
+import contextlib
+import os
+import subprocess
+import time
+
+from place import wait_until
+
+REFUSED = 3  # exit status of a client that Redis refuses
+ROOM_KIB = 4096
+
+
+@contextlib.contextmanager
+def small_disk(path):
+    """A file system of a few MiB; gives False where none can be mounted."""
+    os.makedirs(path, exist_ok=True)
+    words = ["mount", "-t", "tmpfs", "-o", f"size={ROOM_KIB}k,mode=0700", "shoal-chaos", path]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        print(f"    skipped, since this host does not let us mount: {done.stderr.strip()}")
+    try:
+        yield done.returncode == 0
+    finally:
+        if done.returncode == 0:
+            subprocess.run(["umount", "--lazy", path], check=True)
+
+
+def fill(path):
+    """Until there is no byte left."""
+    with open(f"{path}/ballast", "ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def empty(path):
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{path}/ballast")
+
+
+def span(place, seconds):
+    """The trouble goes on for that long."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.05)
+    place.faults += 1
+
+
+def is_refused(place):
+    """A submission says that it is not taken, with a sentence; one that is taken counts as another job."""
+    words = ["submit", "-p", "i=1:3", "--", "true"]
+    done = place.shoal(*words, accept=None, past=True)
+    if done.returncode == 0:
+        place.history.submitted(done.stdout.strip(), 3, noted=False)
+    elif done.returncode != REFUSED or not done.stderr.strip():
+        place.history.tell("unexpected", f"a refused submission: exit {done.returncode}: {done.stderr.strip()}")
+    return done.returncode != 0
+
+
+def again(place, job, done):
+    """The figure: the time until outcomes are taken again."""
+    begin = time.monotonic()
+    wait_until(lambda: place.history.status(job)["ok"] > done or place.history.has_ended(job),
+               "no worker works again")
+    place.took(time.monotonic() - begin)
+    place.history.settle(job)
+
+
+def busy(place):
+    """A job that is under way."""
+    job = place.programs(200, ms=50, past=True)
+    wait_until(lambda: place.history.status(job)["ok"] > 0, "no task has ended")
+    return job
+
+
+def trouble(place, begin, end, seconds):
+    job = busy(place)
+    begin()
+    wait_until(lambda: is_refused(place), "nothing is refused")
+    span(place, seconds)
+    done = place.history.status(job)["ok"]
+    end()
+    again(place, job, done)
+
+
+# ---- Redis
+
+def disk_of_redis(place):
+    """Its append-only file cannot be written: it refuses every change (MISCONF). What it has open outlives the mount."""
+    disk = f"{place.folder}/disk"
+    with small_disk(disk) as mounted:
+        if not mounted:
+            return
+        place.redis.kill()
+        place.redis.options = ["--dir", disk, *place.redis.options]
+        place.redis.start()
+        place.worker("--slots", "8")
+        for _ in range(place.times(2, 40)):
+            trouble(place, lambda: fill(disk), lambda: empty(disk), 3)
+
+
+def memory_of_redis(place):
+    """maxmemory below what it has: it refuses whatever takes more (OOM)."""
+    place.worker("--slots", "8")
+    for _ in range(place.times(3, 60)):
+        trouble(place, lambda: place.redis.ask("config", "set", "maxmemory", "1mb"),
+                lambda: place.redis.ask("config", "set", "maxmemory", "0"), 2)
+
+
+STORMS = {
+    "disk-full": (disk_of_redis, ()),
+    "memory-full": (memory_of_redis, ()),
+}
