@@ -12,6 +12,8 @@ bench_packages := python3 redis-tools
 chaos_packages := python3 redis-tools
 count_packages := python3 valgrind
 fuzz_packages := clang libclang-rt-dev
+coverage_packages := gcovr python3
+model_packages := gcc spin
 lint_packages := clang clang-format clang-tidy cppcheck groff-base lua-check pyflakes3 shellcheck
 libraries := hiredis libevent jansson zlib
 
@@ -21,6 +23,9 @@ ifdef SANITIZE
   hardening += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all
   optimize := -O1 -g
   linking := -fsanitize=$(SANITIZE)
+else ifdef COVERAGE
+  optimize := -O0 -g --coverage -fprofile-update=prefer-atomic -Wno-format-truncation
+  linking := --coverage
 else
   optimize := -O2 -g
   # Fortified functions need optimization, and hide what the sanitizers look for.
@@ -90,11 +95,14 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
+# While coverage is measured, a copy that tells what runs.
+embedded := $(if $(COVERAGE),$(BUILD)/instrumented,broker)
 scripts := $(filter-out broker/scripts/lib.lua,$(sort $(wildcard broker/scripts/*.lua)))
 $(BUILD)/broker/scripts.o: $(BUILD)/broker/scripts.inc
 $(BUILD)/broker/scripts.inc: broker/embed.sh broker/keys.def broker/keys.h broker/scripts/lib.lua $(scripts) $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(call say,EMBED)RELEASE=$(VERSION) sh broker/embed.sh $(scripts) > $@.new && mv $@.new $@
+	$(call say,EMBED)$(if $(COVERAGE),tests/coverage/scripts.py instrument broker $(embedded) && )\
+	    RELEASE=$(VERSION) sh $(embedded)/embed.sh $(scripts:broker/%=$(embedded)/%) > $@.new && mv $@.new $@
 
 $(BUILD)/shoal: $(BUILD)/client/main.o $(client_objects) $(library_objects)
 	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL) $(LIBS)
@@ -174,6 +182,14 @@ test: ## build and run all tests, after installing what is missing
 run-tests: all $(tests) $(replays) $(odd_ones)
 	@SHOAL_BUILD=$(abspath $(BUILD)) tests/run $(tests) $(replays)
 
+.PHONY: coverage run-coverage
+coverage: ## build for coverage, run all tests, and tell which lines, branches and statements of scripts they reach
+	@tests/packages $(packages) $(test_packages) $(coverage_packages)
+	@$(MAKE) --no-print-directory $(parallel) BUILD=build-coverage COVERAGE=1 run-coverage
+
+run-coverage: all $(tests) $(replays) $(odd_ones)
+	@tests/coverage/run $(BUILD) $(tests) $(replays)
+
 .PHONY: demo run-demo
 demo: packages ## build, and sweep a simulation on a local cluster
 	@$(MAKE) --silent $(parallel) run-demo
@@ -213,14 +229,19 @@ fuzz: ## feed made-up bytes to all that reads some from outside (SECONDS=10 each
 run-fuzz: $(if $(FUZZ),$(FUZZ:%=$(BUILD)/tests/fuzz/%.fuzzer),$(fuzzers))
 	@SECONDS_EACH=$(or $(SECONDS),10) SEED=$(or $(SEED),1) tests/fuzz/run.sh $^
 
+.PHONY: model
+model: ## check a model of the queue for every order of events, with Spin (LONG=1: more at once)
+	@tests/packages $(model_packages)
+	@tests/model/check $(if $(LONG),long)
+
 # ---- checking
 
 folders := common broker worker client tests
 headers := $(sort $(wildcard $(addsuffix /*.h,$(folders)) tests/*/*.h))
 sources := $(sort $(wildcard $(addsuffix /*.c,$(folders)) client/examples/*.c tests/*/*.c))
 python_files := $(sort $(wildcard client/python/*/*.py tests/*/*.py))
-shell_files := .ci/run broker/embed.sh tests/packages tests/run \
-               $(sort $(wildcard $(addsuffix /*.sh,$(folders)) client/*/*.sh tests/*/*.sh docker/*.sh))
+shell_files := .ci/run broker/embed.sh tests/coverage/redis-server tests/coverage/run tests/model/check \
+               tests/packages tests/run $(sort $(wildcard $(addsuffix /*.sh,$(folders)) client/*/*.sh tests/*/*.sh docker/*.sh))
 
 .PHONY: lint run-lint lint-format lint-tidy lint-cppcheck lint-shell lint-lua lint-python lint-headers lint-man lint-promises lint-symbols lint-install
 lint: ## check the sources with everything that looks at them, after installing what is missing

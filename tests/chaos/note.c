@@ -2,8 +2,8 @@
  *
  *     note FILE [MILLISECONDS [GATE]]
  *
- * With a gate it ends when nobody holds an exclusive lock on the file GATE1, or GATE2 when
- * it is not the first attempt. */
+ * With a gate it ends when nobody holds an exclusive lock on the file GATE1, or GATE2
+ * when it is not the first attempt. */
 #include "tests/chaos/note.h"
 
 #include <stdlib.h>

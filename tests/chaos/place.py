@@ -149,7 +149,8 @@ class Redis:
         self.process = None
 
     def start(self):
-        words = [*self.around, "redis-server", "--port", 0, "--unixsocket", self.path, "--dir", self.folder, "--save", "",
+        words = [*self.around, "redis-server", "--port", 0, "--unixsocket", self.path, "--dir", self.folder,
+                 "--save", "",
                  "--appendonly", "yes", "--logfile", "log", *self.options]
         self.process = Process(words, f"{self.folder}/err", {"PATH": os.environ["PATH"]})
         wait_until(self.ready, "redis-server does not answer")

@@ -85,7 +85,8 @@ def trouble(place, begin, end, seconds):
 # ---- Redis
 
 def disk_of_redis(place):
-    """Its append-only file cannot be written: it refuses every change (MISCONF). What it has open outlives the mount."""
+    """Its append-only file cannot be written: it refuses every change (MISCONF). What it has open outlives the
+    mount."""
     disk = f"{place.folder}/disk"
     with small_disk(disk) as mounted:
         if not mounted:

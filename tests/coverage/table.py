@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Prints what gcovr counted, a row for each file and folder: table.py SUMMARY.json"""
+import json
+import os
+import sys
+
+COUNTS = ("line_covered", "line_total", "branch_covered", "branch_total")
+
+
+def percent(part, whole):
+    return f"{100 * part / whole:6.1f} %" if whole else "        "
+
+
+def row(name, counts):
+    lines, of_lines, branches, of_branches = counts
+    print(f"{name:<32} {lines:>6} of {of_lines:>6} {percent(lines, of_lines)}   "
+          f"{branches:>6} of {of_branches:>6} {percent(branches, of_branches)}")
+
+
+def added(rows):
+    return [sum(column) for column in zip(*rows)] if rows else [0] * len(COUNTS)
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    folders = {}
+    with open(sys.argv[1]) as summary:
+        for file in json.load(summary)["files"]:
+            counts = [file[count] for count in COUNTS]
+            folders.setdefault(os.path.dirname(file["filename"]), {})[file["filename"]] = counts
+    print(f"{'':<32} {'lines':>16} {'':>8}   {'branches':>16}")
+    for _, files in sorted(folders.items()):
+        for name, counts in sorted(files.items()):
+            row(name, counts)
+    print()
+    for folder, files in sorted(folders.items()):
+        row(folder + "/", added(files.values()))
+    row("all", added([counts for files in folders.values() for counts in files.values()]))
+
+
+if __name__ == "__main__":
+    main()
