@@ -393,7 +393,6 @@ static void clean_up(struct run *run) {
 /* From the submitted job to its last row. */
 static int run_job(struct run *run) {
     struct shoal_error err = {.status = SHOAL_OK};
-    shoal_redis_repeat(run->use.client->redis, false); /* bear() does, and says so */
     if (shoal_stderr_is_terminal() || shoal_cli.verbose)
         shoal_cli_say("shoal: job %s", run->id);
     enum shoal_status status =
@@ -402,8 +401,10 @@ static int run_job(struct run *run) {
             : shoal_stream_start(run->stream, run->use.client, run->id, &err);
     if (status == SHOAL_OK)
         status = shoal_report_create(run->use.client, run->id, &run->report, &err);
+    shoal_redis_repeat(run->use.client->redis, false); /* bear() does, and says so */
     if (status == SHOAL_OK)
         status = follow(run, &err);
+    shoal_redis_repeat(run->use.client->redis, true);
     return finish_run(run, status, &err);
 }
 

@@ -49,11 +49,10 @@ static enum shoal_status write_pack(struct shoal_rows *rows, struct shoal_error 
     if (status != SHOAL_OK)
         return status;
     const uint64_t head[] = {(uint64_t)rows->pack.n, len};
-    shoal_pack_clear(&rows->pack);
-    return fwrite(head, sizeof(head), 1, rows->packs) == 1 &&
-                   fwrite(bytes, 1, len, rows->packs) == len
-               ? SHOAL_OK
-               : disk_trouble(err);
+    bool written = fwrite(head, sizeof(head), 1, rows->packs) == 1 &&
+                   fwrite(bytes, 1, len, rows->packs) == len;
+    shoal_pack_clear(&rows->pack); /* whose bytes those are */
+    return written ? SHOAL_OK : disk_trouble(err);
 }
 
 static void keep_first(struct shoal_rows *rows, const char *argument, size_t len) {

@@ -499,6 +499,28 @@ static void keep_from_other_store(struct shoal_worker *worker) {
                   worker->outbox.waiting.n);
 }
 
+static void renewed(void *owner, enum shoal_status status, const redisReply *reply,
+                    const struct shoal_error *err) {
+    (void)owner;
+    (void)err;
+    if (status == SHOAL_OK && reply->type == REDIS_REPLY_ERROR &&
+        strstr(reply->str, "already in progress") == NULL)
+        shoal_warn("Redis does not rewrite its append-only file, which may end in the "
+                   "middle of a transaction; do it with BGREWRITEAOF: %s",
+                   reply->str);
+}
+
+/* Redis 7 goes on behind a transaction that its file was cut off in, and what it writes
+ * then is part of it when the file is loaded once more. A file made anew has no such end.
+ */
+static void renew_file(struct shoal_link *link) {
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
+    shoal_request_init(&request);
+    shoal_request_text(&request, "BGREWRITEAOF");
+    if (shoal_redis_send(link->redis, &request, 0, renewed, NULL, NULL) != SHOAL_OK)
+        shoal_warn("no memory to have Redis rewrite its append-only file");
+}
+
 static void say_verdict(struct shoal_worker *worker,
                         const struct shoal_registered *answer) {
     if (answer->verdict == SHOAL_STORE_ROLLED_BACK) {
@@ -507,6 +529,7 @@ static void say_verdict(struct shoal_worker *worker,
             "Redis lost its last moments; what this worker remembers is sent again: "
             "commits=%zu",
             n);
+        renew_file(&worker->link);
     } else if (answer->verdict == SHOAL_STORE_REPLACED) {
         keep_from_other_store(worker);
         shoal_err("Redis holds another store than before (flushed, or a backup): "

@@ -84,6 +84,7 @@ struct host {
     /* What is in its hands. */
     struct shoal_batches hands;
     bool limited;        /* what is sent ends early, so nothing may be sent behind it */
+    bool doomed;         /* it was sent a signal that ends it: it is given nothing more */
     bool dying;          /* its last messages are read */
     int64_t reported_us; /* when there was a report, or a batch began */
     enum shoal_slate_stop stop;
@@ -295,18 +296,26 @@ static void add_values(const struct shoal_batch *batch, struct shoal_buffer *byt
     shoal_buffer_finish(&value);
 }
 
-/* The explicit arguments of the batch's tasks, as they stand in the pack. */
+/* The explicit arguments of the batch's tasks, as they stand in the pack. Where one is
+ * missing the batch ends. */
 static void add_arguments(struct shoal_given *given, struct shoal_buffer *bytes,
                           int64_t *count) {
     const struct shoal_batch *batch = &given->batch;
-    const char *begin = given->arguments.at, *argument = NULL;
+    const char *begin = given->arguments.at, *end = begin, *argument = NULL;
     size_t len = 0;
     for (*count = 0; *count < batch->hi - batch->lo; ++*count) {
         if (!shoal_record_read_bytes(&given->arguments, &argument, &len))
             break;
+        end = given->arguments.at;
     }
-    if (!given->arguments.failed)
-        shoal_buffer_add(bytes, begin, (size_t)(given->arguments.at - begin));
+    shoal_buffer_add(bytes, begin, (size_t)(end - begin));
+}
+
+static bool has_first_argument(const struct shoal_batch *batch) {
+    struct shoal_record_reader reader = *batch->arguments;
+    const char *argument = NULL;
+    size_t len = 0;
+    return shoal_record_read_bytes(&reader, &argument, &len);
 }
 
 /* What stands between "run" and the first byte of a task. */
@@ -364,7 +373,7 @@ static void begin_work(struct host *host) {
 /* Sends what is in its hands and may be sent; leaves it to flush(). */
 static void send_ready(struct host *host) {
     bool idle = !is_at_work(host);
-    if (!host->greeted || host->dying || (host->limited && !idle))
+    if (!host->greeted || host->doomed || host->dying || (host->limited && !idle))
         return;
     if (idle && host->hands.n > 0)
         begin_work(host);
@@ -411,7 +420,7 @@ static void end_first(struct host *host) {
     shoal_batches_shift(&host->hands);
     if (!is_at_work(host))
         evtimer_del(host->timer);
-    if (is_worn(host) && !host->dying && !is_at_work(host))
+    if ((is_worn(host) || host->doomed) && !host->dying && !is_at_work(host))
         end_process(host);
     if (!dropped)
         host->settings.ended(host->settings.owner, &ending);
@@ -517,6 +526,8 @@ static bool take_hello(struct host *host, struct shoal_record_reader *reader) {
     int64_t version = 0, can_compute = 0;
     if (host->greeted || !shoal_record_read_int(reader, &version))
         return false;
+    if (host->doomed)
+        return true; /* it said so before it heard */
     if (version != SHOAL_PROTOCOL_VERSION) {
         char why[96];
         snprintf(why, sizeof(why),
@@ -701,6 +712,13 @@ static void warn(struct host *host) {
     set_timer(host, host->warning.before_ms);
 }
 
+/* Its death, which comes next, is laid to nothing but the stop: whatever it still says,
+ * it gets no other tasks. */
+static void doom(struct host *host, int number) {
+    host->doomed = true;
+    kill(-host->pid, number);
+}
+
 static void begin_stop(struct host *host, enum shoal_slate_stop why) {
     if (host->hands.n == 0 || is_stopped(host))
         return;
@@ -708,7 +726,7 @@ static void begin_stop(struct host *host, enum shoal_slate_stop why) {
     limit(host, 0);
     atomic_store(&host->slate->stop, why);
     if (!host->greeted)
-        kill(-host->pid, SIGKILL);
+        doom(host, SIGKILL);
     else
         set_timer(host, PATIENCE_MS);
 }
@@ -722,14 +740,14 @@ static void kill_now(struct shoal_runner *runner) {
     if (host->pid == 0 || host->hands.n == 0)
         return;
     host->stop = is_stopped(host) ? host->stop : SHOAL_SLATE_STOP;
-    kill(-host->pid, SIGKILL);
+    doom(host, SIGKILL);
 }
 
 /* One that has asked knows; another hears a signal, as a program does. Then its grace. */
 static void terminate(struct host *host) {
     host->terminated = true;
     if (atomic_load(&host->slate->asked) != 1)
-        kill(-host->pid, SIGTERM);
+        doom(host, SIGTERM);
     kill(-host->pid, SIGCONT); /* one that stands still cannot hear */
     set_timer(host, host->grace_ms);
 }
@@ -781,7 +799,7 @@ static int64_t room(struct host *host) {
 static bool takes_more(struct shoal_runner *runner, const char *digest) {
     struct host *host = of(runner);
     return host->hands.n > 0 && host->hands.n < SHOAL_BATCHES_MAX && host->pid != 0 &&
-           !host->dying && !host->limited && host->nonsense[0] == '\0' &&
+           !host->doomed && !host->dying && !host->limited && host->nonsense[0] == '\0' &&
            strcmp(host->digest, digest) == 0 && room(host) > 0;
 }
 
@@ -798,7 +816,7 @@ static enum shoal_status begin_process(struct host *host, const struct shoal_bat
     host->may_continue = batch->spec->checkpoint;
     host->limits = batch->spec->limits;
     host->hands.positions = 0;
-    host->limited = host->terminated = false;
+    host->limited = host->terminated = host->doomed = false;
     host->stop = SHOAL_SLATE_GO_ON;
     host->nonsense[0] = '\0';
     host->starved = false;
@@ -816,7 +834,10 @@ static enum shoal_status start(struct shoal_runner *runner,
     bool same = strcmp(host->digest, batch->digest) == 0;
     if (same && shoal_now_ms() < host->refused_till_ms)
         return shoal_error_set(err, SHOAL_REFUSED, "%s", host->refusal);
-    if (host->pid != 0 && !host->dying && (!same || host->nonsense[0] != '\0'))
+    if (batch->arguments != NULL && !has_first_argument(batch))
+        return shoal_error_set(err, SHOAL_INVALID, "the task's argument is missing");
+    if (host->pid != 0 && !host->dying &&
+        (!same || host->doomed || host->nonsense[0] != '\0'))
         end_process(host);
     if (host->pid == 0) {
         enum shoal_status status = begin_process(host, batch, err);
@@ -966,6 +987,7 @@ static void carry_process(struct host *host, struct shoal_handover *handover) {
     SHOAL_CARRY(handover, host->reported_us, 0, INT64_MAX);
     SHOAL_CARRY(handover, host->stop, SHOAL_SLATE_GO_ON, SHOAL_SLATE_WARNING);
     shoal_carry_flag(handover, &host->terminated);
+    shoal_carry_flag(handover, &host->doomed);
     shoal_carry_text(handover, host->nonsense, sizeof(host->nonsense));
     shoal_runner_carry(&host->settings, host->folder, &host->limits, &host->group,
                        handover);

@@ -101,14 +101,14 @@ static void take_spec(void *owner, enum shoal_status status, const redisReply *r
     struct shoal_known_spec *known = owner;
     (void)err;
     shoal_error_clear(&known->error);
-    if (status != SHOAL_OK || reply->type == REDIS_REPLY_ERROR) {
-        known->state = SHOAL_SPEC_WANTED;
-    } else if (reply->type != REDIS_REPLY_STRING) {
+    if (status == SHOAL_OK && reply->type == REDIS_REPLY_STRING) {
+        known->state = read_spec(known, reply);
+    } else if (status == SHOAL_OK && reply->type == REDIS_REPLY_NIL) {
         shoal_error_set(&known->error, SHOAL_UNKNOWN, "Redis has no spec %s for this job",
                         known->digest);
         known->state = SHOAL_SPEC_BAD;
     } else {
-        known->state = read_spec(known, reply);
+        known->state = SHOAL_SPEC_WANTED; /* an error, or no answer to this question */
     }
     known->all->changed(known->all->owner);
 }

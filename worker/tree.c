@@ -209,8 +209,9 @@ static bool is_of(pid_t pid, const char *folder) {
     snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
     char *environment = read_proc(path, ENVIRONMENT_MAX, &len);
     bool found = false;
-    for (size_t at = 0; environment != NULL && at < len && !found;
-         at += strlen(environment + at) + 1)
+    if (environment == NULL)
+        return false;
+    for (size_t at = 0; at < len && !found; at += strlen(environment + at) + 1)
         found = strncmp(environment + at, entry, (size_t)n) == 0;
     free(environment);
     return found;

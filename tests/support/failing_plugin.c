@@ -125,18 +125,26 @@ static unsigned strike(const char *function, unsigned kinds) {
 
 typedef long call_fn(long, long, long, long, long, long);
 
+/* The first of the pieces at an address. */
+static struct iovec pieces(long address) {
+    struct iovec *at, first;
+    memcpy(&at, &address, sizeof(at));
+    memcpy(&first, at, sizeof(first));
+    return first;
+}
+
 /* Whether half of it is less: the third argument counts bytes, or pieces of the
  * second. */
 static bool can_be_halved(unsigned kinds, long second, long third) {
     if ((kinds & SHORT) == 0 || third < 1)
         return false;
-    return (kinds & PIECES) == 0 ? third > 1 : ((struct iovec *)second)->iov_len > 1;
+    return (kinds & PIECES) == 0 ? third > 1 : pieces(second).iov_len > 1;
 }
 
 static long halved(call_fn *real, unsigned kinds, const long *a) {
     if ((kinds & PIECES) == 0)
         return real(a[0], a[1], a[2] / 2, a[3], a[4], a[5]);
-    struct iovec half = *(struct iovec *)a[1];
+    struct iovec half = pieces(a[1]);
     half.iov_len /= 2;
     return real(a[0], (long)&half, 1, a[3], a[4], a[5]);
 }
@@ -307,7 +315,8 @@ __asm__(".globl vfork\n"
 #endif
 
 /* The C library's own way to find a user aborts without memory, whoever calls it. */
-__attribute__((visibility("default"))) struct passwd *getpwuid(uid_t user) {
+__attribute__((visibility("default"))) struct passwd *
+getpwuid(uid_t user) { /* NOLINT(readability-inconsistent-declaration-parameter-name) */
     bool free_now = false, mine = atomic_compare_exchange_strong(&busy, &free_now, true);
     static struct passwd *(*real)(uid_t);
     if (real == NULL)

@@ -55,6 +55,23 @@ static void expect_end(int exit) {
     ck_assert_msg(ended == exit, "%d instead of %d: %s", ended, exit, err);
 }
 
+/* ---- a file whose rows are counted first */
+
+static const int counts[] = {999, 1000, 4096, 4097, 9000};
+
+START_TEST(rows_of_a_file_arrive_as_they_were) {
+    int n = counts[_i];
+    ok("shoal pause default; seq -f 'row %%g' %d > rows", n);
+    const char *job = ok("shoal submit --from rows -- true");
+    for (int i = 0; i < n; i += i == n - 1 || i + 500 < n ? 500 : n - 1 - i) {
+        char row[32];
+        snprintf(row, sizeof(row), "row %d", i + 1);
+        const char *argument = ok("shoal show %s %d | sed -n 's/^argument *//p'", job, i);
+        ck_assert_str_eq(argument, row);
+    }
+}
+END_TEST
+
 /* ---- what becomes tasks */
 
 static const struct {
@@ -400,6 +417,8 @@ int main(void) {
     TCase *tests = tcase_create("cli_stream");
     tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_loop_test(tests, rows_of_a_file_arrive_as_they_were, 0,
+                        (int)SHOAL_COUNT(counts));
     tcase_add_loop_test(tests, lines_of_stdin_become_tasks, 0, (int)SHOAL_COUNT(inputs));
     tcase_add_loop_test(tests, each_line_is_run_once_and_printed_once, 0,
                         (int)SHOAL_COUNT(sources));

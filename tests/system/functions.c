@@ -244,9 +244,16 @@ static void expect_counted(const char *job, int64_t n) {
     }
 }
 
+static const json_t *running_of(const char *job) {
+    return json_object_get(
+        json_array_get(json_lines(ok("shoal status %s --json", job)), 0), "running");
+}
+
 START_TEST(cancelled_task_gives_what_it_has) {
-    const char *job = ok("shoal submit --plugin $PLUGIN --task until_told -p i=1:9");
-    wait_until(job_now(job).leased == 2, LIMIT_MS);
+    char job[16]; /* what commands print is not kept for ever */
+    snprintf(job, sizeof(job), "%s",
+             ok("shoal submit --plugin $PLUGIN --task until_told -p i=1:9"));
+    wait_until(json_array_size(running_of(job)) == 2, LIMIT_MS);
     ok("shoal cancel %s", job);
     sh_exit(1, "shoal wait %s", job);
     expect_counted(job, 2);
@@ -254,13 +261,8 @@ START_TEST(cancelled_task_gives_what_it_has) {
 }
 END_TEST
 
-static const json_t *running_of(const char *job) {
-    return json_object_get(
-        json_array_get(json_lines(ok("shoal status %s --json", job)), 0), "running");
-}
-
 START_TEST(status_shows_how_far_tasks_are) {
-    char job[16]; /* what commands print is not kept for ever */
+    char job[16];
     snprintf(job, sizeof(job), "%s",
              ok("shoal submit --plugin $PLUGIN --task until_told -p i=1"));
     wait_until(json_array_size(running_of(job)) == 1, LIMIT_MS);
@@ -272,6 +274,31 @@ START_TEST(status_shows_how_far_tasks_are) {
     ok("shoal cancel %s", job);
     sh_exit(0, "shoal wait %s", job);
     ck_assert_uint_eq(json_array_size(running_of(job)), 0);
+}
+END_TEST
+
+/* The last bytes of what Redis holds of a job's arguments. */
+static void lose_argument_bytes(const char *job, int n) {
+    ok("redis-cli -s $SOCKET eval \""
+       "for _, e in ipairs(redis.call('xrange', KEYS[1], '-', '+')) do "
+       "redis.call('del', KEYS[1]); "
+       "redis.call('xadd', KEYS[1], e[1], e[2][1], e[2][2]:sub(1, -1 - ARGV[1])) end\" "
+       "1 'shoal:{0}:args:%s' %d",
+       job, n);
+}
+
+START_TEST(task_without_its_argument_is_rejected) {
+    char job[16];
+    setenv("SOCKET", daemons.server.socket, 1);
+    ok("printf 'a\\nb\\nc\\n' > lines; shoal pause default");
+    snprintf(job, sizeof(job), "%s",
+             ok("shoal submit --plugin $PLUGIN --task line --from lines"));
+    lose_argument_bytes(job, 4);
+    ok("shoal resume default");
+    sh_exit(1, "shoal wait %s", job);
+    for (int64_t i = 0; i < 2; i++)
+        ck_assert_str_eq(text_in(row_of(job, i), "status"), "ok");
+    ck_assert_str_eq(text_in(row_of(job, 2), "reason"), "rejected");
 }
 END_TEST
 
@@ -502,6 +529,7 @@ int main(void) {
                         SHOAL_COUNT(unloadable));
     tcase_add_test(cases, cancelled_task_gives_what_it_has);
     tcase_add_test(cases, status_shows_how_far_tasks_are);
+    tcase_add_test(cases, task_without_its_argument_is_rejected);
     tcase_add_test(cases, task_whose_time_is_over_gives_what_it_has);
     tcase_add_test(cases, task_that_never_asks_is_ended_by_a_signal);
     tcase_add_test(cases, tasks_behind_a_straggler_go_to_others);

@@ -95,6 +95,23 @@ END_TEST
 
 /* ---- the edges */
 
+/* As Redis is when its file lost its last bytes: perhaps in the middle of a transaction,
+ * which what comes next would be lost with. */
+START_TEST(redis_that_lost_something_writes_its_file_anew) {
+    daemons_start(saves_each_second);
+    setenv("SOCKET", daemons.server.socket, 1);
+    worker_start(&first, "");
+    sh_exit(0, "shoal run -p i=1:3 -- true");
+    ok("redis-cli -s $SOCKET hset 'shoal:{0}:epoch' seq 0");
+    sh_exit(0, "shoal run -p i=1:3 -- true");
+    wait_until(has_said(&first, "lost its last moments"), LIMIT_MS);
+    wait_until(*ok("redis-cli -s $SOCKET info persistence | grep -v ':0' | "
+                   "grep '^aof_rewrites:' || true") != '\0',
+               LIMIT_MS);
+    worker_end(&first);
+}
+END_TEST
+
 START_TEST(worker_waits_for_a_redis_that_is_not_there_yet) {
     daemons_start(saves_always);
     test_server_stop(&daemons.server);
@@ -188,6 +205,7 @@ int main(void) {
     tcase_add_loop_test(tests, what_runs_goes_on_without_redis, 0,
                         (int)SHOAL_COUNT(ends));
     tcase_add_loop_test(tests, busy_sweep_survives_redis, 0, (int)SHOAL_COUNT(ends));
+    tcase_add_test(tests, redis_that_lost_something_writes_its_file_anew);
     tcase_add_test(tests, worker_waits_for_a_redis_that_is_not_there_yet);
     tcase_add_loop_test(tests, worker_that_ends_waits_for_redis_to_take_its_outcomes, 0,
                         (int)SHOAL_COUNT(ends));

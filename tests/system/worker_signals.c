@@ -104,6 +104,39 @@ START_TEST(idle_worker_ends_at_the_first_signal) {
 }
 END_TEST
 
+/* The first of its children that has that name; 0: none. */
+static pid_t child_of(pid_t pid, const char *name) {
+    return (pid_t)strtol(
+        ok("for pid in $(cat /proc/%d/task/%d/children); do "
+           "if [ \"$(cat /proc/$pid/comm)\" = %s ]; then echo $pid; break; fi; done",
+           (int)pid, (int)pid, name),
+        NULL, 10);
+}
+
+/* It waits for something: to be told what to load, when it has just begun. */
+static bool is_asleep(pid_t pid) {
+    return strcmp(ok("sed 's/.*) //; s/ .*//' /proc/%d/stat", (int)pid), "S") == 0;
+}
+
+/* What they said before they were killed does not bring them other tasks. Both signals
+ * and the greeting are there at once, when the worker goes on. */
+START_TEST(runners_that_are_ready_when_the_worker_stops_charge_nobody) {
+    pid_t pid = worker_pid(&worker), runner = 0;
+    const char *job = ok("shoal submit --plugin %s --task nothing -p i=1:4",
+                         test_built("tests/support/tasks.so").text);
+    wait_until((runner = child_of(pid, "shoal-host")) > 0 ||
+                   job_is(job, SHOAL_JOB_SUCCEEDED),
+               LIMIT_MS);
+    kill(pid, SIGSTOP);
+    wait_until(runner == 0 || !is_alive(runner) || is_asleep(runner), LIMIT_MS);
+    kill(pid, SIGTERM);
+    kill(pid, SIGINT);
+    kill(pid, SIGCONT);
+    expect_good_end();
+    expect_all_with_another(job);
+}
+END_TEST
+
 static const int harmless[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD, SIGPIPE, SIGCONT};
 
 /* What is sent to the keeper reaches the worker, which must go on. */
@@ -135,6 +168,8 @@ int main(void) {
                         (int)SHOAL_COUNT(signals));
     tcase_add_loop_test(tests, third_signal_kills_tasks_which_go_back, 0,
                         (int)SHOAL_COUNT(signals));
+    tcase_add_loop_test(tests, runners_that_are_ready_when_the_worker_stops_charge_nobody,
+                        0, 8);
     tcase_add_loop_test(tests, idle_worker_ends_at_the_first_signal, 0,
                         (int)SHOAL_COUNT(signals));
     tcase_add_loop_test(tests, other_signals_do_no_harm, 0, (int)SHOAL_COUNT(harmless));

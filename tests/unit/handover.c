@@ -206,7 +206,7 @@ START_TEST(closed_descriptor_fails) {
 END_TEST
 
 START_TEST(other_version_is_named) {
-    memcpy(whole, "shoal-handover 9", 16);
+    whole[strlen("shoal-handover ")] = '9';
     ck_assert(!take(whole, whole_len, &after, &err));
     ck_assert_ptr_nonnull(strstr(err.text, "version 9"));
     ck_assert_ptr_nonnull(strstr(err.text, SHOAL_VERSION));
