@@ -192,12 +192,14 @@ local function lease_reply(j, lease, lo, hi, attempt, first, pack)
   return out
 end
 
--- The pack of arguments that holds the one of task `lo`, its first index and its end.
+-- The pack of arguments that holds the one of task `lo`, its first index and its end. Nil when
+-- there is none, or something else in its place: the worker rejects the tasks.
 local function arguments(j, lo)
   local entry = call('XREVRANGE', args_key(j.id), fmt(lo), '-', 'COUNT', 1)[1]
   if not entry then return nil end
-  local first = tonumber(entry[1]:match('^(%d+)'))
-  return entry[2][4], first, first + tonumber(entry[2][2])
+  local first, n = tonumber(entry[1]:match('^(%d+)')), tonumber(entry[2][2])
+  if not (n and n >= 1 and entry[2][4]) then return nil end
+  return entry[2][4], first, first + n
 end
 
 local function write_leases()
