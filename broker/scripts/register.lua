@@ -16,15 +16,16 @@ local sid, ttl, dead, fresh, seen_id, seen = word(), number(), word(), word(), w
 local slots = number()
 
 -- Whether the worker saw a commit that was lost. The first that saw so many of them has it noted.
-local function saw_lost(seq)
-  if seen > seq then leap(seq, seen) end
+local function saw_lost()
   local leaps, lost = call('HGET', epoch_key(), 'leaps') or '', false
   local noted = leaps:gsub('(%d+):(%d+):(%d+)', function(from, to, told)
     if seen <= tonumber(from) or seen >= tonumber(to) then return nil end
     lost = true
     if seen <= tonumber(told) then return nil end
     if told == from then call('HINCRBY', epoch_key(), 'rollbacks', 1) end
-    call('HINCRBY', epoch_key(), 'commits_lost', fmt(seen - tonumber(told)))
+    local n = seen - tonumber(told)
+    if n >= LEAP then n = 1 end -- a leap was lost, too: at least one
+    call('HINCRBY', epoch_key(), 'commits_lost', fmt(n))
     return from .. ':' .. to .. ':' .. fmt(seen)
   end)
   if noted ~= leaps then
@@ -71,14 +72,14 @@ end
 local refused = refusal()
 if refused then return refused end
 begin_store(fresh)
-local store, seq = unpack(call('HMGET', epoch_key(), 'id', 'seq'))
-local verdict = 'same'
+local store, count = unpack(call('HMGET', epoch_key(), 'id', 'seq'))
+local seq, verdict = tonumber(count or '0'), 'same'
 if seen_id ~= '' and seen_id ~= store then
-  verdict = 'replaced'
-elseif saw_lost(tonumber(seq or '0')) then
-  verdict = 'rolled back'
+  verdict, seen = 'replaced', 0
 end
-seq = call('HGET', epoch_key(), 'seq') or '0'
+-- Here at the latest: who registers now does not see the leap of a later commit, and again.
+if not counts or seen > seq then seq = leap(seq, math.max(seq, seen)) end
+if saw_lost() then verdict = 'rolled back' end
 
 local now = tick()
 local before = tonumber(call('HGET', session_key(sid), 'slots') or '0')
@@ -89,7 +90,7 @@ for _ = 1, number() do
   call('HSET', session_key(sid), word(), word())
 end
 
-local out, held = { store, seq, verdict }, {}
+local out, held = { store, fmt(seq), verdict }, {}
 for i = 1, number() do
   local lease, id, lo, hi, attempt = word(), word(), number(), number(), number()
   held[lease] = true

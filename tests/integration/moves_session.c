@@ -204,17 +204,27 @@ static enum shoal_store_verdict verdict(const char *session, const char *store,
     return answer.registered.verdict;
 }
 
+static int64_t sequence(void) {
+    struct shoal_store_info store;
+    ck_assert_int_eq(shoal_queue_store(&fleet.queue, &store, NULL), SHOAL_OK);
+    return store.commits;
+}
+
+static void forget_functions(void) { /* as a start of Redis does */
+    freeReplyObject(test_command(fleet.redis, "FUNCTION FLUSH"));
+}
+
 START_TEST(every_worker_learns_that_the_store_was_rolled_back) {
     struct shoal_store_info store;
     play_start(_i);
-    test_command_int(fleet.redis, "HSET %s seq 100", play_key(SHOAL_KEY_EPOCH, ""));
-    ck_assert_int_eq(verdict(one, "", 99), SHOAL_STORE_SAME);
-    test_command_int(fleet.redis, "HSET %s seq 90", play_key(SHOAL_KEY_EPOCH, ""));
-    ck_assert_int_eq(verdict(one, "", 99), SHOAL_STORE_ROLLED_BACK);
+    int64_t kept = sequence() + 90;
+    test_command_int(fleet.redis, "HINCRBY %s seq 90", play_key(SHOAL_KEY_EPOCH, ""));
+    ck_assert_int_eq(verdict(one, "", kept), SHOAL_STORE_SAME);
+    ck_assert_int_eq(verdict(one, "", kept + 9), SHOAL_STORE_ROLLED_BACK);
     int64_t now = answer.registered.commits;
-    ck_assert_int_gt(now, 100);
-    ck_assert_int_eq(verdict(two, "", 100), SHOAL_STORE_ROLLED_BACK);
-    ck_assert_int_eq(verdict(three, "", 90), SHOAL_STORE_SAME);
+    ck_assert_int_gt(now, kept + 10);
+    ck_assert_int_eq(verdict(two, "", kept + 10), SHOAL_STORE_ROLLED_BACK);
+    ck_assert_int_eq(verdict(three, "", kept), SHOAL_STORE_SAME);
     ck_assert_int_eq(verdict(one, "", now), SHOAL_STORE_SAME);
     ck_assert_int_eq(shoal_queue_store(&fleet.queue, &store, NULL), SHOAL_OK);
     ck_assert_int_eq(store.rollbacks, 1);
@@ -248,9 +258,8 @@ START_TEST(no_number_of_a_lost_commit_is_given_again) {
     test_submit(&fleet, 3, NULL, job);
     struct shoal_lease first = play_lease(one, "a", 1), second = play_lease(one, "b", 1);
     test_commit(&fleet, one, &first, 0, ".", true);
-    ck_assert_int_eq(shoal_queue_store(&fleet.queue, &store, NULL), SHOAL_OK);
-    int64_t kept = store.commits;
-    freeReplyObject(test_command(fleet.redis, "FUNCTION FLUSH")); /* as a start does */
+    int64_t kept = sequence();
+    forget_functions();
     test_commit(&fleet, one, &second, 1, ".", true);
     ck_assert_int_eq(verdict(three, "", kept), SHOAL_STORE_SAME);
     ck_assert_int_eq(verdict(two, "", kept + 1), SHOAL_STORE_ROLLED_BACK);
@@ -262,6 +271,54 @@ START_TEST(no_number_of_a_lost_commit_is_given_again) {
 }
 END_TEST
 
+/* Else the first commit would leap, and all who have registered before it would see that
+ * and register once more; also on a store that is new to them. */
+START_TEST(who_registers_first_after_a_start_sees_no_leap_later) {
+    const char *const stores[] = {"", "000000000000"};
+    play_start(_i);
+    test_submit(&fleet, SHOAL_COUNT(stores), NULL, job);
+    for (size_t i = 0; i < SHOAL_COUNT(stores); i++) {
+        struct shoal_lease lease = play_lease(one, "a", 1);
+        int64_t before = sequence();
+        forget_functions();
+        verdict(two, stores[i], before);
+        int64_t seen = answer.registered.commits;
+        ck_assert_int_gt(seen, before + 1000000);
+        ck_assert_int_eq(verdict(three, "", before), SHOAL_STORE_SAME);
+        ck_assert_int_eq(answer.registered.commits, seen);
+        test_commit(&fleet, one, &lease, lease.lo, ".", true);
+        ck_assert_int_eq(sequence(), seen + 1);
+        ck_assert_int_eq(verdict(two, "", before + 1), SHOAL_STORE_ROLLED_BACK);
+    }
+}
+END_TEST
+
+/* A start, a commit, and both are lost, the leap as well; then others commit. */
+START_TEST(two_starts_from_the_same_moment_give_different_numbers) {
+    play_start(_i);
+    test_submit(&fleet, 3, NULL, job);
+    struct shoal_lease first = play_lease(one, "a", 1), second = play_lease(one, "b", 1);
+    struct shoal_lease third = play_lease(one, "c", 1);
+    SHOAL_CLEANUP(shoal_cleanup_reply)
+    redisReply *saved =
+        test_command(fleet.redis, "DUMP %s", play_key(SHOAL_KEY_EPOCH, ""));
+    forget_functions();
+    test_commit(&fleet, one, &first, 0, ".", true);
+    int64_t lost = sequence();
+    freeReplyObject(test_command(fleet.redis, "RESTORE %s 0 %b REPLACE",
+                                 play_key(SHOAL_KEY_EPOCH, ""), saved->str, saved->len));
+    ck_assert_int_lt(sequence(), lost);
+    forget_functions();
+    test_commit(&fleet, one, &second, 1, ".", true);
+    test_commit(&fleet, one, &third, 2, ".", true);
+    ck_assert_int_eq(verdict(two, "", lost), SHOAL_STORE_ROLLED_BACK);
+
+    struct shoal_store_info store;
+    ck_assert_int_eq(shoal_queue_store(&fleet.queue, &store, NULL), SHOAL_OK);
+    ck_assert_int_eq(store.commits_lost, 1);
+}
+END_TEST
+
 /* Each time that Redis starts is told apart, ten of them. */
 START_TEST(losses_of_several_starts_are_told_apart) {
     struct shoal_store_info store;
@@ -270,9 +327,8 @@ START_TEST(losses_of_several_starts_are_told_apart) {
     test_submit(&fleet, SHOAL_COUNT(seen), NULL, job);
     for (size_t i = 0; i < SHOAL_COUNT(seen); i++) {
         struct shoal_lease lease = play_lease(one, "a", 1);
-        freeReplyObject(test_command(fleet.redis, "FUNCTION FLUSH"));
-        ck_assert_int_eq(shoal_queue_store(&fleet.queue, &store, NULL), SHOAL_OK);
-        seen[i] = store.commits;
+        forget_functions();
+        seen[i] = sequence();
         test_commit(&fleet, one, &lease, lease.lo, ".", true);
     }
     ck_assert_int_eq(verdict(two, "", seen[4] + 3), SHOAL_STORE_ROLLED_BACK);
@@ -599,6 +655,8 @@ int main(void) {
         every_worker_learns_that_the_store_was_rolled_back,
         name_that_stood_for_another_range_gives_that_back,
         no_number_of_a_lost_commit_is_given_again,
+        who_registers_first_after_a_start_sees_no_leap_later,
+        two_starts_from_the_same_moment_give_different_numbers,
         losses_of_several_starts_are_told_apart,
         another_store_is_told,
         leases_that_are_not_held_go_back,
