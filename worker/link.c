@@ -215,9 +215,13 @@ static void advanced(void *owner, enum shoal_status status,
     end_trouble(link);
     shoal_outbox_each_flying(&worker->outbox, committed, worker);
     shoal_outbox_arrived(&worker->outbox, shoal_now_ms());
-    after_wishes(link, answer->n_grants);
-    take_grants(worker, answer);
-    store_seen(worker, answer->store, answer->commits); /* it may tell them as ours */
+    if (link->registering) { /* what was told without these leases gives them back */
+        forget_wishes(worker);
+    } else {
+        after_wishes(link, answer->n_grants);
+        take_grants(worker, answer);
+        store_seen(worker, answer->store, answer->commits); /* it tells them as ours */
+    }
     shoal_specs_ask(&worker->specs, &link->queue);
     if (!answer->alive)
         register_session(worker);

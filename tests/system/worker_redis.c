@@ -93,6 +93,81 @@ START_TEST(busy_sweep_survives_redis) {
 }
 END_TEST
 
+/* ---- how often a worker registers */
+
+static size_t times_said(const struct test_process *process, const char *words) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *err = test_process_err(process);
+    size_t n = 0;
+    for (const char *at = err; (at = strstr(at, words)) != NULL; at++)
+        n++;
+    return n;
+}
+
+/* The first that registers begins to count; no commit that follows makes it, or the
+ * others, register again. */
+START_TEST(workers_register_once_for_a_start_of_redis) {
+    daemons_start(saves_always);
+    worker_start(&first, "--name left");
+    worker_start(&second, "--name right");
+    sh_exit(0, "shoal wait %s", ok("shoal submit -p i=1:20 -- true"));
+    ck_assert_uint_eq(times_said(&first, "registered: "), 1);
+    ck_assert_uint_eq(times_said(&second, "registered: "), 1);
+    test_server_kill(&daemons.server);
+    wait_until(has_said(&first, "Redis is away") && has_said(&second, "Redis is away"),
+               LIMIT_MS);
+    come_back();
+    wait_until(times_said(&first, "registered: ") == 2 &&
+                   times_said(&second, "registered: ") == 2,
+               LIMIT_MS);
+    sh_exit(0, "shoal wait %s", ok("shoal submit -p i=1:20 -- true"));
+    worker_end(&first);
+    ck_assert_uint_eq(times_said(&first, "registered: "), 2);
+    worker_end(&second);
+    ck_assert_uint_eq(times_said(&second, "registered: "), 2);
+}
+END_TEST
+
+/* Bytes that the worker has sent and Redis has not looked at, while it is paused. */
+static int64_t unread(void) {
+    const char *n =
+        ok("redis-cli -s %s client list | sed -n "
+           "'/name=shoal-worker-.* cmd=fcall/s/.* qbuf=\\([0-9]*\\) .*/\\1/p'",
+           daemons.server.socket);
+    return strtoll(n, NULL, 10);
+}
+
+/* The answer to a heartbeat makes it register while a wish is under way: that tells its
+ * leases without what the wish brings, which so goes back, and the worker asks anew. */
+START_TEST(lease_that_comes_while_it_registers_is_asked_for_again) {
+    daemons_start(saves_always);
+    int now = gate_close("gate.1"), later = gate_close("gate.2");
+    worker_start(&first, "--slots 1");
+    const char *job = ok("shoal submit -p i=1:2 -- "
+                         "sh -c ': > began.{i}.$$; exec flock -sF gate.{i} true'");
+    wait_until(files("began.1.*") == 1, LIMIT_MS);
+    ok("printf '%%s\\n' multi 'hincrby shoal:{0}:epoch seq 10000000' "
+       "'client pause 60000 write' exec | redis-cli -s %s",
+       daemons.server.socket);
+    wait_until(unread() > 0, LIMIT_MS); /* the heartbeat */
+    int64_t before = unread();
+    gate_open(now);
+    wait_until(unread() > before, LIMIT_MS); /* the commit, with the wish */
+    ok("redis-cli -s %s client unpause", daemons.server.socket);
+    wait_until(files("began.2.*") == 1 && times_said(&first, "registered: ") >= 2,
+               LIMIT_MS);
+    wait_until(
+        strcmp(ok("redis-cli -s %s --scan --pattern '*:leases:*'", daemons.server.socket),
+               "") != 0,
+        LIMIT_MS);
+    gate_open(later);
+    sh_exit(0, "shoal wait %s", job);
+    expect_each_once(job);
+    ck_assert_uint_eq(files("began.*"), 2);
+    worker_end(&first);
+    ck_assert_uint_eq(times_said(&first, "registered: "), 2);
+}
+END_TEST
+
 /* ---- the edges */
 
 /* As Redis is when its file lost its last bytes: perhaps in the middle of a transaction,
@@ -206,6 +281,8 @@ int main(void) {
                         (int)SHOAL_COUNT(ends));
     tcase_add_loop_test(tests, busy_sweep_survives_redis, 0, (int)SHOAL_COUNT(ends));
     tcase_add_test(tests, redis_that_lost_something_writes_its_file_anew);
+    tcase_add_test(tests, workers_register_once_for_a_start_of_redis);
+    tcase_add_test(tests, lease_that_comes_while_it_registers_is_asked_for_again);
     tcase_add_test(tests, worker_waits_for_a_redis_that_is_not_there_yet);
     tcase_add_loop_test(tests, worker_that_ends_waits_for_redis_to_take_its_outcomes, 0,
                         (int)SHOAL_COUNT(ends));
