@@ -74,7 +74,7 @@ static void offer_to_oom_killer(void) {
         close(fd);
 }
 
-static void limit(int resource, int64_t value) {
+static void limit(unsigned resource, int64_t value) {
     const struct rlimit limit = {.rlim_cur = (rlim_t)value, .rlim_max = (rlim_t)value};
     if (value > 0)
         setrlimit(resource, &limit);
