@@ -70,7 +70,7 @@ typedef store {
 store r;     /* Redis … */
 store saved; /* … and what it would know after a restart */
 bit is_saved;
-bit counts = 1; /* the library has counted a commit since it was loaded */
+bit counts = 1; /* the sequence has leapt since the library was loaded */
 
 /* What a worker holds in its own memory, whatever Redis does. */
 typedef memory {
@@ -95,6 +95,7 @@ memory m[WORKERS];
 byte faults = FAULTS, failures = FAILURES, restarts = RESTARTS, crashes = CRASHES, cancels = 1;
 byte leaves = 1;
 byte began; /* Workers are alike: who gets its first lease first may as well be the first of them. */
+bit knows_start[WORKERS] = 1; /* it has registered since Redis started: once is enough */
 bit must_hear[WORKERS]; /* Redis lost commits of which this worker was told that they are there */
 
 /* Scratch of one step. What is left open (what Redis or a task chooses, whether an answer comes) is
@@ -281,7 +282,8 @@ inline commit_one(i_, outcome, attempt_, x_) {
 }
 
 /* Numbers of commits that were lost are not given again: Redis may have started in an earlier state
- * when the library is new, and has when a worker saw more than there is. */
+ * when the library is new, and has when a worker saw more than there is. Whoever registers or commits
+ * first after a start sees to it. */
 inline leap(beyond) {
     r.from = r.seq;
     r.to = beyond + LEAP;
@@ -310,7 +312,7 @@ inline stop_counting() {
         r.seq = 0; r.from = 0; r.to = 0; counts = 1;
         n = 0;
         do
-        :: n < WORKERS -> m[n].seen = 0; n++;
+        :: n < WORKERS -> m[n].seen = 0; knows_start[n] = 1; n++;
         :: else -> break;
         od;
     :: else
@@ -416,6 +418,11 @@ inline cut_queued(i_) {
 
 /* ---- advance.lua, and what the worker does with the answer */
 
+inline must_register(w) {
+    assert(!knows_start[w]);
+    m[w].registered = 0;
+}
+
 inline take_advanced(w) {
     i = 0;
     do
@@ -436,7 +443,7 @@ inline take_advanced(w) {
     :: else
     fi;
     if
-    :: leapt(w) -> m[w].registered = 0; /* which tells what happened */
+    :: leapt(w) -> must_register(w); /* which tells what happened */
     :: else -> m[w].seen = r.seq; m[w].registered = alive;
     fi;
     if
@@ -564,11 +571,9 @@ inline compare_epoch(w) {
     :: false -> skip;
 #else
     :: m[w].seen > r.seq -> verdict = 1; leap(m[w].seen);
-    :: m[w].seen <= r.seq && counting && !counts -> /* after a start: so that later ones see no leap */
-#ifndef RESTART_DOES_NOT_LEAP
-        leap(r.seq);
+#if !defined RESTART_DOES_NOT_LEAP && !defined REGISTER_DOES_NOT_LEAP
+    :: m[w].seen <= r.seq && counting && !counts -> leap(r.seq);
 #endif
-        skip;
     :: m[w].seen <= r.seq && m[w].seen > r.from && m[w].seen < r.to -> verdict = 1;
 #endif
     :: else
@@ -576,7 +581,7 @@ inline compare_epoch(w) {
 }
 
 inline take_registered(w) {
-    m[w].registered = 1; m[w].dead = 0; m[w].seen = r.seq;
+    m[w].registered = 1; m[w].dead = 0; m[w].seen = r.seq; knows_start[w] = 1;
     if
     :: verdict -> m[w].again = (m[w].recent[0] != NONE || m[w].recent[1] != NONE); must_hear[w] = 0;
     :: else
@@ -641,7 +646,9 @@ inline heartbeat(w) {
     alive = r.live[m[w].session];
     if
     :: alive ->
+#ifndef HEARTBEAT_KEEPS_UNKNOWN
         end_leases(m[w].session, UNTOUCHED, m[w].held, m[w].wish);
+#endif
         save();
     :: else
     fi;
@@ -650,7 +657,8 @@ inline heartbeat(w) {
     :: heard == 1 && !alive -> m[w].registered = 0;
     :: heard == 1 && alive ->
         if
-        :: lost_its_lease(w) || leapt(w) -> m[w].registered = 0;
+        :: leapt(w) -> must_register(w);
+        :: !leapt(w) && lost_its_lease(w) -> m[w].registered = 0;
         :: else -> m[w].seen = r.seq;
         fi;
         if
@@ -814,6 +822,7 @@ inline restart() {
     do
     :: n < WORKERS ->
         m[n].registered = m[n].registered && pick;
+        knows_start[n] = 0;
         if
         :: m[n].seen > saved.seq && (m[n].recent[0] != NONE || m[n].recent[1] != NONE) -> must_hear[n] = 1;
         :: restarts == 0 && !m[n].again && !must_hear[n] -> forget_recent(n);
