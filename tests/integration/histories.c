@@ -1,13 +1,15 @@
 /* Random histories of moves, each from a seed, against the model of tests/support:
  * workers that run, fall silent, die and come back, answers that are lost, stores that
- * are rolled back, cancels, retries, pauses, delays, several jobs at once. After every
- * move Redis holds what the model does; at the end every task has its outcome, once.
+ * are rolled back, Redis that starts again, cancels, retries, pauses, drains, delays,
+ * several jobs at once, some of them open. After every move Redis holds what the model
+ * does; at the end every task has its outcome, once.
  *
- * SHOAL_HISTORIES=n runs n of them for each test (default 5), SHOAL_SEED=n begins at
- * that seed. */
+ * SHOAL_HISTORIES=n runs n of them for each test (default 5), or SHOAL_MOVES=n so many
+ * that all tests come to n moves; SHOAL_SEED=n begins at that seed. */
 #include "common/cleanup.h"
 #include "common/id.h"
 #include "tests/support/model.h"
+#include "tests/support/wait.h"
 
 #include <check.h>
 #include <inttypes.h>
@@ -22,6 +24,8 @@ enum {
     OUTBOX = 64,
     MOVES = 200,
     TESTS = 4,
+    LEAP = 1 << 19,    /* as in worker/link.c */
+    STARTS_KNOWN = 10, /* as in lib.lua: of which losses are told */
     TTL_MS = 8000,
     END_ROUNDS = 3000,
 };
@@ -40,7 +44,10 @@ struct player {
     char dead[13]; /* its predecessor, until that was told */
     bool registered;
     bool silent; /* stopped: does nothing, remembers all */
+    bool drains; /* asks for nothing, and leaves when it has nothing */
     int64_t commits;
+    bool lost;  /* it saw a commit that Redis lost, and does not know that yet */
+    int starts; /* of Redis, when it registered */
     struct slot slots[SLOTS];
     struct model_commit outbox[OUTBOX];
     int waiting; /* of the outbox */
@@ -56,7 +63,10 @@ static struct model copied; /* the store as it was when it was copied … */
 static redisReply *copy;    /* … or NULL: it was not */
 static char store[13];
 static uint64_t state;
+static int64_t copied_commits;
 static unsigned names;
+static int starts;    /* of Redis, in this history */
+static int64_t moves; /* of all histories */
 
 static const char *const queues[] = {"q", NULL};
 
@@ -192,8 +202,13 @@ static void register_player(struct player *player) {
     }
     if (one_in(4))
         return; /* it did not hear the answer, and asks again another time */
+    if (starts - player->starts < STARTS_KNOWN)
+        ck_assert_int_eq(answer.registered.verdict,
+                         player->lost ? SHOAL_STORE_ROLLED_BACK : SHOAL_STORE_SAME);
     memcpy(store, answer.registered.store, sizeof(store));
     player->registered = true;
+    player->lost = false;
+    player->starts = starts;
     player->dead[0] = '\0';
     player->commits = answer.registered.commits;
     if (answer.registered.verdict == SHOAL_STORE_ROLLED_BACK) {
@@ -210,6 +225,14 @@ static void register_player(struct player *player) {
             slot->lease.hi = slot->at;
         }
     }
+}
+
+/* What a worker does with the sequence that an answer tells. */
+static void see(struct player *player, bool alive, int64_t commits) {
+    if (!alive || commits < player->commits || commits - player->commits >= LEAP)
+        player->registered = false;
+    else
+        player->commits = commits;
 }
 
 static void sent(struct player *player, int n) {
@@ -270,7 +293,7 @@ static void advance(struct player *player) {
         pointers[i] = &commits[i];
     }
     for (int i = 0; i < WISHES; i++) {
-        if (player->slots[i].busy)
+        if (player->slots[i].busy || player->drains)
             continue;
         wishes[n_wishes] = (struct shoal_wish){
             .count = 1 + below(4), .most = 1 + below(20), .guess_us = below(3) * 60000};
@@ -299,10 +322,7 @@ static void advance(struct player *player) {
     sent(player, n);
     for (size_t i = 0; i < answer.advanced.n_grants; i++)
         take_grant(player, &answer.grants[i].lease);
-    if (!answer.advanced.alive || answer.advanced.commits < player->commits)
-        player->registered = false;
-    else
-        player->commits = answer.advanced.commits;
+    see(player, answer.advanced.alive, answer.advanced.commits);
 }
 
 /* Every lease that it has, asked for, or has not told the end of. */
@@ -335,23 +355,10 @@ static void beat(struct player *player) {
     }
     if (one_in(5))
         return;
-    if (!answer.beaten.alive || answer.beaten.commits < player->commits)
-        player->registered = false;
+    see(player, answer.beaten.alive, answer.beaten.commits);
+    player->drains = player->drains || (answer.beaten.alive && answer.beaten.drain);
     for (size_t i = 0; i < answer.beaten.n_stops && has_room(player); i++)
         stop_job(player, answer.stops[i].job);
-}
-
-static void go_on(struct player *player) {
-    if (player->silent)
-        return;
-    if (!player->registered)
-        register_player(player);
-    else if (one_in(6))
-        beat(player);
-    else if (one_in(2))
-        work(player);
-    else
-        advance(player);
 }
 
 /* A fresh worker in place of one that was killed; half of them tell of their predecessor,
@@ -359,7 +366,7 @@ static void go_on(struct player *player) {
 static void be_born(struct player *player) {
     char dead[13];
     memcpy(dead, player->session, sizeof(dead));
-    *player = (struct player){.registered = false};
+    *player = (struct player){.starts = starts};
     name_session(player->session);
     if (one_in(2))
         memcpy(player->dead, dead, sizeof(dead));
@@ -377,6 +384,30 @@ static void leave(struct player *player) {
     player->dead[0] = '\0';
 }
 
+static bool has_nothing(const struct player *player) {
+    for (int i = 0; i < SLOTS; i++) {
+        if (player->slots[i].busy)
+            return false;
+    }
+    return player->waiting == 0;
+}
+
+static void go_on(struct player *player) {
+    moves++;
+    if (player->silent)
+        return;
+    if (!player->registered)
+        register_player(player);
+    else if (player->drains && has_nothing(player))
+        leave(player);
+    else if (one_in(6))
+        beat(player);
+    else if (one_in(2))
+        work(player);
+    else
+        advance(player);
+}
+
 /* ---- what people and time do */
 
 static void submit(bool small) {
@@ -386,7 +417,8 @@ static void submit(bool small) {
         .spec = "{}", .queue = "q", .owner = "tester@here", .seed = 1};
     shoal_job_policy_init(&job.policy);
     snprintf(job.id, sizeof(job.id), "%012u", ++names);
-    job.total = small ? 1 + below(2) : 1 + below(MODEL_TASKS);
+    job.open = one_in(4);
+    job.total = job.open ? 0 : small ? 1 + below(2) : 1 + below(MODEL_TASKS);
     job.policy.priority = small ? 5 : (int)(4 + below(3));
     job.policy.retries = below(3);
     job.policy.max_lost = 1 + below(4);
@@ -432,6 +464,38 @@ static void retry(int number) {
         model_retry(&model, number, all);
 }
 
+/* The next tasks of an open job; now and then some that are there, or a gap. */
+static void append(int number) {
+    const struct model_job *job = &model.jobs[number];
+    int64_t room = MODEL_TASKS - job->total, first = job->total;
+    int64_t n = below(room < 12 ? room + 1 : 12);
+    if (one_in(6))
+        first += below(3) - 1;
+    if (first < 0 || first + n > MODEL_TASKS)
+        return;
+    for (int64_t times = 1 + below(2); times > 0; times--)
+        ck_assert_int_eq(
+            shoal_queue_append(&fleet.queue, job->id, first, n, NULL, 0, NULL),
+            model_append(&model, number, first, n));
+}
+
+static void close_job(int number) {
+    for (int64_t times = 1 + below(2); times > 0; times--)
+        ck_assert_int_eq(shoal_queue_close(&fleet.queue, model.jobs[number].id, NULL),
+                         SHOAL_OK);
+    model_close(&model, number);
+}
+
+static void drain(const struct player *player) {
+    for (int64_t times = 1 + below(2); times > 0; times--)
+        ck_assert_int_eq(shoal_queue_drain(&fleet.queue, player->session, NULL),
+                         model_drain(&model, player->session));
+}
+
+static void order_queue(bool fifo) {
+    ck_assert_int_eq(shoal_queue_order(&fleet.queue, "q", fifo, NULL), SHOAL_OK);
+}
+
 static void pause_queue(bool paused) {
     ck_assert_int_eq(shoal_queue_pause(&fleet.queue, "q", paused, NULL), SHOAL_OK);
     model.paused = paused;
@@ -443,6 +507,12 @@ static void forget_copy(void) {
     copy = NULL;
 }
 
+static int64_t commits_now(void) {
+    struct shoal_store_info info;
+    ck_assert_int_eq(shoal_queue_store(&fleet.queue, &info, NULL), SHOAL_OK);
+    return info.commits;
+}
+
 /* Redis as it is now, key by key. */
 static void copy_store(void) {
     forget_copy();
@@ -452,11 +522,19 @@ static void copy_store(void) {
         "out[#out + 1] = key out[#out + 1] = redis.call('DUMP', key) end return out");
     ck_assert_int_eq(copy->type, REDIS_REPLY_ARRAY);
     copied = model;
+    copied_commits = commits_now();
     for (int i = 0; i < WORKERS; i++)
         players[i].n_recent = 0;
 }
 
-/* Redis loses what came after that; the workers do not. */
+/* As a start does to the library. */
+static void forget_scripts(void) {
+    starts++;
+    freeReplyObject(test_command(fleet.redis, "FUNCTION FLUSH"));
+    freeReplyObject(test_command(fleet.redis, "SCRIPT FLUSH"));
+}
+
+/* Redis loses what came after that and starts; the workers do not. */
 static void roll_back(void) {
     if (copy == NULL)
         return;
@@ -467,6 +545,24 @@ static void roll_back(void) {
             copy->element[i + 1]->str, copy->element[i + 1]->len));
     model = copied;
     forget_copy();
+    for (int i = 0; i < WORKERS; i++)
+        players[i].lost = players[i].lost || players[i].commits > copied_commits;
+    forget_scripts();
+}
+
+/* Redis starts again and has lost nothing: for once really, else what is left of it is
+ * loaded again. */
+static void start_again(void) {
+    if (one_in(2)) {
+        forget_scripts();
+        return;
+    }
+    starts++;
+    if (one_in(4))
+        test_server_restart(&fleet.server, NULL);
+    else
+        freeReplyObject(test_command(fleet.redis, "DEBUG RELOAD"));
+    freeReplyObject(test_command(fleet.redis, "PING")); /* connects */
 }
 
 static void pass_time(int64_t ms) {
@@ -479,7 +575,8 @@ static void pass_time(int64_t ms) {
 static void disturb(void) {
     struct player *player = &players[below(WORKERS)];
     int job = (int)below(model.n_jobs);
-    switch (below(12)) {
+    moves++;
+    switch (below(17)) {
     case 0:
         submit(false);
         break;
@@ -519,6 +616,23 @@ static void disturb(void) {
     case 11:
         pass_time(below(2) * 3000 + below(3000));
         break;
+    case 12:
+    case 13:
+        append(job);
+        break;
+    case 14:
+        if (one_in(2))
+            close_job(job);
+        else if (one_in(3))
+            drain(player);
+        break;
+    case 15:
+        order_queue(one_in(2));
+        break;
+    case 16:
+        if (one_in(8))
+            start_again();
+        break;
     }
     model_compare(&model, &fleet);
 }
@@ -532,6 +646,7 @@ static void begin(uint64_t seed) {
     forget_copy();
     state = seed;
     names = 0;
+    starts = 0;
     for (int i = 0; i < WORKERS; i++)
         be_born(&players[i]);
     for (int i = 0; i < WORKERS; i++)
@@ -549,8 +664,11 @@ static void run_to_the_end(void) {
         players[i].silent = false;
     for (int round = 0; !model_is_over(&model); round++) {
         ck_assert_msg(round < END_ROUNDS, "the queue stands still");
-        for (int i = 0; i < model.n_jobs; i++)
+        for (int i = 0; i < model.n_jobs; i++) {
             make_due(i);
+            if (model.jobs[i].open)
+                close_job(i);
+        }
         pass_time(2000);
         for (int i = 0; i < 10 * WORKERS; i++)
             go_on(&players[below(WORKERS)]);
@@ -577,16 +695,21 @@ static int64_t from_environment(const char *name, int64_t usual) {
     return text == NULL ? usual : strtoll(text, NULL, 10);
 }
 
+static const char *const args[] = {"--appendonly", "yes", NULL};
+
 START_TEST(every_task_ends_once_whatever_happens) {
     int64_t n = from_environment("SHOAL_HISTORIES", 5);
-    int64_t first = from_environment("SHOAL_SEED", 1) + _i * n;
-    test_fleet_start(&fleet, false);
+    int64_t most = from_environment("SHOAL_MOVES", 0) / TESTS;
+    int64_t seed = from_environment("SHOAL_SEED", 1) + (most > 0 ? _i * most : _i * n);
+    int64_t last = seed + n - 1, began = test_clock_ms();
+    test_fleet_start(&fleet, false, args);
     fleet.no_audit = true;
     twice = _i % 2 == 1;
-    for (int64_t seed = first; seed < first + n; seed++) {
+    for (; most > 0 ? moves < most : seed <= last; seed++) {
         fprintf(stderr, "history of seed %" PRId64 "\n", seed);
         play((uint64_t)seed);
     }
+    fprintf(stderr, "moves=%" PRId64 " ms=%" PRId64 "\n", moves, test_clock_ms() - began);
     forget_copy();
     test_fleet_finish(&fleet);
 }
@@ -595,7 +718,9 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("histories");
     TCase *cases = tcase_create("histories");
-    tcase_set_timeout(cases, getenv("SHOAL_HISTORIES") != NULL ? 36000 : 60);
+    tcase_set_timeout(
+        cases,
+        getenv("SHOAL_HISTORIES") != NULL || getenv("SHOAL_MOVES") != NULL ? 36000 : 60);
     tcase_add_loop_test(cases, every_task_ends_once_whatever_happens, 0, TESTS);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);

@@ -35,7 +35,7 @@ static void expect(enum shoal_status status, enum shoal_status expected) {
 static void setup(void) {
     signal(SIGPIPE, SIG_IGN);
     struct test_answer answer;
-    test_fleet_start(&fleet, false);
+    test_fleet_start(&fleet, false, NULL);
     test_register(&fleet, worker, NULL, NULL, 0, &answer);
     const struct shoal_client_options where = {.url = fleet.server.url,
                                                .name_space = "test"};

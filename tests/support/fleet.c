@@ -12,9 +12,9 @@
 
 enum { ANSWER_MS = 20000 };
 
-void test_fleet_start(struct test_fleet *fleet, bool repeat) {
+void test_fleet_start(struct test_fleet *fleet, bool repeat, const char *const *args) {
     *fleet = (struct test_fleet){.repeat = repeat};
-    test_server_start(&fleet->server, NULL);
+    test_server_start(&fleet->server, args);
     fleet->base = event_base_new();
     ck_assert_ptr_nonnull(fleet->base);
     fleet->redis = test_server_connect(&fleet->server, fleet->base, NULL);

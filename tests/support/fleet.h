@@ -19,7 +19,8 @@ struct test_fleet {
     bool no_audit; /* for long histories that audit by themselves */
 };
 
-void test_fleet_start(struct test_fleet *fleet, bool repeat);
+/* `args` of redis-server as in test_server_start(). */
+void test_fleet_start(struct test_fleet *fleet, bool repeat, const char *const *args);
 void test_fleet_finish(struct test_fleet *fleet);
 
 /* Fails the test with the sentences when something is wrong. */

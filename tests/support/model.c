@@ -245,10 +245,13 @@ static void stop(struct model_job *job) {
             end_task(task, MODEL_CANCELLED, fresh ? 0 : task->attempt - 1);
     }
     job->cursor = job->total;
+    job->open = false;
     job->state = SHOAL_JOB_STOPPING;
 }
 
 static bool is_done(const struct model_job *job) {
+    if (job->open)
+        return false;
     for (int64_t i = 0; i < job->total; i++) {
         if (job->tasks[i].state == MODEL_FRESH || is_open(&job->tasks[i]))
             return false;
@@ -258,7 +261,9 @@ static bool is_done(const struct model_job *job) {
 
 static void finish_job(struct model_job *job) {
     int64_t failed = count(job, MODEL_FAILED), cancelled = count(job, MODEL_CANCELLED);
-    if (failed == 0 && cancelled == 0)
+    if (job->total == 0 && job->cancelled)
+        job->state = SHOAL_JOB_CANCELLED;
+    else if (failed == 0 && cancelled == 0)
         job->state = SHOAL_JOB_SUCCEEDED;
     else if (cancelled > 0 && (job->cancelled || failed == 0))
         job->state = SHOAL_JOB_CANCELLED;
@@ -286,6 +291,25 @@ void model_submit(struct model *model, const struct shoal_submission *submission
     *job = (struct model_job){.policy = submission->policy, .total = submission->total};
     memcpy(job->id, submission->id, sizeof(job->id));
     job->state = submission->start_ms > 0 ? SHOAL_JOB_WAITING : SHOAL_JOB_ACTIVE;
+    job->open = submission->open;
+    save(model);
+}
+
+enum shoal_status model_append(struct model *model, int number, int64_t first,
+                               int64_t n) {
+    struct model_job *job = &model->jobs[number];
+    if (first + n <= job->total)
+        return SHOAL_OK; /* it is there already */
+    if (!job->open || first != job->total)
+        return SHOAL_REFUSED;
+    job->total += n;
+    ck_assert_int_le(job->total, MODEL_TASKS);
+    save(model);
+    return SHOAL_OK;
+}
+
+void model_close(struct model *model, int number) {
+    model->jobs[number].open = false;
     save(model);
 }
 
@@ -334,6 +358,7 @@ static void live_on(struct model *model, const char *id) {
         session = find_session(model, "");
         ck_assert_ptr_nonnull(session);
         snprintf(session->id, sizeof(session->id), "%s", id);
+        session->drains = false;
     }
     session->deadline_ms = 0;
 }
@@ -343,6 +368,14 @@ static void end_session(struct model *model, const char *id, bool lost) {
     end_leases(model, id, lost);
     if (session != NULL)
         session->id[0] = '\0';
+}
+
+enum shoal_status model_drain(struct model *model, const char *session) {
+    struct model_session *found = find_session(model, session);
+    if (found == NULL)
+        return SHOAL_UNKNOWN;
+    found->drains = true;
+    return SHOAL_OK;
 }
 
 void model_finish(struct model *model, const char *session) {
@@ -659,6 +692,7 @@ void model_heartbeat(struct model *model, const struct shoal_heartbeat *told,
     ck_assert_int_eq(answer->alive, find_session(model, told->session) != NULL);
     if (!answer->alive)
         return;
+    ck_assert_int_eq(answer->drain, find_session(model, told->session)->drains);
     size_t gone = 0;
     for (size_t i = 0; i < told->n_leases; i++) {
         int lease = find_lease(model, told->session, told->leases[i]);
@@ -683,21 +717,42 @@ void model_heartbeat(struct model *model, const struct shoal_heartbeat *told,
 
 /* ---- comparing */
 
-static const char *key(struct test_fleet *fleet, enum shoal_key kind, const char *of) {
-    static char text[SHOAL_KEY_MAX];
-    shoal_key_make(text, fleet->queue.prefix, kind, of);
+static const char *key(struct test_fleet *fleet, enum shoal_key kind) {
+    static char texts[5][SHOAL_KEY_MAX];
+    static size_t next;
+    char *text = texts[next++ % SHOAL_COUNT(texts)];
+    shoal_key_make(text, fleet->queue.prefix, kind, "");
     return text;
 }
 
+/* All that is compared, at once: the fleet's clock, tokens, sessions and their deadlines,
+ * and for each job its counters and its interval map. */
+static redisReply *read_store(const struct model *model, struct test_fleet *fleet) {
+    static const char script[] =
+        "local sessions, clock, wake, job, open, ids = unpack(KEYS)\n"
+        "local out = { redis.call('HGET', clock, 'now') or '0',\n"
+        "  redis.call('LLEN', wake .. 'q'),\n"
+        "  redis.call('ZRANGE', sessions, 0, -1, 'WITHSCORES') }\n"
+        "for id in ids:gmatch('%w+') do\n"
+        "  out[#out + 1] = redis.call('HGET', job .. id, 'n')\n"
+        "  out[#out + 1] = redis.call('ZRANGE', open .. id, 0, -1)\n"
+        "end\n"
+        "return out";
+    char ids[MODEL_JOBS * 13 + 1] = "";
+    for (int i = 0; i < model->n_jobs; i++)
+        strcat(strcat(ids, model->jobs[i].id), " ");
+    redisReply *reply =
+        test_command(fleet->redis, "EVAL %s 6 %s %s %s %s %s %s", script,
+                     key(fleet, SHOAL_KEY_SESSIONS), key(fleet, SHOAL_KEY_CLOCK),
+                     key(fleet, SHOAL_KEY_WAKE), key(fleet, SHOAL_KEY_JOB),
+                     key(fleet, SHOAL_KEY_OPEN), ids);
+    ck_assert_msg(reply->type == REDIS_REPLY_ARRAY, "%s", reply->str);
+    ck_assert_uint_eq(reply->elements, 3 + 2 * (size_t)model->n_jobs);
+    return reply;
+}
+
 /* Sessions that Redis found to be past their deadline. */
-static void follow_sessions(struct model *model, struct test_fleet *fleet) {
-    SHOAL_CLEANUP(shoal_cleanup_reply)
-    redisReply *live = test_command(fleet->redis, "ZRANGE %s 0 -1 WITHSCORES",
-                                    key(fleet, SHOAL_KEY_SESSIONS, ""));
-    SHOAL_CLEANUP(shoal_cleanup_reply)
-    redisReply *clock =
-        test_command(fleet->redis, "HGET %s now", key(fleet, SHOAL_KEY_CLOCK, ""));
-    int64_t now = clock->str == NULL ? 0 : strtoll(clock->str, NULL, 10);
+static void follow_sessions(struct model *model, int64_t now, const redisReply *live) {
     size_t found = 0;
     for (int s = 0; s < MODEL_SESSIONS; s++) {
         struct model_session *session = &model->sessions[s];
@@ -726,11 +781,8 @@ struct seen {
     char label[48];
 };
 
-static void read_map(struct test_fleet *fleet, const struct model_job *job,
+static void read_map(const redisReply *members, const struct model_job *job,
                      struct seen *map) {
-    SHOAL_CLEANUP(shoal_cleanup_reply)
-    redisReply *members =
-        test_command(fleet->redis, "ZRANGE %s 0 -1", key(fleet, SHOAL_KEY_OPEN, job->id));
     for (size_t i = 0; i < members->elements; i++) {
         const char *member = members->element[i]->str;
         struct seen seen = {.open = true};
@@ -782,18 +834,43 @@ static void compare_task(const struct model *model, const struct model_job *job,
                   label);
 }
 
-static void compare_job(struct model *model, struct model_job *job,
-                        struct test_fleet *fleet) {
+/* The first of a job's counters, as lib.lua has them. */
+struct counters {
+    char state[16];
+    long long total, cursor, ok, failed, cancelled, leased, delayed, leases, ready, open;
+};
+
+static struct counters read_counters(const redisReply *n) {
+    struct counters now = {.total = 0};
+    ck_assert_int_eq(n->type, REDIS_REPLY_STRING);
+    int read =
+        sscanf(n->str, "%15[a-z]:%lld:%lld:%lld:%lld:%lld:%lld:%lld:%lld:%lld:%lld",
+               now.state, &now.total, &now.cursor, &now.ok, &now.failed, &now.cancelled,
+               &now.leased, &now.delayed, &now.leases, &now.ready, &now.open);
+    ck_assert_int_ge(read, 1);
+    return now;
+}
+
+static void compare_job(struct model *model, int number, const redisReply *n,
+                        const redisReply *members) {
+    struct model_job *job = &model->jobs[number];
     struct seen map[MODEL_TASKS] = {{.open = false}};
-    const struct shoal_job now = test_describe(fleet, job->id);
-    if (job->state == SHOAL_JOB_WAITING && now.state == SHOAL_JOB_ACTIVE && job->due)
+    struct counters now = read_counters(n);
+    if (job->state == SHOAL_JOB_WAITING && job->due &&
+        strcmp(now.state, "waiting") != 0) {
         job->state = SHOAL_JOB_ACTIVE;
-    read_map(fleet, job, map);
+        save(model);
+    }
+    read_map(members, job, map);
     for (int64_t i = 0; i < job->total; i++)
         compare_task(model, job, i, &job->tasks[i], &map[i]);
-    ck_assert_msg(now.state == job->state, "job %s is %s, should be %s", job->id,
-                  shoal_job_state_name(now.state), shoal_job_state_name(job->state));
-    ck_assert_int_eq(now.queued, count(job, MODEL_FRESH) + count(job, MODEL_QUEUED));
+    ck_assert_msg(strcmp(now.state, shoal_job_state_name(job->state)) == 0,
+                  "job %s is %s, should be %s", job->id, now.state,
+                  shoal_job_state_name(job->state));
+    ck_assert_int_eq(now.total, job->total);
+    ck_assert_int_eq(now.cursor, job->cursor);
+    ck_assert_int_eq(now.open, job->open);
+    ck_assert_int_eq(now.leases, leases_of(model, number));
     ck_assert_int_eq(now.delayed, count(job, MODEL_DELAYED));
     ck_assert_int_eq(now.leased, count(job, MODEL_LEASED));
     ck_assert_int_eq(now.ok, count(job, MODEL_OK));
@@ -802,11 +879,12 @@ static void compare_job(struct model *model, struct model_job *job,
 }
 
 void model_compare(struct model *model, struct test_fleet *fleet) {
-    follow_sessions(model, fleet);
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *now = read_store(model, fleet);
+    follow_sessions(model, strtoll(now->element[0]->str, NULL, 10), now->element[2]);
     save(model);
     for (int i = 0; i < model->n_jobs; i++)
-        compare_job(model, &model->jobs[i], fleet);
-    ck_assert_int_eq(test_token(fleet, "q"), best_priority(model) >= 0);
+        compare_job(model, i, now->element[3 + 2 * i], now->element[4 + 2 * i]);
+    ck_assert_int_eq(now->element[1]->integer, best_priority(model) >= 0);
 }
 
 static char letter_of(const struct model_task *task) {

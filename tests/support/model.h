@@ -44,6 +44,7 @@ struct model_job {
     enum shoal_job_state state;
     bool cancelled; /* by a person */
     bool due;       /* a waiting job whose time has come */
+    bool open;      /* takes more tasks */
     int64_t total;
     int64_t cursor;
     struct model_task tasks[MODEL_TASKS + 1];
@@ -58,6 +59,7 @@ struct model_lease {
 
 struct model_session {
     char id[13]; /* "": over */
+    bool drains;
     int64_t deadline_ms;
 };
 
@@ -83,6 +85,11 @@ struct model_commit {
 
 /* The jobs have numbers in the order of their submission. */
 void model_submit(struct model *model, const struct shoal_submission *submission);
+
+/* What the queue should answer. */
+enum shoal_status model_append(struct model *model, int number, int64_t first, int64_t n);
+enum shoal_status model_drain(struct model *model, const char *session);
+void model_close(struct model *model, int number);
 
 /* The name of a wish's k-th lease, from 0, into SHOAL_LEASE_MAX bytes. */
 void model_name_lease(char *name, const struct shoal_wish *wish, int64_t k);

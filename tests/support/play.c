@@ -21,7 +21,7 @@ void play_join(const char *session) {
 }
 
 void play_start(int repeat) {
-    test_fleet_start(&fleet, repeat == 1);
+    test_fleet_start(&fleet, repeat == 1, NULL);
     play_join(one);
 }
 
