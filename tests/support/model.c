@@ -717,6 +717,18 @@ void model_heartbeat(struct model *model, const struct shoal_heartbeat *told,
 
 /* ---- comparing */
 
+/* Check notes every assertion that holds in a file, which took most of the time. */
+#define must(condition, ...)                                                             \
+    do {                                                                                 \
+        if (!(condition))                                                                \
+            ck_abort_msg(__VA_ARGS__);                                                   \
+    } while (0)
+
+static void must_be(const char *id, const char *what, int64_t is, int64_t should) {
+    must(is == should, "%s of %s is %" PRId64 ", should be %" PRId64, what, id, is,
+         should);
+}
+
 static const char *key(struct test_fleet *fleet, enum shoal_key kind) {
     static char texts[5][SHOAL_KEY_MAX];
     static size_t next;
@@ -787,13 +799,12 @@ static void read_map(const redisReply *members, const struct model_job *job,
         const char *member = members->element[i]->str;
         struct seen seen = {.open = true};
         long long lo = 0, hi = 0;
-        ck_assert_int_eq(sscanf(member, "%lld:%lld:%lld:%lld:%lld:%47s", &lo, &hi,
-                                &seen.attempt, &seen.fails, &seen.lost, seen.label),
-                         6);
-        ck_assert(lo >= 0 && lo < hi && hi <= job->total);
+        int read = sscanf(member, "%lld:%lld:%lld:%lld:%lld:%47s", &lo, &hi,
+                          &seen.attempt, &seen.fails, &seen.lost, seen.label);
+        must(read == 6 && lo >= 0 && lo < hi && hi <= job->total, "%s in the map of %s",
+             member, job->id);
         for (long long k = lo; k < hi; k++) {
-            ck_assert_msg(!map[k].open, "task %lld of %s is twice in the map", k,
-                          job->id);
+            must(!map[k].open, "task %lld of %s is twice in the map", k, job->id);
             seen.starts = k == lo;
             map[k] = seen;
         }
@@ -820,18 +831,17 @@ static void compare_task(const struct model *model, const struct model_job *job,
     if (task->state == MODEL_DELAYED && strcmp(seen->label, "q") == 0)
         task->state = MODEL_QUEUED;
     if (!is_open(task)) {
-        ck_assert_msg(!seen->open, "task %" PRId64 " of %s is open: %s", index, job->id,
-                      seen->label);
+        must(!seen->open, "task %" PRId64 " of %s is open: %s", index, job->id,
+             seen->label);
         return;
     }
-    ck_assert_msg(seen->open && strcmp(seen->label, label) == 0 &&
-                      seen->attempt == task->attempt && seen->fails == task->fails &&
-                      seen->lost == task->lost && seen->starts == task->starts,
-                  "task %" PRId64 " of %s is %d:%lld:%lld:%lld:%s, should be %d:%" PRId64
-                  ":%" PRId64 ":%" PRId64 ":%s",
-                  index, job->id, seen->starts, seen->attempt, seen->fails, seen->lost,
-                  seen->label, task->starts, task->attempt, task->fails, task->lost,
-                  label);
+    must(seen->open && strcmp(seen->label, label) == 0 &&
+             seen->attempt == task->attempt && seen->fails == task->fails &&
+             seen->lost == task->lost && seen->starts == task->starts,
+         "task %" PRId64 " of %s is %d:%lld:%lld:%lld:%s, should be %d:%" PRId64
+         ":%" PRId64 ":%" PRId64 ":%s",
+         index, job->id, seen->starts, seen->attempt, seen->fails, seen->lost,
+         seen->label, task->starts, task->attempt, task->fails, task->lost, label);
 }
 
 /* The first of a job's counters, as lib.lua has them. */
@@ -864,18 +874,18 @@ static void compare_job(struct model *model, int number, const redisReply *n,
     read_map(members, job, map);
     for (int64_t i = 0; i < job->total; i++)
         compare_task(model, job, i, &job->tasks[i], &map[i]);
-    ck_assert_msg(strcmp(now.state, shoal_job_state_name(job->state)) == 0,
-                  "job %s is %s, should be %s", job->id, now.state,
-                  shoal_job_state_name(job->state));
-    ck_assert_int_eq(now.total, job->total);
-    ck_assert_int_eq(now.cursor, job->cursor);
-    ck_assert_int_eq(now.open, job->open);
-    ck_assert_int_eq(now.leases, leases_of(model, number));
-    ck_assert_int_eq(now.delayed, count(job, MODEL_DELAYED));
-    ck_assert_int_eq(now.leased, count(job, MODEL_LEASED));
-    ck_assert_int_eq(now.ok, count(job, MODEL_OK));
-    ck_assert_int_eq(now.failed, count(job, MODEL_FAILED));
-    ck_assert_int_eq(now.cancelled, count(job, MODEL_CANCELLED));
+    must(strcmp(now.state, shoal_job_state_name(job->state)) == 0,
+         "job %s is %s, should be %s", job->id, now.state,
+         shoal_job_state_name(job->state));
+    must_be(job->id, "total", now.total, job->total);
+    must_be(job->id, "cursor", now.cursor, job->cursor);
+    must_be(job->id, "open", now.open, job->open);
+    must_be(job->id, "leases", now.leases, leases_of(model, number));
+    must_be(job->id, "delayed", now.delayed, count(job, MODEL_DELAYED));
+    must_be(job->id, "leased", now.leased, count(job, MODEL_LEASED));
+    must_be(job->id, "ok", now.ok, count(job, MODEL_OK));
+    must_be(job->id, "failed", now.failed, count(job, MODEL_FAILED));
+    must_be(job->id, "cancelled", now.cancelled, count(job, MODEL_CANCELLED));
 }
 
 void model_compare(struct model *model, struct test_fleet *fleet) {
