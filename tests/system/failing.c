@@ -12,7 +12,14 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { NTH_MAX = 2000 };
+enum {
+    NTH_MAX = 2000,
+#ifdef __SANITIZE_ADDRESS__
+    PRELOADS = 0,
+#else
+    PRELOADS = 1,
+#endif
+};
 
 static void setup(void) {
     daemons_start(NULL);
@@ -159,20 +166,35 @@ START_TEST(worker_whose_call_fails_loses_nothing) {
 }
 END_TEST
 
+/* What the others begin with. */
+START_TEST(job_is_done_without_a_fault) {
+    struct test_process worker;
+    const char *job = ok("shoal submit -p i=1:3 -- true");
+    worker_start(&worker, "");
+    sh_exit(0, "shoal wait %s", job);
+    expect_each_once(job);
+    worker_end(&worker);
+}
+END_TEST
+
+static void add_tests(TCase *tests) {
+    tcase_add_loop_test(tests, submit_that_lacks_something_leaves_a_whole_job_or_none, 0,
+                        (int)SHOAL_COUNT(samples));
+    tcase_add_test(tests, command_is_submitted_with_all_of_its_words);
+    tcase_add_loop_test(tests, replay_says_why_it_cannot, 0, (int)SHOAL_COUNT(replays));
+    tcase_add_loop_test(tests, worker_without_memory_for_something_loses_nothing, 0, 2);
+    tcase_add_loop_test(tests, worker_whose_call_fails_loses_nothing, 0,
+                        (int)SHOAL_COUNT(scarcities));
+}
+
 int main(void) {
     Suite *suite = suite_create("failing");
     TCase *tests = tcase_create("failing");
     tcase_set_timeout(tests, 120);
     tcase_add_checked_fixture(tests, setup, teardown);
-    tcase_add_test(tests, command_is_submitted_with_all_of_its_words);
-#ifndef __SANITIZE_ADDRESS__
-    tcase_add_loop_test(tests, submit_that_lacks_something_leaves_a_whole_job_or_none, 0,
-                        (int)SHOAL_COUNT(samples));
-    tcase_add_loop_test(tests, replay_says_why_it_cannot, 0, (int)SHOAL_COUNT(replays));
-    tcase_add_loop_test(tests, worker_without_memory_for_something_loses_nothing, 0, 2);
-    tcase_add_loop_test(tests, worker_whose_call_fails_loses_nothing, 0,
-                        (int)SHOAL_COUNT(scarcities));
-#endif
+    if (PRELOADS)
+        add_tests(tests);
+    tcase_add_test(tests, job_is_done_without_a_fault);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
