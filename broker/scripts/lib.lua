@@ -105,8 +105,8 @@ end
 
 -- The number of a commit that was lost is not given again, lest a worker that saw it takes a later
 -- one for it. So it leaps when the first worker registers or commits after Redis has started (this
--- library was loaded with it), and when a worker saw more than there is: this far, and some more by
--- the clock, lest two starts that go back to the same moment leap to the same number. `leaps` of
+-- library was loaded with it), and when a worker saw more than there is: this far, times a number
+-- from the clock, so that two starts which go back to the same moment leap as far apart. `leaps` of
 -- the epoch holds the last ones, newest first, as "from:to:seen": whoever saw a number between saw
 -- a commit that is lost; `seen` is the highest of those that were told, or `from`.
 local LEAP, LEAPS_KEPT = 2 ^ 20, 10 -- LEAP: also in worker/link.c
@@ -114,8 +114,7 @@ local counts -- whether it has leapt since this library was loaded
 
 -- Returns the sequence.
 local function leap(from, seen)
-  local t = call('TIME')
-  local to = seen + LEAP + (tonumber(t[1]) * 1000000 + tonumber(t[2])) % 2 ^ 32
+  local to = seen + LEAP * (1 + wall_ms() % 16384)
   local leaps = { ('%.0f:%.0f:%.0f'):format(from, to, from) }
   for old in (call('HGET', epoch_key(), 'leaps') or ''):gmatch('%S+') do
     if #leaps < LEAPS_KEPT then leaps[#leaps + 1] = old end

@@ -7,6 +7,7 @@
  * SHOAL_HISTORIES=n runs n of them for each test (default 5), or SHOAL_MOVES=n so many
  * that all tests come to n moves; SHOAL_SEED=n begins at that seed. */
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/id.h"
 #include "tests/support/model.h"
 #include "tests/support/wait.h"
@@ -527,11 +528,13 @@ static void copy_store(void) {
         players[i].n_recent = 0;
 }
 
-/* As a start does to the library. */
+/* As a start does to the library; that takes longer than a millisecond. */
 static void forget_scripts(void) {
     starts++;
     freeReplyObject(test_command(fleet.redis, "FUNCTION FLUSH"));
     freeReplyObject(test_command(fleet.redis, "SCRIPT FLUSH"));
+    int64_t now = shoal_wall_ms();
+    wait_until(shoal_wall_ms() != now, 1000);
 }
 
 /* Redis loses what came after that and starts; the workers do not. */

@@ -261,12 +261,11 @@ static bool is_done(const struct model_job *job) {
 
 static void finish_job(struct model_job *job) {
     int64_t failed = count(job, MODEL_FAILED), cancelled = count(job, MODEL_CANCELLED);
-    if (job->total == 0 && job->cancelled)
+    bool cut_off = job->total == 0 && job->cancelled;
+    if (cut_off || (cancelled > 0 && (job->cancelled || failed == 0)))
         job->state = SHOAL_JOB_CANCELLED;
     else if (failed == 0 && cancelled == 0)
         job->state = SHOAL_JOB_SUCCEEDED;
-    else if (cancelled > 0 && (job->cancelled || failed == 0))
-        job->state = SHOAL_JOB_CANCELLED;
     else
         job->state = SHOAL_JOB_FAILED;
 }
