@@ -4,6 +4,8 @@ Everything of shoal has HOME in its environment, which names the place and which
 not. So whatever is left behind is found by that mark and ended by its pid, and nothing is ever ended by its name.
 """
 import contextlib
+import fcntl
+import itertools
 import json
 import os
 import pathlib
@@ -16,7 +18,7 @@ import tempfile
 import threading
 import time
 
-from history import History
+from history import History, read_notes
 
 PATIENCE = 120  # seconds without anything new that make a storm give up
 
@@ -28,6 +30,11 @@ def wait_until(condition, what, span=PATIENCE):
             raise TimeoutError(f"{what} in {span} s")
         time.sleep(0.005)
     return value
+
+
+def now_us():
+    """As tasks note it."""
+    return time.monotonic_ns() // 1000
 
 
 def answers(path):
@@ -237,6 +244,20 @@ class Worker(Process):
                 send(pid, number)
 
 
+class Gate:
+    """What tasks wait for before they end: first attempts for 1, later ones for 2 (note.c)."""
+
+    def __init__(self, path):
+        self.path = path
+        self.locks = {which: open(f"{path}{which}", "w") for which in (1, 2)}
+        for lock in self.locks.values():
+            fcntl.flock(lock, fcntl.LOCK_EX)
+
+    def open(self, *which):
+        for one in which or list(self.locks):
+            self.locks.pop(one).close()
+
+
 class Place:
     def __init__(self, build, name, seed, long, redis_options=()):
         self.build, self.name, self.seed, self.long = build, name, seed, long
@@ -247,6 +268,7 @@ class Place:
         self.more = {}  # figures of this storm alone
         self.workers, self.others = [], []
         self.draining = threading.Lock()
+        self.numbers = itertools.count()
         self.plugin = build / "tests/chaos/note.so"
 
     def times(self, short, long):
@@ -316,6 +338,12 @@ class Place:
         self.workers.append(worker)
         return worker
 
+    def retire(self, worker):
+        """Ends it in good order."""
+        self.workers.remove(worker)
+        if (status := worker.end()) != 0:
+            self.history.tell("unexpected", f"worker {worker.name} was told to end and ended with {status}")
+
     def sessions(self):
         return [json.loads(line) for line in self.ask("workers", "--json").splitlines()]
 
@@ -354,9 +382,12 @@ class Place:
 
     # ---- jobs
 
+    def gate(self):
+        return Gate(f"{self.folder}/gate-{next(self.numbers)}-")
+
     def programs(self, total, *words, ms=0, gate=None, past=False):
         """Submits a sweep of programs that write down their runs. Gives the job."""
-        task = [self.build / "tests/chaos/note", self.notes, ms, *([gate] if gate else [])]
+        task = [self.build / "tests/chaos/note", self.notes, ms, *([gate.path] if gate else [])]
         job = self.shoal("submit", "-p", f"i=1:{total}", *words, "--", *task, past=past)
         self.history.submitted(job, total)
         return job
@@ -367,6 +398,26 @@ class Place:
                          f"i=1:{total}", "-p", f"ms={ms}", *words, past=past)
         self.history.submitted(job, total, noted=False)
         return job
+
+    # ---- runs of programs
+
+    def runs(self, job):
+        return [run for run in read_notes(self.notes) if run.job == job]
+
+    def wait_for_runs(self, job, tasks, since=0):
+        """Waits until each of the tasks has begun after that time; gives the first run of each task that has."""
+        def begun():
+            first = {}
+            for run in self.runs(job):
+                if run.what == "b" and run.us > since:
+                    first.setdefault(run.task, run)
+            return (first,) if first.keys() >= set(tasks) else None
+        return wait_until(begun, f"not all of the tasks of {job} run")[0]
+
+    def took_reruns(self, job, tasks, since):
+        """The figure is the time until they run again."""
+        runs = self.wait_for_runs(job, tasks, since)
+        self.latencies += [(runs[task].us - since) / 1000 for task in tasks]
 
     def took(self, seconds):
         self.latencies.append(seconds * 1000)

@@ -2,7 +2,7 @@
 import signal
 import time
 
-from place import is_alive, wait_until
+from place import is_alive, now_us, wait_until
 
 
 def fleet(place, n, slots):
@@ -71,6 +71,76 @@ def worker_kills(place):
         fill(place, batch * 10)
 
 
+# ---- crashes, lost-hosts
+
+def begin(place, total):
+    """A job whose tasks all run and go on until its gate is opened. Gives job, runs and gate."""
+    gate = place.gate()
+    job = place.programs(total, gate=gate)
+    return job, place.wait_for_runs(job, range(total)), gate
+
+
+def tasks_of(worker, runs):
+    pids = worker.tasks()
+    return {task for task, run in runs.items() if run.pid in pids}
+
+
+def end(place, job, gate):
+    gate.open()
+    place.history.settle(job)
+
+
+def crash(place):
+    """The keeper starts another worker after 100 ms, but waits for longer when that crashes within a minute too. So
+    each has one crash."""
+    while len(place.workers) < 2:
+        place.worker("--slots", "8", name=f"c{next(place.numbers)}")
+    job, runs, gate = begin(place, place.random.randrange(1, 17))
+    worker = place.random.choice([worker for worker in place.workers if tasks_of(worker, runs)])
+    tasks, since = tasks_of(worker, runs), now_us()
+    worker.kill_worker()
+    place.took_reruns(job, tasks, since)
+    place.faults += 1
+    end(place, job, gate)
+    place.retire(worker)
+
+
+def crashes(place):
+    """Kills the worker only, of two that have a slot for each task together. The figure is the time until its tasks
+    run again, wherever."""
+    while place.faults < place.times(25, 1000):
+        crash(place)
+
+
+HOSTS, LOST = 8, 4  # of 8 slots, so that the others have one for each task
+
+
+def lose_hosts(place):
+    """One after the other, within a heartbeat and a half."""
+    while len(place.workers) < HOSTS:
+        place.worker("--slots", "8", name=f"h{next(place.numbers)}", ttl="8s")
+    place.wait_for_workers(HOSTS)
+    job, runs, gate = begin(place, 8 * (HOSTS - LOST))
+    lost = []
+    for worker in place.random.sample(place.workers, LOST):
+        time.sleep(place.random.uniform(0, 1))
+        tasks = tasks_of(worker, runs)
+        lost.append((tasks, now_us()))
+        worker.kill_host()
+        place.workers.remove(worker)
+    for tasks, since in lost:
+        place.took_reruns(job, tasks, since)
+    place.faults += LOST
+    end(place, job, gate)
+
+
+def lost_hosts(place):
+    """Kills workers with their keepers, so that nobody says that they are gone. The figure is the time until their
+    tasks run elsewhere, with the default TTL."""
+    while place.faults < place.times(LOST, 400):
+        lose_hosts(place)
+
+
 # ---- pauses
 
 def pause_some(place):
@@ -116,6 +186,8 @@ def upgrades(place):
 
 STORMS = {
     "worker-kills": (worker_kills, ()),
+    "crashes": (crashes, ()),
+    "lost-hosts": (lost_hosts, ()),
     "pauses": (pauses, ()),
     "upgrades": (upgrades, ()),
 }
