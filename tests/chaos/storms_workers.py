@@ -1,8 +1,11 @@
 """Workers, their keepers and their tasks' processes are killed and stopped."""
+import json
 import signal
 import time
 
-from place import is_alive, now_us, wait_until
+from place import comm, is_alive, now_us, send, wait_until
+
+SESSION_S = 4  # the least that a worker takes
 
 
 def fleet(place, n, slots):
@@ -73,10 +76,10 @@ def worker_kills(place):
 
 # ---- crashes, lost-hosts
 
-def begin(place, total):
+def begin(place, total, *words):
     """A job whose tasks all run and go on until its gate is opened. Gives job, runs and gate."""
     gate = place.gate()
-    job = place.programs(total, gate=gate)
+    job = place.programs(total, *words, gate=gate)
     return job, place.wait_for_runs(job, range(total)), gate
 
 
@@ -141,6 +144,136 @@ def lost_hosts(place):
         lose_hosts(place)
 
 
+# ---- child-kills
+
+def due(place, job):
+    """Tasks that wait for their next attempt, and when that may begin, as far as the fleet's clock has come."""
+    now, wall = map(int, place.redis.ask("hmget", "shoal:{0}:clock", "now", "wall"))
+    seconds, us = map(int, place.redis.ask("time"))
+    behind = now_us() - (seconds * 1_000_000 + us) + (wall - now) * 1000
+    found = {}
+    for member in place.redis.ask("zrange", f"shoal:{{0}}:open:{job}", 0, -1):
+        lo, hi, *_, label = member.decode().split(":")
+        if label.startswith("d"):
+            found.update(dict.fromkeys(range(int(lo), int(hi)), int(label[1:]) * 1000 + behind))
+    return found
+
+
+def kill_some(place):
+    """Half of the tasks of a job. The figure is the time until they run again, beyond the delay of the retry."""
+    job, runs, gate = begin(place, 12, "--retries", "10")
+    tasks = place.random.sample(sorted(runs), 6)
+    since = now_us()
+    for task in tasks:
+        send(runs[task].pid, signal.SIGKILL)
+    delays = {}
+
+    def all_again():
+        delays.update(due(place, job))
+        return {run.task for run in place.runs(job) if run.us > since} >= set(tasks)
+
+    wait_until(all_again, "killed tasks do not run again")
+    for task, run in place.wait_for_runs(job, tasks, since).items():
+        place.took(max(0, run.us - max(since, delays.get(task, since))) / 1e6)
+        check_reason(place, job, task)
+    place.faults += len(tasks)
+    end(place, job, gate)
+
+
+def check_reason(place, job, task):
+    attempts = json.loads(place.ask("show", "--json", job, task))["attempts"]
+    if [(one["reason"], one["code"]) for one in attempts] != [("signal", signal.SIGKILL)]:
+        place.history.tell("unexpected", f"task {job}/{task} was killed once, and has had {attempts}")
+
+
+def runners(place):
+    return [pid for worker in place.workers for pid in worker.tasks() if comm(pid) == "shoal-host"]
+
+
+def stop_children(place):
+    """Programs and a runner of functions; sends them on when a session would be over. Their workers do not mind."""
+    job, runs, gate = begin(place, 4)
+    stopped = [run.pid for run in runs.values()] + runners(place)[:1]
+    sessions = {session["session"] for session in place.sessions()}
+    for pid in stopped:
+        send(pid, signal.SIGSTOP)
+    end_s = time.monotonic() + 1.5 * SESSION_S
+    while time.monotonic() < end_s:
+        kill_some(place)
+        for pid in place.random.sample(sorted(set(runners(place)) - set(stopped)), 1):
+            send(pid, signal.SIGKILL)
+            place.faults += 1
+    if {session["session"] for session in place.sessions()} != sessions:
+        place.history.tell("unexpected", "a session has ended with a task that was stopped")
+    for pid in stopped:
+        send(pid, signal.SIGCONT)
+    place.faults += len(stopped)
+    end(place, job, gate)
+    if [run for run in place.runs(job) if run.attempt != 1]:
+        place.history.tell("unexpected", f"tasks of {job} were stopped and run again")
+
+
+def child_kills(place):
+    """Of programs and of runners of functions, whose tasks are retried."""
+    for _ in range(2):
+        place.worker("--slots", "16")
+    place.wait_for_workers(2)
+    functions = place.functions(1000, "--retries", "1000", "--max-running", "8", ms=20)
+    while place.faults < place.times(40, 10_000):
+        if place.history.has_ended(functions):
+            functions = place.functions(1000, "--retries", "1000", "--max-running", "8", ms=20)
+        wait_until(lambda: len(runners(place)) > 1, "no functions run")
+        stop_children(place)
+
+
+# ---- late-results
+
+def pause_late(place):
+    """Two workers of four are paused until their sessions are over; meanwhile their tasks end. What then counts: of
+    one job nobody else can have finished a task, of another all are finished, of a third that is chance. The figure is
+    the time until what was late counts."""
+    late, raced, gone_by = jobs = [begin(place, 5) for _ in range(3)]
+    paused = place.random.sample(place.workers, 2)
+    tasks = [set().union(*(tasks_of(worker, runs) for worker in paused)) for _, runs, _ in jobs]
+    since = now_us()
+    for worker in paused:
+        worker.send_all(signal.SIGSTOP)
+    for job, _, gate in jobs:
+        gate.open(1)
+    for (job, _, _), of_paused in zip(jobs, tasks):
+        place.wait_for_runs(job, of_paused, since)  # by others
+    gone_by[2].open(2)
+    place.history.settle(gone_by[0])
+    if tasks[0] and place.history.has_ended(late[0]):
+        place.history.tell("unexpected", f"job {late[0]} has ended without those who have finished its tasks")
+    raced[2].open(2)
+    resumed = time.monotonic()
+    for worker in paused:
+        worker.send_all(signal.SIGCONT)
+    place.history.settle(late[0])
+    place.took(time.monotonic() - resumed)
+    late[2].open(2)
+    place.history.settle(raced[0])
+    place.faults += len(paused)
+    check_attempts(place, late[0], range(5), 1)
+    check_attempts(place, gone_by[0], tasks[2], 2)
+
+
+def check_attempts(place, job, tasks, attempt):
+    for row in place.history.rows(job):
+        if row["task"] in tasks and row["attempt"] != attempt:
+            place.history.tell("lost", f"attempt {attempt} of {job}/{row['task']} was finished first, and "
+                               f"{row['attempt']} counts")
+
+
+def late_results(place):
+    for _ in range(4):
+        place.worker("--slots", "8")
+    while place.faults < place.times(4, 1000):
+        place.wait_for_workers(4)
+        pause_late(place)
+
+
 # ---- pauses
 
 def pause_some(place):
@@ -188,6 +321,8 @@ STORMS = {
     "worker-kills": (worker_kills, ()),
     "crashes": (crashes, ()),
     "lost-hosts": (lost_hosts, ()),
+    "child-kills": (child_kills, ()),
+    "late-results": (late_results, ()),
     "pauses": (pauses, ()),
     "upgrades": (upgrades, ()),
 }
