@@ -214,7 +214,9 @@ def stop_children(place):
 
 
 def child_kills(place):
-    """Of programs and of runners of functions, whose tasks are retried."""
+    """Of programs and of runners of functions, whose tasks are retried. A broker looks when; without one it is the
+    heartbeats, every two seconds."""
+    place.broker()
     for _ in range(2):
         place.worker("--slots", "16")
     place.wait_for_workers(2)
