@@ -215,8 +215,8 @@ class Worker(Process):
 
     def __init__(self, place, name, *options):
         words = [place.build / "shoal-worker", "--name", name, "--directory", f"{place.folder}/tmp", *options]
-        super().__init__(words, f"{place.folder}/worker-{name}.log", place.environment)
-        self.name = name
+        self.name, self.log = name, f"{place.folder}/worker-{name}.log"
+        super().__init__(words, self.log, place.environment)
 
     def worker(self):
         """The pid of the worker, or None when there is none at the moment."""
@@ -232,6 +232,9 @@ class Worker(Process):
         self.pause()
         self.kill_worker()
         self.kill()
+
+    def said(self):
+        return pathlib.Path(self.log).read_text()
 
     def tasks(self):
         """The processes of its tasks."""

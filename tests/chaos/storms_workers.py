@@ -305,9 +305,26 @@ def pauses(place):
 
 # ---- upgrades
 
+def times_upgraded(worker):
+    return worker.said().count(" upgraded: version=")
+
+
+def upgrade(place):
+    """One or two at a time. The figure is the time until a worker says that it goes on."""
+    chosen = place.random.sample(place.workers, place.random.choice([1, 2]))
+    before = [times_upgraded(worker) for worker in chosen]
+    begin = time.monotonic()
+    for worker in chosen:
+        worker.send(signal.SIGUSR2)
+    for worker, n in zip(chosen, before):
+        wait_until(lambda: times_upgraded(worker) > n, f"worker {worker.name} is not upgraded")
+        place.took(time.monotonic() - begin)
+    place.faults += len(chosen)
+
+
 def upgrades(place):
     """A worker takes its program's place while it works."""
-    wanted, batch = place.times(40, 2000), place.times(1000, 4000)
+    wanted, batch = place.times(25, 2000), place.times(1000, 4000)
     fleet(place, 4, [1, 4, 16])
     place.wait_for_workers(4)
     job = fill(place, batch)
@@ -315,8 +332,7 @@ def upgrades(place):
         if place.history.has_ended(job):
             job = fill(place, batch)
         time.sleep(place.random.expovariate(1 / 0.2))
-        place.random.choice(place.workers).send(signal.SIGUSR2)
-        place.faults += 1
+        upgrade(place)
 
 
 STORMS = {
