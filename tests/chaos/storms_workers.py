@@ -306,7 +306,7 @@ def pauses(place):
 # ---- upgrades
 
 def times_upgraded(worker):
-    return worker.said().count(" upgraded: version=")
+    return worker.said().count(" message=upgraded ")
 
 
 def upgrade(place):
