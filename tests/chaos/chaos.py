@@ -17,6 +17,7 @@ import sys
 import time
 import traceback
 
+import storms_clients
 import storms_escapes
 import storms_full
 import storms_network
@@ -30,6 +31,7 @@ STORMS = {
     **storms_escapes.STORMS,
     **storms_network.STORMS,
     **storms_full.STORMS,
+    **storms_clients.STORMS,
 }
 
 WRONG = ("lost", "doubled", "orphans", "unexpected", "stuck")

@@ -214,7 +214,8 @@ class Worker(Process):
     """A keeper and its worker."""
 
     def __init__(self, place, name, *options):
-        words = [place.build / "shoal-worker", "--name", name, "--directory", f"{place.folder}/tmp", *options]
+        words = [place.build / "shoal-worker", "--name", name, "--directory", f"{place.folder}/tmp",
+                 "--spool", f"{place.folder}/spool", *options]
         self.name, self.log = name, f"{place.folder}/worker-{name}.log"
         super().__init__(words, self.log, place.environment)
 
