@@ -340,10 +340,10 @@ static void set_reading(struct bufferevent *side, bool on) {
 }
 
 static void apply(struct link *link) {
+    bufferevent_set_rate_limit(link->client, bucket); /* the last one is freed */
+    bufferevent_set_rate_limit(link->server, bucket);
     if (link->ending)
         return;
-    bufferevent_set_rate_limit(link->client, bucket);
-    bufferevent_set_rate_limit(link->server, bucket);
     set_reading(link->client, !hole_up);
     set_reading(link->server, !hole_down);
 }

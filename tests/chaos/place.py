@@ -418,6 +418,22 @@ class Place:
             return (first,) if first.keys() >= set(tasks) else None
         return wait_until(begun, f"not all of the tasks of {job} run")[0]
 
+    def wall_behind_us(self):
+        """What makes a time of notes of one of the wall clock of Redis."""
+        seconds, us = map(int, self.redis.ask("time"))
+        return now_us() - (seconds * 1_000_000 + us)
+
+    def due(self, job):
+        """Tasks that wait for their next attempt, and when it may begin, as far as the fleet's clock has come."""
+        now, wall = map(int, self.redis.ask("hmget", "shoal:{0}:clock", "now", "wall"))
+        behind = self.wall_behind_us() + (wall - now) * 1000
+        found = {}
+        for member in self.redis.ask("zrange", f"shoal:{{0}}:open:{job}", 0, -1):
+            lo, hi, *_, label = member.decode().split(":")
+            if label.startswith("d"):
+                found.update(dict.fromkeys(range(int(lo), int(hi)), int(label[1:]) * 1000 + behind))
+        return found
+
     def took_reruns(self, job, tasks, since):
         """The figure is the time until they run again."""
         runs = self.wait_for_runs(job, tasks, since)

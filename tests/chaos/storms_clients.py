@@ -1,8 +1,9 @@
 """Who submits, who moves the queue, and who cancels: clients and brokers are killed, jobs are cancelled."""
+import contextlib
 import json
 import time
 
-from place import wait_until
+from place import is_alive, wait_until
 
 # ---- client-kills
 
@@ -115,7 +116,7 @@ def stream(place, total):
 
 def client_kills(place):
     """And whoever goes on; streams are large and the way to Redis is narrow, so that there is a middle."""
-    kills, total = place.times((16, 12_500), (16, 5_000_000))
+    kills, total = place.times((16, 25_000), (16, 5_000_000))
     for _ in range(2):
         place.worker("--slots", "4")
     while place.faults < kills:
@@ -123,6 +124,138 @@ def client_kills(place):
         place.random.choice([submission, submission, stream])(place, total)
 
 
+# ---- broker-kills
+
+def retried(place, total):
+    """Programs whose first attempt fails."""
+    note = place.build / "tests/chaos/note"
+    job = place.shoal("submit", "-p", f"i=1:{total}", "--retries", "1", "--", "sh", "-c",
+                      f"{note} {place.notes} && test $SHOAL_ATTEMPT -gt 1")
+    place.history.submitted(job, total)
+    return job
+
+
+def delayed(place, total):
+    """Gives the job and when it may start."""
+    job = place.programs(total, "--delay", f"{place.random.randrange(200, 800)}ms")
+    return job, place.history.status(job)["start_ms"] * 1000 + place.wall_behind_us()
+
+
+class Brokers:
+    """None, some, and some of them stopped."""
+
+    def __init__(self, place):
+        self.place, self.running, self.paused = place, [], []
+
+    def start(self):
+        self.running.append(self.place.broker())
+
+    def kill(self):
+        brokers = self.place.random.choice([some for some in (self.running, self.paused) if some])
+        broker = brokers.pop()
+        broker.kill()
+        self.place.others.remove(broker)
+
+    def pause(self):
+        self.paused.append(self.running.pop(0))
+        self.paused[-1].pause()
+
+    def resume(self):
+        self.running.append(self.paused.pop(0))
+        self.running[-1].resume()
+
+    def change(self):
+        may = [self.start] if len(self.running) < 3 else []
+        may += [self.kill] if self.running or self.paused else []
+        may += [self.pause] if self.running else []
+        may += [self.resume] if self.paused else []
+        self.place.random.choice(may)()
+        self.place.faults += 1
+
+    def end(self):
+        while self.running or self.paused:
+            self.kill()
+            self.place.faults += 1
+
+
+def late(place, brokers):
+    """Delayed tasks and retries while brokers change, or while there is none. The figure is how late they begin."""
+    none = place.random.random() < 0.4
+    if none:
+        brokers.end()
+    job, start = delayed(place, 4)
+    again = retried(place, 4)
+    dues = dict.fromkeys(range(4), 0)
+    first = place.wait_for_runs(again, range(4))
+
+    def begun():
+        dues.update(place.due(again))
+        if not none and place.random.random() < 0.06:
+            brokers.change()
+        runs = [run for run in place.runs(job) + place.runs(again) if run.what == "b" and
+                (run.job == job or run.attempt == 2)]
+        return runs if len(runs) == 8 else None
+
+    for run in wait_until(begun, "delayed tasks do not start"):
+        may = start if run.job == job else max(dues[run.task], first[run.task].us)
+        place.took(max(0, run.us - may) / 1e6)
+
+
+def broker_kills(place):
+    """Only heartbeats of workers are left to keep the queue moving, when there is no broker."""
+    brokers = Brokers(place)
+    for _ in range(2):
+        place.worker("--slots", "8")
+    while place.faults < place.times(60, 2000):
+        late(place, brokers)
+
+
+# ---- cancels
+
+GRACE_S = 0.3
+STAY = 'echo $$ >> "$0"; exec sleep 600'
+IGNORE = f"trap '' TERM; {STAY}"
+PROGRAMS = {  # what each does, the processes that it tells of, and whether it needs its grace
+    "ends": (STAY, 1, False),
+    "ignores": (IGNORE, 1, True),
+    "forks": (f'for i in 1 2 3; do setsid sh -c "$1" "$0" & done; {STAY}', 4, False),
+}
+
+
+def cancel(place, kind):
+    """The figure is the time from the command until the last process is gone, beyond the grace where it is needed."""
+    program, processes, needs_grace = PROGRAMS[kind]
+    total = place.random.randrange(1, 9)
+    told = f"{place.folder}/pids-{next(place.numbers)}"
+    job = place.shoal("submit", "-p", f"i=1:{total}", "--grace", f"{GRACE_S}s", "--", "sh", "-c", program, told,
+                      IGNORE)
+    place.history.submitted(job, total, noted=False, statuses=("cancelled",))
+    wait_until(lambda: len(numbers(told)) == total * processes, "not all processes are there")
+    begin = time.monotonic()
+    place.shoal("cancel", job)
+    wait_until(lambda: not any(map(is_alive, numbers(told))), "processes of a cancelled job are left")
+    place.took(time.monotonic() - begin - (GRACE_S if needs_grace else 0))
+    place.history.settle(job)
+    place.faults += 1
+
+
+def numbers(path):
+    with contextlib.suppress(FileNotFoundError), open(path) as file:
+        return [int(line) for line in file if line.endswith("\n")]
+    return []
+
+
+def cancels(place):
+    """Of programs that end at once, that ignore SIGTERM, and that leave processes in other sessions which ignore it."""
+    for _ in range(2):
+        place.worker("--slots", "8")
+    while place.faults < place.times(6, 1000):
+        for kind in place.random.sample(sorted(PROGRAMS), len(PROGRAMS)):
+            cancel(place, kind)
+
+
 STORMS = {
+    "broker-kills": (broker_kills, ()),
+    "cancels": (cancels, ()),
     "client-kills": (client_kills, ()),
 }

@@ -146,19 +146,6 @@ def lost_hosts(place):
 
 # ---- child-kills
 
-def due(place, job):
-    """Tasks that wait for their next attempt, and when that may begin, as far as the fleet's clock has come."""
-    now, wall = map(int, place.redis.ask("hmget", "shoal:{0}:clock", "now", "wall"))
-    seconds, us = map(int, place.redis.ask("time"))
-    behind = now_us() - (seconds * 1_000_000 + us) + (wall - now) * 1000
-    found = {}
-    for member in place.redis.ask("zrange", f"shoal:{{0}}:open:{job}", 0, -1):
-        lo, hi, *_, label = member.decode().split(":")
-        if label.startswith("d"):
-            found.update(dict.fromkeys(range(int(lo), int(hi)), int(label[1:]) * 1000 + behind))
-    return found
-
-
 def kill_some(place):
     """Half of the tasks of a job. The figure is the time until they run again, beyond the delay of the retry."""
     job, runs, gate = begin(place, 12, "--retries", "10")
@@ -169,7 +156,7 @@ def kill_some(place):
     delays = {}
 
     def all_again():
-        delays.update(due(place, job))
+        delays.update(place.due(job))
         return {run.task for run in place.runs(job) if run.us > since} >= set(tasks)
 
     wait_until(all_again, "killed tasks do not run again")
