@@ -21,6 +21,7 @@ import storms_clients
 import storms_escapes
 import storms_full
 import storms_network
+import storms_redis
 import storms_replies
 import storms_workers
 from place import Place
@@ -32,6 +33,7 @@ STORMS = {
     **storms_network.STORMS,
     **storms_full.STORMS,
     **storms_clients.STORMS,
+    **storms_redis.STORMS,
 }
 
 WRONG = ("lost", "doubled", "orphans", "unexpected", "stuck")

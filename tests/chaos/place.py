@@ -78,6 +78,14 @@ def comm(pid):
         return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
 
 
+class Refused(RuntimeError):
+    """A command of shoal that ended with another status than was asked for."""
+
+    def __init__(self, words, done):
+        super().__init__(f"shoal {' '.join(map(str, words))}: exit {done.returncode}: {done.stderr.strip()}")
+        self.status = done.returncode
+
+
 class Connection:
     """To Redis itself, past the proxy: sends a command, gives its answer. Errors are raised."""
 
@@ -371,7 +379,7 @@ class Place:
                               stderr=subprocess.PIPE, text=True, check=False, timeout=timeout, cwd=self.folder,
                               **options)
         if accept is not None and done.returncode not in accept:
-            raise RuntimeError(f"shoal {' '.join(map(str, words))}: exit {done.returncode}: {done.stderr.strip()}")
+            raise Refused(words, done)
         return done if accept is None else done.stdout.strip()
 
     def ask(self, *words, **options):
