@@ -1,13 +1,17 @@
 """Redis itself ends, forgets, stands still, or refuses."""
 import concurrent.futures
 import contextlib
+import operator
+import os
+import pathlib
 import random
+import shutil
 import threading
 import time
 
 from place import Refused, wait_until
 
-AWAY = 3  # exit status of a client that cannot reach Redis
+UNKNOWN, AWAY, LATE = 2, 3, 4  # exit status of a client: there is no such job, no Redis, its time is over
 
 
 def fleet(place, n, slots, **options):
@@ -70,7 +74,7 @@ def ordinary(place, rng):
     """A client submits, and waits for what it has submitted."""
     submit, most = rng.choice([(place.programs, 40), (place.functions, 4000), (place.programs, 1)])
     job = insist(submit, rng.randint(1, most), ms=rng.choice([0, 1, 5]))
-    insist(place.shoal, "wait", job)
+    insist(place.shoal, "wait", "--timeout", "1min", job, accept=(0, LATE))  # who is late is judged in the end
 
 
 def redis_kills(place):
@@ -83,6 +87,149 @@ def redis_kills(place):
             place.faults += 1
 
 
+# ---- rollbacks
+
+TORN = 300  # bytes at the end of a file
+
+
+class Files:
+    """The append-only file of a Redis: what its manifest names."""
+
+    def __init__(self, redis):
+        self.path = pathlib.Path(redis.folder) / "appendonlydir"
+
+    def tail(self):
+        """The file that grows."""
+        lines = (self.path / "appendonly.aof.manifest").read_text().splitlines()
+        return self.path / next(line.split()[1] for line in lines if line.endswith("type i"))
+
+    def size(self):
+        return self.tail().stat().st_size
+
+    def cut(self, size):
+        os.truncate(self.tail(), size)
+
+
+def persistence(redis, *names):
+    """These numbers, as INFO tells them."""
+    told = dict(line.split(":") for line in redis.ask("info", "persistence").decode().splitlines() if ":" in line)
+    return [int(told[name]) for name in names]
+
+
+class Moment:
+    """What there was, and a copy of Redis's files in which all of that is."""
+
+    def __init__(self, place, jobs):
+        self.jobs, self.files = jobs, Files(place.redis)
+        wait_until(lambda: not any(persistence(place.redis, "aof_buffer_length", "aof_rewrite_in_progress",
+                                               "aof_rewrite_scheduled")), "Redis does not write what it has")
+        self.commits = commits(place)
+        self.tail, self.size = self.files.tail(), self.files.size()
+        self.copy = f"{place.folder}/moment"
+        shutil.rmtree(self.copy, ignore_errors=True)
+        shutil.copytree(self.files.path, self.copy)
+
+    def restore(self):
+        shutil.rmtree(self.files.path)
+        shutil.move(self.copy, self.files.path)
+
+    def come_back(self, rng):
+        """As it was then; or the file ends anywhere behind that, in the middle of a word perhaps; or its last word is
+        torn."""
+        how = rng.choice(["restored", "cut", "torn"])
+        if how == "restored" or self.files.tail() != self.tail:
+            self.restore()
+        else:
+            least, most = self.size, self.files.size()
+            self.files.cut(rng.randint(least if how == "cut" else max(least, most - TORN), most))
+
+
+def start_of(place):
+    """The commit sequence that Redis knew when it started, from which the first outcome after that leaps, and the
+    highest that was found to be lost."""
+    leaps = place.redis.ask("hget", "shoal:{0}:epoch", "leaps")
+    began, _, seen = map(int, leaps.split()[0].split(b":"))
+    return began, seen
+
+
+class Rollbacks:
+    """Clients hold `submitting` until it is noted what they have submitted."""
+
+    def __init__(self, place):
+        self.place = place
+        self.submitting = threading.Lock()
+        self.gone = self.lost = 0
+
+    def submit_and_wait(self, place, rng):
+        """A client that hears that its job is gone must hear which."""
+        with self.submitting:
+            submit, most = rng.choice([(place.programs, 60), (place.functions, 4000), (place.programs, 1)])
+            job = insist(submit, rng.randint(1, most), ms=rng.choice([1, 5, 20]))
+        try:
+            insist(place.shoal, "wait", "--timeout", "1min", job, accept=(0, LATE))
+        except Refused as why:
+            if why.status != UNKNOWN or job not in str(why):
+                raise
+
+    def jobs(self):
+        with self.submitting:
+            return set(self.place.history.jobs)
+
+    def name_gone(self, moment):
+        """What was submitted after the moment may be gone, and whoever asks for it is told."""
+        for job in self.jobs() - moment.jobs:
+            done = self.place.ask("results", job, accept=None)
+            if done.returncode == UNKNOWN:
+                self.place.history.forget(job)
+                self.gone += 1
+                if job not in done.stderr:
+                    self.place.history.tell("unexpected", f"job {job} is gone: {done.stderr.strip()}")
+
+    def find(self, told):
+        """Each worker may miss one answer, and sends that outcome again; whoever saw one that is lost finds it. The
+        figure is the time until then."""
+        begin = time.monotonic()
+        wait_for_commits(self.place)
+        lost = max(0, told - start_of(self.place)[0])
+        self.lost += lost
+        if lost > len(self.place.workers):
+            try:
+                wait_until(lambda: operator.lt(*start_of(self.place)), "nobody finds", 20)
+                self.place.took(time.monotonic() - begin)
+            except TimeoutError:
+                self.place.history.tell("unexpected", f"nobody has found that {lost} commits are lost")
+
+    def roll_back(self):
+        place, rng = self.place, self.place.random
+        wait_for_commits(place)
+        moment = Moment(place, self.jobs())
+        wanted = moment.commits + rng.randint(10, 100)
+        wait_until(lambda: commits(place) >= wanted, "no outcomes are taken")
+        told = commits(place)
+        place.redis.kill()
+        moment.come_back(rng)
+        place.redis.options = ["--appendfsync", rng.choice(["everysec", "no"])]
+        place.redis.start()
+        self.find(told)
+        self.name_gone(moment)
+        place.faults += 1
+
+
+def rollbacks(place):
+    fleet(place, 3, 4)
+    storm = Rollbacks(place)
+    with clients(place, 3, storm.submit_and_wait):
+        for _ in range(place.times(6, 60)):
+            storm.roll_back()
+    place.history.settle_all()
+    found = int(place.redis.ask("hget", "shoal:{0}:epoch", "rollbacks") or 0)
+    place.more.update({"found": found, "lost commits": storm.lost, "jobs gone": storm.gone})
+    for words in ("audit", "doctor"):
+        if f"lost its last moments {found} times" not in place.ask(words, accept=(0, 1)):
+            place.history.tell("unexpected", f"shoal {words} does not tell of {found} rollbacks")
+
+
 STORMS = {
     "redis-kills": (redis_kills, ("--appendfsync", "always")),
+    "rollbacks": (rollbacks, ("--appendfsync", "everysec")),
 }
