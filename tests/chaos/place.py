@@ -369,11 +369,11 @@ class Place:
 
     # ---- commands
 
-    def shoal(self, *words, accept=(0,), past=False, timeout=600, **options):
-        """What a command prints; `past`: past the proxy."""
+    def shoal(self, *words, accept=(0,), past=False, at=None, timeout=600, **options):
+        """What a command prints; `past`: past the proxy, `at`: of another Redis."""
         environment = dict(self.environment)
-        if past:
-            environment["SHOAL_REDIS"] = f"unix:{self.redis.path}"
+        if past or at:
+            environment["SHOAL_REDIS"] = f"unix:{at or self.redis.path}"
         options = options if "input" in options else {"stdin": subprocess.DEVNULL, **options}
         done = subprocess.run([self.build / "shoal", *map(str, words)], env=environment, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True, check=False, timeout=timeout, cwd=self.folder,

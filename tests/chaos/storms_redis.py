@@ -6,10 +6,11 @@ import os
 import pathlib
 import random
 import shutil
+import tempfile
 import threading
 import time
 
-from place import Refused, wait_until
+from place import Redis, Refused, wait_until
 
 UNKNOWN, AWAY, LATE = 2, 3, 4  # exit status of a client: there is no such job, no Redis, its time is over
 
@@ -74,7 +75,7 @@ def ordinary(place, rng):
     """A client submits, and waits for what it has submitted."""
     submit, most = rng.choice([(place.programs, 40), (place.functions, 4000), (place.programs, 1)])
     job = insist(submit, rng.randint(1, most), ms=rng.choice([0, 1, 5]))
-    insist(place.shoal, "wait", "--timeout", "1min", job, accept=(0, LATE))  # who is late is judged in the end
+    insist(place.shoal, "wait", "--timeout", "60s", job, accept=(0, LATE))  # who is late is judged in the end
 
 
 def redis_kills(place):
@@ -87,16 +88,13 @@ def redis_kills(place):
             place.faults += 1
 
 
-# ---- rollbacks
-
-TORN = 300  # bytes at the end of a file
-
+# ---- what Redis writes
 
 class Files:
     """The append-only file of a Redis: what its manifest names."""
 
-    def __init__(self, redis):
-        self.path = pathlib.Path(redis.folder) / "appendonlydir"
+    def __init__(self, folder):
+        self.path = pathlib.Path(folder) / "appendonlydir"
 
     def tail(self):
         """The file that grows."""
@@ -109,6 +107,19 @@ class Files:
     def cut(self, size):
         os.truncate(self.tail(), size)
 
+    def copy(self, folder):
+        shutil.copytree(self.path, f"{folder}/appendonlydir")
+        return Files(folder)
+
+    def replace(self, other):
+        shutil.rmtree(self.path)
+        shutil.copytree(other.path, self.path)
+
+
+# ---- rollbacks
+
+TORN = 300  # bytes at the end of a file
+
 
 def persistence(redis, *names):
     """These numbers, as INFO tells them."""
@@ -120,25 +131,19 @@ class Moment:
     """What there was, and a copy of Redis's files in which all of that is."""
 
     def __init__(self, place, jobs):
-        self.jobs, self.files = jobs, Files(place.redis)
+        self.jobs, self.files = jobs, Files(place.redis.folder)
         wait_until(lambda: not any(persistence(place.redis, "aof_buffer_length", "aof_rewrite_in_progress",
                                                "aof_rewrite_scheduled")), "Redis does not write what it has")
         self.commits = commits(place)
         self.tail, self.size = self.files.tail(), self.files.size()
-        self.copy = f"{place.folder}/moment"
-        shutil.rmtree(self.copy, ignore_errors=True)
-        shutil.copytree(self.files.path, self.copy)
-
-    def restore(self):
-        shutil.rmtree(self.files.path)
-        shutil.move(self.copy, self.files.path)
+        self.copy = self.files.copy(tempfile.mkdtemp(dir=place.folder))
 
     def come_back(self, rng):
         """As it was then; or the file ends anywhere behind that, in the middle of a word perhaps; or its last word is
         torn."""
         how = rng.choice(["restored", "cut", "torn"])
         if how == "restored" or self.files.tail() != self.tail:
-            self.restore()
+            self.files.replace(self.copy)
         else:
             least, most = self.size, self.files.size()
             self.files.cut(rng.randint(least if how == "cut" else max(least, most - TORN), most))
@@ -166,7 +171,7 @@ class Rollbacks:
             submit, most = rng.choice([(place.programs, 60), (place.functions, 4000), (place.programs, 1)])
             job = insist(submit, rng.randint(1, most), ms=rng.choice([1, 5, 20]))
         try:
-            insist(place.shoal, "wait", "--timeout", "1min", job, accept=(0, LATE))
+            insist(place.shoal, "wait", "--timeout", "60s", job, accept=(0, LATE))
         except Refused as why:
             if why.status != UNKNOWN or job not in str(why):
                 raise
@@ -229,7 +234,61 @@ def rollbacks(place):
             place.history.tell("unexpected", f"shoal {words} does not tell of {found} rollbacks")
 
 
+# ---- aof-prefix
+
+LAST = 4096  # bytes of the file
+
+
+def cancelled(place, rng):
+    """A client thinks better of it, twice."""
+    total = rng.randint(1, 100)
+    job = insist(place.programs, total, ms=20)
+    insist(place.shoal, "cancel", *rng.choice([[], ["--kill"]]), job)
+    insist(place.shoal, "wait", "--timeout", "60s", job, accept=(0, 1, LATE))
+    insist(place.shoal, "retry", job, accept=(0, UNKNOWN))  # it was all done, or the answer was lost
+
+
+def changing(place, rng):
+    rng.choice([ordinary, ordinary, cancelled])(place, rng)
+
+
+def load_prefix(place, files, size):
+    """A Redis that finds so much of its file is whole. The figure is the time until that is proved."""
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=place.folder) as folder:
+        files.copy(folder).cut(size)
+        redis = Redis(folder, [])
+        try:
+            redis.start()
+            done = place.shoal("audit", at=redis.path, accept=None)
+            if done.returncode != 0:
+                place.history.tell("unexpected", f"cut at {size}: {done.stdout.strip() or done.stderr.strip()}")
+        except RuntimeError as why:
+            place.history.tell("unexpected", f"cut at {size}: {why}")
+        finally:
+            redis.kill()
+    place.took(time.monotonic() - begin)
+
+
+def aof_prefix(place):
+    """Redis is killed under load, and started again; of what it had written every prefix is loaded elsewhere."""
+    fleet(place, 3, 4)
+    for _ in range(4):
+        with clients(place, 4, changing):
+            wait_for_commits(place, place.random.randint(50, 150))
+            place.redis.kill()
+            files = Files(place.redis.folder).copy(tempfile.mkdtemp(dir=place.folder))
+            place.redis.start()
+        most = files.size()
+        cuts = range(max(0, most - LAST), most)
+        cuts = cuts if place.long else place.random.sample(cuts, min(64, len(cuts)))
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda size, files=files: load_prefix(place, files, size), cuts))
+        place.faults += len(cuts)
+
+
 STORMS = {
+    "aof-prefix": (aof_prefix, ()),
     "redis-kills": (redis_kills, ("--appendfsync", "always")),
     "rollbacks": (rollbacks, ("--appendfsync", "everysec")),
 }
