@@ -96,9 +96,12 @@ class Connection:
         self.file = self.socket.makefile("rb")
 
     def __call__(self, *words):
+        self.send(*words)
+        return self.read()
+
+    def send(self, *words):
         parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
         self.socket.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
-        return self.read()
 
     def read(self):
         line = self.file.readline()
@@ -226,6 +229,8 @@ class Worker(Process):
                  "--spool", f"{place.folder}/spool", *options]
         self.name, self.log = name, f"{place.folder}/worker-{name}.log"
         super().__init__(words, self.log, place.environment)
+        super().__init__(words, f"{place.folder}/worker-{name}.log", place.environment)
+        self.name = name
 
     def worker(self):
         """The pid of the worker, or None when there is none at the moment."""

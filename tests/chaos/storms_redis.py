@@ -1,16 +1,19 @@
 """Redis itself ends, forgets, stands still, or refuses."""
+import collections
 import concurrent.futures
 import contextlib
 import operator
 import os
 import pathlib
 import random
+import re
 import shutil
 import tempfile
 import threading
 import time
 
-from place import Redis, Refused, wait_until
+from history import read_notes
+from place import Connection, Redis, Refused, wait_until
 
 UNKNOWN, AWAY, LATE = 2, 3, 4  # exit status of a client: there is no such job, no Redis, its time is over
 
@@ -287,8 +290,157 @@ def aof_prefix(place):
         place.faults += len(cuts)
 
 
+# ---- outages
+
+def killed(place, span):
+    place.redis.kill()
+    time.sleep(span)
+    place.redis.start()
+
+
+def stopped(place, span):
+    place.redis.process.pause()
+    time.sleep(span)
+    place.redis.process.resume()
+
+
+def loading(place, span):
+    """It takes that long for its file."""
+    place.redis.kill()
+    commands = Files(place.redis.folder).tail().read_bytes().count(b"\n*")
+    place.redis.options = ["--key-load-delay", int(span * 1e6 / commands)]
+    place.redis.start()
+    place.redis.options = []
+
+
+def busy(place, span):
+    with contextlib.closing(Connection(place.redis.path)) as connection:
+        connection.send("eval", "while true do end", 0)
+        time.sleep(span)
+        place.redis.ask("script", "kill")
+        with contextlib.suppress(RuntimeError):
+            connection.read()  # it says that it was killed
+
+
+def refusing(place, span, *settings):
+    """It refuses changes as long as it is set so."""
+    for name, value, _ in settings:
+        place.redis.ask("config", "set", name, value)
+    time.sleep(span)
+    for name, _, usual in settings:
+        place.redis.ask("config", "set", name, usual)
+
+
+def without_replicas(place, span):
+    refusing(place, span, ("min-replicas-to-write", 1, 0))
+
+
+def replica(place, span):
+    """Of nobody, after a failover that went wrong: it can be read."""
+    place.redis.ask("replicaof", "127.0.0.1", 1)
+    time.sleep(span)
+    place.redis.ask("replicaof", "no", "one")
+
+
+def without_master(place, span):
+    """And here it cannot."""
+    place.redis.ask("config", "set", "replica-serve-stale-data", "no")
+    replica(place, span)
+    place.redis.ask("config", "set", "replica-serve-stale-data", "yes")
+
+
+OUTAGES = [killed, stopped, loading, busy, without_replicas, replica, without_master]
+
+
+class Heard:
+    """Which workers' outcomes were taken, of these jobs and from now on."""
+
+    PACK = re.compile(rb"\*\d+\r\n\$4\r\npack\r\n\$\d+\r\n([^\r]*)\r\n")
+
+    def __init__(self, place, jobs):
+        self.place = place
+        self.at = {f"shoal:{{0}}:results:{job}": 0 for job in jobs}
+        self.look()
+        self.names = set()
+
+    def look(self):
+        self.names = set()
+        for key, at in self.at.items():
+            entries = self.place.redis.ask("lrange", key, at, -1)
+            self.at[key] += len(entries)
+            self.names.update(self.PACK.search(entry).group(1).decode() for entry in entries)
+
+    def all(self, names):
+        before = self.names
+        self.look()
+        self.names |= before
+        return self.names >= names
+
+
+def judge_healthy(place, way, jobs):
+    """Nothing of them was stopped or run again: each began once and ended once."""
+    runs = collections.Counter((run.what, run.job, run.task) for run in read_notes(place.notes) if run.job in jobs)
+    for job in jobs:
+        for task in range(place.history.jobs[job].total):
+            began, ended = runs["b", job, task], runs["e", job, task]
+            if (began, ended) != (1, 1):
+                place.history.tell("unexpected", f"{way.__name__}: task {job}/{task} began {began} times and ended "
+                                                 f"{ended} times")
+
+
+def outage(place, way, span):
+    """Some tasks run for all of it, others come and go. The figure is the time until every worker works again."""
+    through = place.programs(3, ms=int(span * 1000) + 500)
+    jobs = [through, place.programs(int(9 * (span + 0.5) / 0.2), ms=200)]
+    wait_until(lambda: sum(run.job == through for run in read_notes(place.notes)) == 3, "a task has not begun")
+    way(place, span)
+    begin = time.monotonic()
+    heard = Heard(place, jobs)
+    wait_until(lambda: heard.all({worker.name for worker in place.workers}), f"not all workers work ({way.__name__})")
+    place.took(time.monotonic() - begin)
+    place.more.setdefault("again_ms", []).append([way.__name__, span, round(place.latencies[-1])])
+    for job in jobs:
+        place.history.settle(job)
+    judge_healthy(place, way, jobs)
+    place.faults += 1
+
+
+def outages(place):
+    place.redis.ask("config", "set", "busy-reply-threshold", 100)
+    fleet(place, 3, 4, ttl="8s")
+    rounds = [(way, place.times(1, 90)) for way in OUTAGES] + place.times([], [(killed, 900), (stopped, 900)])
+    place.random.shuffle(rounds)
+    for way, span in rounds:
+        outage(place, way, span)
+
+
+# ---- script-flush
+
+def flush_scripts(place):
+    """All that Redis was taught; shoal's moves are functions."""
+    place.redis.ask("script", "flush")
+    place.redis.ask("function", "flush", place.random.choice(["sync", "async"]))
+    place.faults += 1
+
+
+def script_flush(place):
+    """The figure is the time from one until an outcome is taken, which is asked now and then."""
+    fleet(place, 3, 4)
+    with clients(place, 4, changing):
+        for _ in range(place.times(20, 1000)):
+            for _ in range(9):
+                time.sleep(place.random.expovariate(1 / 0.02))
+                flush_scripts(place)
+            begin = time.monotonic()
+            flush_scripts(place)
+            wait_for_commits(place)
+            place.took(time.monotonic() - begin)
+
+
 STORMS = {
-    "aof-prefix": (aof_prefix, ()),
     "redis-kills": (redis_kills, ("--appendfsync", "always")),
     "rollbacks": (rollbacks, ("--appendfsync", "everysec")),
+    "aof-prefix": (aof_prefix, ()),
+    "outages": (outages, ()),
+    "script-flush": (script_flush, ()),
 }
