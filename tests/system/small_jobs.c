@@ -142,8 +142,8 @@ static struct end end_of(size_t i) {
 static struct end expect_ok(size_t i, int64_t most_attempts) {
     struct end end = end_of(i);
     ck_assert_msg(end.n == 1 && end.ok && end.attempt <= most_attempts,
-                  "job %zu: %zu results, %s, attempt %" PRId64, i, end.n, end.reason,
-                  end.attempt);
+                  "job %zu: %zu results, %s, attempt %" PRId64 ": %s", i, end.n,
+                  end.reason, end.attempt, end.text);
     return end;
 }
 

@@ -355,10 +355,11 @@ static const struct {
 };
 
 START_TEST(worker_that_cannot_take_over_leaves_nothing_behind) {
-    char script[1024];
+    char script[1024], job[16]; /* what commands print is not kept for ever */
     int gate = gate_close("gate");
-    const char *job = ok("shoal submit -- sh -c 'echo $$ > pid.new; mv pid.new pid; "
-                         "echo x >> runs; flock -sF gate true'");
+    snprintf(job, sizeof(job), "%s",
+             ok("shoal submit -- sh -c 'echo $$ > pid.new; mv pid.new pid; "
+                "echo x >> runs; flock -sF gate true'"));
     wait_until(number_of("pid") > 0, LIMIT_MS);
     pid_t task = (pid_t)number_of("pid");
     snprintf(script, sizeof(script),
