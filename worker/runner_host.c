@@ -815,6 +815,8 @@ static enum shoal_status begin_process(struct host *host, const struct shoal_bat
     host->warning = batch->spec->warning;
     host->may_continue = batch->spec->checkpoint;
     host->limits = batch->spec->limits;
+    while (is_at_work(host)) /* taken back; its predecessor was ended before it said so */
+        shoal_batches_shift(&host->hands);
     host->hands.positions = 0;
     host->limited = host->terminated = host->doomed = false;
     host->stop = SHOAL_SLATE_GO_ON;
