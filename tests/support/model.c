@@ -851,12 +851,12 @@ struct counters {
 
 static struct counters read_counters(const redisReply *n) {
     struct counters now = {.total = 0};
-    ck_assert_int_eq(n->type, REDIS_REPLY_STRING);
+    must(n->type == REDIS_REPLY_STRING, "a job has no counters");
     int read =
         sscanf(n->str, "%15[a-z]:%lld:%lld:%lld:%lld:%lld:%lld:%lld:%lld:%lld:%lld",
                now.state, &now.total, &now.cursor, &now.ok, &now.failed, &now.cancelled,
                &now.leased, &now.delayed, &now.leases, &now.ready, &now.open);
-    ck_assert_int_ge(read, 1);
+    must(read >= 1, "counters of a job: %s", n->str);
     return now;
 }
 
