@@ -46,11 +46,25 @@ class History:
         self.place = place
         self.jobs = {}
         self.strangers = set()  # jobs that are judged by somebody else
+        self.doubtful = {}  # by name, what may have been submitted; None: it is a stranger then
         self.wrong = collections.Counter()
         self.examples = []  # a sentence each, of the first
 
     def submitted(self, job, total, noted=True, statuses=("ok",)):
         self.jobs[job] = Submitted(total, noted, statuses)
+
+    def doubt(self, name, submitted):
+        """Who submitted it has read that Redis was lost: it is there once or not at all."""
+        self.doubtful[name] = submitted
+
+    def look_for_doubtful(self):
+        for name, submitted in self.doubtful.items():
+            if (now := self.status(name)) is None:
+                continue
+            if submitted is None:
+                self.strangers.add(now["id"])
+            else:
+                self.jobs[now["id"]] = submitted
 
     def forget(self, job):
         del self.jobs[job]
@@ -157,6 +171,7 @@ class History:
     def judge(self):
         """All of it; gives a number for each kind of wrong."""
         notes = collections.defaultdict(set)
+        self.look_for_doubtful()
         self.settle_all()
         for run in read_notes(self.place.notes):
             if run.job in self.jobs:

@@ -5,16 +5,50 @@ import random
 import threading
 import time
 
+from history import Submitted
+from place import Refused
+
 
 # ---- a day of a client: every command that changes something, each through the proxy
 
+LOST = 3  # exit status of a client that has lost Redis
+
+
+def attempt(place, *words, accept=(0, LOST), **options):
+    done = place.shoal(*words, accept=None, **options)
+    if done.returncode not in accept:
+        raise Refused(words, done)
+    return done
+
+
 def insist(place, *words, accept=(0,)):
     """What a person does who reads that Redis was lost: the same again."""
-    while (done := place.shoal(*words, accept=None)).returncode == 3:
+    while (done := attempt(place, *words, accept=(*accept, LOST))).returncode == LOST:
         pass
-    if done.returncode not in accept:
-        raise RuntimeError(f"shoal {' '.join(words)}: exit {done.returncode}: {done.stderr.strip()}")
     return done.stdout.strip()
+
+
+def submit(place, rng, kind, total, *words, **options):
+    """Programs or functions; again, under another name, when Redis was lost."""
+    while True:
+        name = f"day-{rng.getrandbits(60)}"
+        try:
+            return kind(total, "--name", name, *words, **options)
+        except Refused as refused:
+            if refused.status != LOST:
+                raise
+            place.history.doubt(name, Submitted(total, kind == place.programs, ("ok",)))
+
+
+def give_up(place, name):
+    """Lines that have not all been submitted since Redis was lost."""
+    place.history.doubt(name, None)
+    insist(place, "cancel", name, accept=(0, 2))
+
+
+def read_rows(text):
+    """The last line may be half of one."""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def check_rows(place, job, total, rows):
@@ -26,36 +60,47 @@ def check_rows(place, job, total, rows):
 
 
 def sweep(place, rng):
-    place.programs(rng.randrange(1, 60))
+    submit(place, rng, place.programs, rng.randrange(1, 60))
 
 
 def functions(place, rng):
-    place.functions(rng.randrange(1, 20_000))
+    submit(place, rng, place.functions, rng.randrange(1, 5000))
 
 
 def lines(place, rng):
-    total = rng.randrange(1, 9000)
-    path = f"{place.folder}/lines-{rng.getrandbits(60)}"
+    total = rng.randrange(1, 6000)
+    name = f"lines-{rng.getrandbits(60)}"
+    path = f"{place.folder}/{name}"
     with open(path, "w") as file:
         file.writelines(f"line {i}\n" for i in range(total))
-    job = place.shoal("submit", "--from", path, "--plugin", place.plugin, "--task", "note")
-    place.history.submitted(job, total, noted=False)
+    done = attempt(place, "submit", "--name", name, "--from", path, "--plugin", place.plugin, "--task", "note")
+    if done.returncode == LOST:
+        give_up(place, name)
+    else:
+        place.history.submitted(done.stdout.strip(), total, noted=False)
 
 
-def stream(place, rng):
-    """The lines are long enough that the job gives back what was printed, once in a while."""
-    total, width = rng.choice([(300, 10), (2000, 10), (4500, 8000)])
+def stream(place, rng, width=10):
+    total = rng.choice([300, 2000])
     text = "".join(f"{i:0{width}}\n" for i in range(total))
     name = f"stream-{rng.getrandbits(60)}"
-    rows = place.shoal("run", "--from", "-", "--plugin", place.plugin, "--task", "note", "--format", "jsonl",
-                       "--name", name, input=text)
-    check_rows(place, name, total, map(json.loads, rows.splitlines()))
-    place.history.strangers.add(place.history.status(name)["id"])
+    done = attempt(place, "run", "--from", "-", "--plugin", place.plugin, "--task", "note", "--format", "jsonl",
+                   "--name", name, input=text)
+    if done.returncode == LOST:
+        give_up(place, name)
+    else:
+        check_rows(place, name, total, read_rows(done.stdout))
+        place.history.strangers.add(place.history.status(name)["id"])
+
+
+def long_lines(place, rng):
+    """So long that the job gives back what was printed."""
+    stream(place, rng, width=20_000)
 
 
 def cancelled(place, rng):
     total = rng.randrange(1, 200)
-    job = place.programs(total, ms=20)
+    job = submit(place, rng, place.programs, total, ms=20)
     insist(place, "cancel", *rng.choice([[], ["--kill"]]), job)
     insist(place, "wait", job, accept=(0, 1))
     if place.history.status(job)["ok"] < total:
@@ -64,22 +109,28 @@ def cancelled(place, rng):
 
 def paused(place, rng):
     insist(place, "pause", "default")
-    place.programs(rng.randrange(1, 30))
+    submit(place, rng, place.programs, rng.randrange(1, 30))
     insist(place, "resume", "default")
 
 
 def delayed(place, rng):
-    place.programs(rng.randrange(1, 30), "--delay", "1s")
+    submit(place, rng, place.programs, rng.randrange(1, 30), "--delay", "1s")
 
 
 def taken(place, rng):
-    total = rng.randrange(1, 5000)
-    job = place.functions(total)
+    """What was printed and not acknowledged, since Redis was lost, is printed again."""
+    total = rng.randrange(1, 2000)
+    job = submit(place, rng, place.functions, total)
     insist(place, "wait", job)
     place.history.forget(job)
-    rows = place.shoal("results", "--take", "--format", "jsonl", job)
-    check_rows(place, job, total, map(json.loads, rows.splitlines()))
-    insist(place, "forget", job)
+    words = ["results", "--take", "--format", "jsonl", job]
+    done = attempt(place, *words)
+    rows = read_rows(done.stdout)
+    while done.returncode == LOST:
+        done = attempt(place, *words)
+        rows = {row["task"]: row for row in [*rows, *read_rows(done.stdout)]}.values()
+    check_rows(place, job, total, rows)
+    insist(place, "forget", job, accept=(0, 2))
 
 
 def drained(place, rng):
@@ -92,34 +143,39 @@ def drained(place, rng):
         place.worker("--slots", str(rng.choice([1, 2, 8])), name=f"d{rng.getrandbits(40)}")
 
 
-DAY = [sweep, functions, lines, stream, cancelled, paused, delayed, taken, drained]
+DAY = [sweep, functions, lines, stream, cancelled, paused, delayed, taken, drained, long_lines]
 
 
-def client(place, seed, enough, broken):
+def client(place, seed, first, ended):
+    """With something else than the others first."""
     rng = random.Random(seed)
     try:
-        while not enough() and not broken.is_set():
+        first(place, rng)
+        while not ended.is_set():
             rng.choice(DAY)(place, rng)
     except BaseException:
-        broken.set()
+        ended.set()
         raise
 
 
-SHORT_S = 12  # of each storm of this file
+SHORT_S = 16  # of each storm of this file
 
 
-def live(place, clients, enough):
-    """Workers, two brokers, and clients with their days, until there is enough or, in the short form, for so long. What
-    a client meets ends all."""
+def live(place, enough):
+    """Workers, two brokers, and a client for each thing that clients do, until there is enough or, in the short form, for so long; then
+    all heals. What a client meets ends all."""
     end = time.monotonic() + place.times(SHORT_S, 24 * 3600)
     for _ in range(4):
         place.worker("--slots", str(place.random.choice([1, 2, 8])))
     for _ in range(2):
         place.broker()
-    broken = threading.Event()
-    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-        days = [pool.submit(client, place, place.random.random(), lambda: enough() or time.monotonic() > end,
-                            broken) for _ in range(clients)]
+    ended = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(len(DAY)) as pool:
+        days = [pool.submit(client, place, place.random.random(), first, ended) for first in DAY]
+        while not ended.wait(0.1) and not enough() and time.monotonic() < end:
+            pass
+        ended.set()
+        place.proxy.tell("heal")
         for day in concurrent.futures.as_completed(days):
             day.result()
 
@@ -134,10 +190,10 @@ def spare_greetings(place, faults):
 # ---- cut-replies
 
 # Such that scripts that are called seldom are cut about as often as others; what is set later counts.
-CUTS = {"*": 0.01, "worker/blpop": 0.05, "worker/advance": 0.05, "worker/heartbeat": 0.25, "worker/register": 0.25,
-        "worker/finish": 0.3, "broker/housekeep": 0.2, "client/submit": 0.2, "client/append": 0.1, "client/close": 0.3,
-        "client/cancel": 0.3, "client/retry": 0.3, "client/queue": 0.3, "client/drain": 0.3, "client/acknowledge": 0.2,
-        "client/release": 0.2, "client/forget": 0.3}
+CUTS = {"*": 0.01, "worker/blpop": 0.1, "worker/advance": 0.1, "worker/heartbeat": 0.4, "worker/register": 0.3,
+        "worker/finish": 0.5, "broker/housekeep": 0.3, "client/submit": 0.3, "client/append": 0.2, "client/close": 0.4,
+        "client/cancel": 0.4, "client/retry": 0.4, "client/queue": 0.4, "client/drain": 0.5, "client/acknowledge": 0.3,
+        "client/release": 0.4, "client/forget": 0.4}
 SCRIPTS = [name for name in CUTS if name not in ("*", "worker/blpop")]
 
 
@@ -151,15 +207,16 @@ def cut_replies(place):
         done = place.proxy.done("cut")
         return sum(done.values()) >= cuts and all(done.get(name, 0) > 0 for name in SCRIPTS)
 
-    live(place, 6, enough)
+    live(place, enough)
     place.more["cut"] = dict(sorted(place.proxy.done("cut").items()))
-    place.more["not cut"] = sorted(set(SCRIPTS) - place.more["cut"].keys())
+    place.more["not_cut"] = sorted(set(SCRIPTS) - place.more["cut"].keys())
     place.faults = sum(place.more["cut"].values())
 
 
 # ---- garbage
 
-GARBAGE = {"cut": 0.005, "delay": 0.01, "flood": 0.001, "garble": 0.01, "half": 0.01, "lose": 0.01, "part": 0.01}
+# Of what is lost nobody hears for the 10 s of a deadline.
+GARBAGE = {"cut": 0.005, "delay": 0.01, "flood": 0.001, "garble": 0.01, "half": 0.01, "lose": 0.002, "part": 0.002}
 
 
 def garbage(place):
@@ -175,11 +232,11 @@ def garbage(place):
         return sum(sum(place.proxy.done(fault).values()) for fault in GARBAGE)
 
     def enough():
-        if place.random.random() < 0.1:
+        if place.random.random() < 0.03:
             place.proxy.tell(place.random.choice(["reset", "throttle 200000", "throttle 0"]))
         return total() >= wanted
 
-    live(place, 6, enough)
+    live(place, enough)
     place.faults = total()
 
 
