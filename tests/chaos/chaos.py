@@ -19,6 +19,7 @@ import traceback
 
 import storms_clients
 import storms_escapes
+import storms_fleet
 import storms_full
 import storms_network
 import storms_redis
@@ -34,6 +35,7 @@ STORMS = {
     **storms_full.STORMS,
     **storms_clients.STORMS,
     **storms_redis.STORMS,
+    **storms_fleet.STORMS,
 }
 
 WRONG = ("lost", "doubled", "orphans", "unexpected", "stuck")

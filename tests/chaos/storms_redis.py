@@ -359,22 +359,18 @@ class Heard:
 
     def __init__(self, place, jobs):
         self.place = place
-        self.at = {f"shoal:{{0}}:results:{job}": 0 for job in jobs}
-        self.look()
+        self.at = {key: place.redis.ask("llen", key) for key in (f"shoal:{{0}}:results:{job}" for job in jobs)}
         self.names = set()
 
     def look(self):
-        self.names = set()
         for key, at in self.at.items():
             entries = self.place.redis.ask("lrange", key, at, -1)
             self.at[key] += len(entries)
             self.names.update(self.PACK.search(entry).group(1).decode() for entry in entries)
 
-    def all(self, names):
-        before = self.names
+    def all(self, names, percent=100):
         self.look()
-        self.names |= before
-        return self.names >= names
+        return len(self.names & names) * 100 >= len(names) * percent
 
 
 def judge_healthy(place, way, jobs):
