@@ -161,7 +161,7 @@ class History:
         while (left := self.place.marked()) and time.monotonic() < end:
             time.sleep(0.02)
         for pid in left:
-            self.tell("orphans", f"process {pid} is left")
+            self.tell("orphans", f"process {pid} is left: {self.place.command_of(pid)}")
 
     def judge_audit(self):
         done = self.place.ask("audit", accept=None)

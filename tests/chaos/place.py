@@ -86,6 +86,13 @@ class Refused(RuntimeError):
         self.status = done.returncode
 
 
+def command_of(pid):
+    """What it is, for people."""
+    with contextlib.suppress(OSError):
+        words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return f"{state_of(pid)} {b' '.join(words).decode(errors='replace').strip()}"
+
+
 class Connection:
     """To Redis itself, past the proxy: sends a command, gives its answer. Errors are raised."""
 
@@ -229,8 +236,6 @@ class Worker(Process):
                  "--spool", f"{place.folder}/spool", *options]
         self.name, self.log = name, f"{place.folder}/worker-{name}.log"
         super().__init__(words, self.log, place.environment)
-        super().__init__(words, f"{place.folder}/worker-{name}.log", place.environment)
-        self.name = name
 
     def worker(self):
         """The pid of the worker, or None when there is none at the moment."""
@@ -328,6 +333,8 @@ class Place:
                         ignore=shutil.ignore_patterns("*.sock", "tmp", "lines-*"))
 
     # ---- processes
+
+    command_of = staticmethod(command_of)
 
     def marked(self):
         """Every process that has our HOME in its environment; zombies have none any more."""

@@ -162,8 +162,8 @@ SHORT_S = 16  # of each storm of this file
 
 
 def live(place, enough):
-    """Workers, two brokers, and a client for each thing that clients do, until there is enough or, in the short form, for so long; then
-    all heals. What a client meets ends all."""
+    """Workers, two brokers, and a client for each thing that clients do, until there is enough or, in the short form,
+    for so long; then all heals. What a client meets ends all."""
     end = time.monotonic() + place.times(SHORT_S, 24 * 3600)
     for _ in range(4):
         place.worker("--slots", str(place.random.choice([1, 2, 8])))
