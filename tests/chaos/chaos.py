@@ -18,6 +18,7 @@ import time
 import traceback
 
 import storms_clients
+import storms_clocks
 import storms_escapes
 import storms_fleet
 import storms_full
@@ -36,6 +37,7 @@ STORMS = {
     **storms_clients.STORMS,
     **storms_redis.STORMS,
     **storms_fleet.STORMS,
+    **storms_clocks.STORMS,
 }
 
 WRONG = ("lost", "doubled", "orphans", "unexpected", "stuck")

@@ -53,7 +53,7 @@ def crowd(place):
         if count > may:
             place.history.tell("unexpected", f"worker {worker.name} logged {count} lines")
     place.faults += 1
-    judge_healthy(place, crowd, [job])
+    judge_healthy(place, "crowd", [job])
     end_all(place)
 
 

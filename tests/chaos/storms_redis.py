@@ -373,14 +373,14 @@ class Heard:
         return len(self.names & names) * 100 >= len(names) * percent
 
 
-def judge_healthy(place, way, jobs):
+def judge_healthy(place, what, jobs):
     """Nothing of them was stopped or run again: each began once and ended once."""
     runs = collections.Counter((run.what, run.job, run.task) for run in read_notes(place.notes) if run.job in jobs)
     for job in jobs:
         for task in range(place.history.jobs[job].total):
             began, ended = runs["b", job, task], runs["e", job, task]
             if (began, ended) != (1, 1):
-                place.history.tell("unexpected", f"{way.__name__}: task {job}/{task} began {began} times and ended "
+                place.history.tell("unexpected", f"{what}: task {job}/{task} began {began} times and ended "
                                                  f"{ended} times")
 
 
@@ -397,7 +397,7 @@ def outage(place, way, span):
     place.more.setdefault("again_ms", []).append([way.__name__, span, round(place.latencies[-1])])
     for job in jobs:
         place.history.settle(job)
-    judge_healthy(place, way, jobs)
+    judge_healthy(place, way.__name__, jobs)
     place.faults += 1
 
 
