@@ -5,7 +5,7 @@ import namespace
 from place import wait_until
 
 PORT = 6379  # in a namespace of its own
-TTL_S = 2
+TTL_S = 4
 SPANS = [TTL_S / 4, TTL_S * 1.5]
 
 
