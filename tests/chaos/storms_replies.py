@@ -1,13 +1,14 @@
 """What is between shoal and Redis fails: the fault proxy cuts replies, garbles, delays, floods and resets."""
 import concurrent.futures
+import contextlib
 import json
 import random
+import subprocess
 import threading
 import time
 
 from history import Submitted
-from place import Refused
-
+from place import Refused, wait_until
 
 # ---- a day of a client: every command that changes something, each through the proxy
 
@@ -80,8 +81,7 @@ def lines(place, rng):
         place.history.submitted(done.stdout.strip(), total, noted=False)
 
 
-def stream(place, rng, width=10):
-    total = rng.choice([300, 2000])
+def stream(place, rng, total=1000, width=10):
     text = "".join(f"{i:0{width}}\n" for i in range(total))
     name = f"stream-{rng.getrandbits(60)}"
     done = attempt(place, "run", "--from", "-", "--plugin", place.plugin, "--task", "note", "--format", "jsonl",
@@ -95,7 +95,7 @@ def stream(place, rng, width=10):
 
 def long_lines(place, rng):
     """So long that the job gives back what was printed."""
-    stream(place, rng, width=20_000)
+    stream(place, rng, total=4500, width=8000)
 
 
 def cancelled(place, rng):
@@ -133,11 +133,23 @@ def taken(place, rng):
     insist(place, "forget", job, accept=(0, 2))
 
 
+def drain(place, worker):
+    """Told again, since a session that is over meanwhile takes the word with it."""
+    def is_there():
+        return not worker.alive() or worker.name in {session["name"] for session in place.sessions()}
+
+    while worker.alive():
+        wait_until(is_there, "a worker is not there")
+        insist(place, "drain", worker.name, accept=(0, 2))  # 2: it was told, and has left
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait(5)
+
+
 def drained(place, rng):
     """One worker after the other, each by one client at a time."""
     with place.draining:
         worker = place.workers.pop(0)
-        insist(place, "drain", worker.name)
+        drain(place, worker)
         if worker.wait() != 0:
             place.history.tell("unexpected", f"worker {worker.name} was drained and ended with {worker.wait()}")
         place.worker("--slots", str(rng.choice([1, 2, 8])), name=f"d{rng.getrandbits(40)}")
