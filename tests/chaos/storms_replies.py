@@ -95,7 +95,7 @@ def stream(place, rng, total=1000, width=10):
 
 def long_lines(place, rng):
     """So long that the job gives back what was printed."""
-    stream(place, rng, total=4500, width=8000)
+    stream(place, rng, total=3000, width=16_000)
 
 
 def cancelled(place, rng):
@@ -170,7 +170,7 @@ def client(place, seed, first, ended):
         raise
 
 
-SHORT_S = 16  # of each storm of this file
+SHORT_S = 20  # of each storm of this file
 
 
 def live(place, enough):
@@ -203,7 +203,7 @@ def spare_greetings(place, faults):
 
 # Such that scripts that are called seldom are cut about as often as others; what is set later counts.
 CUTS = {"*": 0.01, "worker/blpop": 0.1, "worker/advance": 0.1, "worker/heartbeat": 0.4, "worker/register": 0.3,
-        "worker/finish": 0.5, "broker/housekeep": 0.3, "client/submit": 0.3, "client/append": 0.2, "client/close": 0.4,
+        "worker/finish": 0.5, "broker/housekeep": 0.3, "client/submit": 0.3, "client/append": 0.03, "client/close": 0.4,
         "client/cancel": 0.4, "client/retry": 0.4, "client/queue": 0.4, "client/drain": 0.5, "client/acknowledge": 0.3,
         "client/release": 0.4, "client/forget": 0.4}
 SCRIPTS = [name for name in CUTS if name not in ("*", "worker/blpop")]
@@ -228,12 +228,12 @@ def cut_replies(place):
 # ---- garbage
 
 # Of what is lost nobody hears for the 10 s of a deadline.
-GARBAGE = {"cut": 0.005, "delay": 0.01, "flood": 0.001, "garble": 0.01, "half": 0.01, "lose": 0.002, "part": 0.002}
+GARBAGE = {"cut": 0.01, "delay": 0.02, "flood": 0.002, "garble": 0.02, "half": 0.02, "lose": 0.001, "part": 0.001}
 
 
 def garbage(place):
     """And now and then all connections are reset, or become slow."""
-    wanted = place.times(500, 10_000)
+    wanted = place.times(300, 10_000)
     for fault, share in GARBAGE.items():
         place.proxy.tell(f"rate {fault} {share}")
     spare_greetings(place, GARBAGE)
@@ -245,7 +245,7 @@ def garbage(place):
 
     def enough():
         if place.random.random() < 0.03:
-            place.proxy.tell(place.random.choice(["reset", "throttle 200000", "throttle 0"]))
+            place.proxy.tell(place.random.choice(["reset", "throttle 2000000", "throttle 0"]))
         return total() >= wanted
 
     live(place, enough)
