@@ -135,10 +135,12 @@ class History:
             self.judge_row(job, row, submitted, runs)
 
     def judge_row(self, job, row, submitted, runs):
+        """Who is away and adopts its lease again goes on under the attempt that the queue has given it meanwhile."""
+        task, attempts = row["task"], range(1, row["attempt"] + 1)
         if row["status"] not in submitted.statuses:
-            self.tell("unexpected", f"task {job}/{row['task']} is {row['status']}: {row.get('reason')}")
-        elif row["status"] == "ok" and submitted.noted and ("e", row["task"], row["attempt"]) not in runs:
-            self.tell("unexpected", f"attempt {row['attempt']} of {job}/{row['task']} is ok and has never ended")
+            self.tell("unexpected", f"task {job}/{task} is {row['status']}: {row.get('reason')}")
+        elif row["status"] == "ok" and submitted.noted and not any(("e", task, n) in runs for n in attempts):
+            self.tell("unexpected", f"attempt {row['attempt']} of {job}/{task} is ok and none has ever ended")
 
     def judge_strangers(self):
         """A submission that was made twice leaves a job that nobody knows of."""

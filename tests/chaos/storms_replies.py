@@ -170,7 +170,7 @@ def client(place, seed, first, ended):
         raise
 
 
-SHORT_S = 20  # of each storm of this file
+SHORT_S = 18  # of each storm of this file
 
 
 def live(place, enough):
@@ -204,7 +204,7 @@ def spare_greetings(place, faults):
 # Such that scripts that are called seldom are cut about as often as others; what is set later counts.
 CUTS = {"*": 0.01, "worker/blpop": 0.1, "worker/advance": 0.1, "worker/heartbeat": 0.4, "worker/register": 0.3,
         "worker/finish": 0.5, "broker/housekeep": 0.3, "client/submit": 0.3, "client/append": 0.03, "client/close": 0.4,
-        "client/cancel": 0.4, "client/retry": 0.4, "client/queue": 0.4, "client/drain": 0.5, "client/acknowledge": 0.3,
+        "client/cancel": 0.4, "client/retry": 0.4, "client/queue": 0.4, "client/drain": 0.7, "client/acknowledge": 0.3,
         "client/release": 0.4, "client/forget": 0.4}
 SCRIPTS = [name for name in CUTS if name not in ("*", "worker/blpop")]
 
