@@ -25,10 +25,12 @@ def allowed():
 
 
 class Namespace:
-    def __init__(self, number):
-        """`number`, of 14 bits, tells it from others on this host."""
+    def __init__(self, number, another=None):
+        """`number`, of 14 bits, tells it from others on this host. With `another` it is another way into that one."""
         tag = f"{number:x}"
-        self.name, self.ours, self.theirs = f"shoal-{tag}", f"shc{tag}a", f"shc{tag}b"
+        self.another = another
+        self.name = another.name if another else f"shoal-{tag}"
+        self.ours, self.theirs = f"shc{tag}a", f"shc{tag}b"
         subnet = f"10.{192 + number // 256}.{number % 256}"
         self.here, self.there = f"{subnet}.1", f"{subnet}.2"
         try:
@@ -38,7 +40,8 @@ class Namespace:
             raise
 
     def make(self):
-        run("ip", "netns", "add", self.name)
+        if not self.another:
+            run("ip", "netns", "add", self.name)
         run("ip", "link", "add", self.ours, "type", "veth", "peer", "name", self.theirs, "netns", self.name)
         run("ip", "addr", "add", f"{self.here}/24", "dev", self.ours)
         run("ip", "link", "set", self.ours, "up")
@@ -53,7 +56,8 @@ class Namespace:
 
     def close(self):
         run("ip", "link", "del", self.ours, check=False)
-        run("ip", "netns", "del", self.name, check=False)
+        if not self.another:
+            run("ip", "netns", "del", self.name, check=False)
 
     # ---- ways to be cut off, each with what heals it
 

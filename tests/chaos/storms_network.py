@@ -1,4 +1,6 @@
 """The network between workers and Redis is cut: both ways, one way, or with an error."""
+import concurrent.futures
+import contextlib
 import time
 
 import namespace
@@ -14,8 +16,8 @@ def works_again(place, job, done):
 
 
 def partition(place, net, way, span):
-    """Cuts, waits for `span` seconds while tasks run, heals. The figure is the time until outcomes come again."""
-    job = place.programs(120, ms=100, past=True)
+    """Cuts, waits for `span` seconds while tasks run, heals. Gives the time until outcomes come again."""
+    job = place.programs(100, "--queue", net.ours, ms=100, past=True)
     wait_until(lambda: place.history.status(job)["ok"] > 0, "no task has ended")
     net.cut(way)
     end = time.monotonic() + span
@@ -25,46 +27,62 @@ def partition(place, net, way, span):
     net.heal(way)
     begin = time.monotonic()
     wait_until(lambda: works_again(place, job, done), f"no worker works again after a partition ({way}, {span} s)")
-    place.took(time.monotonic() - begin)
-    place.faults += 1
-    place.more.setdefault("again_ms", []).append([way, span, round(place.latencies[-1])])
+    again = time.monotonic() - begin
     place.history.settle(job)
+    return again
 
 
 def move_redis(place, net):
     """Into the namespace; its socket is a file and serves us as before."""
     place.redis.kill()
     place.redis.around = net.words()
-    place.redis.options = ["--port", PORT, "--bind", net.there, "--protected-mode", "no", *place.redis.options]
+    place.redis.options = ["--port", PORT, "--protected-mode", "no", *place.redis.options]
     place.redis.start()
     place.environment["SHOAL_REDIS"] = f"unix:{place.redis.path}"
     place.broker()  # never cut off: without anybody the fleet's clock would stand still, and no session end
+
+
+def fleet(place, net):
+    """Two workers that come this way, with a queue of their own."""
     place.environment["SHOAL_REDIS"] = f"redis://{net.there}:{PORT}"
-
-
-def storm(place, net):
-    move_redis(place, net)
     for _ in range(2):
-        place.worker("--slots", "8", ttl=f"{TTL_S}s")
-    rounds = [(way, span) for way in net.WAYS for span in SPANS] * place.times(1, 10)
+        place.worker("--slots", "8", "--queue", net.ours, ttl=f"{TTL_S}s")
+
+
+def partition_all(place, net, rounds):
+    return [(way, span, partition(place, net, way, span)) for way, span in rounds]
+
+
+def storm(place, nets):
+    rounds = [(way, span) for way in nets[0].WAYS for span in SPANS] * place.times(1, 10)
     place.random.shuffle(rounds)
-    for way, span in rounds:
-        partition(place, net, way, span)
-    for worker in place.workers:  # while there is a network
-        if worker.end() != 0:
-            place.history.tell("unexpected", f"worker {worker.name} ended with {worker.popen.returncode}")
+    rounds.sort(key=lambda round: round[1])  # so that each net has as many long ones
+    with concurrent.futures.ThreadPoolExecutor(len(nets)) as pool:
+        told = [pool.submit(partition_all, place, net, rounds[i::len(nets)]) for i, net in enumerate(nets)]
+    for way, span, again in [one for future in told for one in future.result()]:
+        place.took(again)
+        place.faults += 1
+        place.more.setdefault("again_ms", []).append([way, span, round(again * 1000)])
+    for worker in list(place.workers):  # while there is a network
+        place.retire(worker)
 
 
 def partitions(place):
-    """Every way, for less and for more than a session; workers are outside the namespace, Redis is in it."""
+    """Every way, for less and for more than a session, of two fleets at a time; workers are outside the namespace,
+    Redis is in it."""
     if not namespace.allowed():
         print("    partitions: skipped, since this host does not let us make network namespaces")
         return
-    net = namespace.Namespace(place.random.randrange(1 << 14))
-    try:
-        storm(place, net)
-    finally:
-        net.close()
+    with contextlib.ExitStack() as stack:
+        first, second = place.random.sample(range(1 << 14), 2)
+        nets = [namespace.Namespace(first)]
+        stack.callback(nets[0].close)
+        nets.append(namespace.Namespace(second, nets[0]))
+        stack.callback(nets[1].close)
+        move_redis(place, nets[0])
+        for net in nets:
+            fleet(place, net)
+        storm(place, nets)
 
 
 STORMS = {
