@@ -1,20 +1,22 @@
 """There is no room: on the disk of Redis, or in its memory."""
 import contextlib
 import os
+import shutil
 import subprocess
 import time
 
 from place import wait_until
 
 REFUSED = 3  # exit status of a client that Redis refuses
-ROOM_KIB = 4096
+ROOM_KIB, INODES = 4096, 400
 
 
 @contextlib.contextmanager
 def small_disk(path):
     """A file system of a few MiB; gives False where none can be mounted."""
     os.makedirs(path, exist_ok=True)
-    words = ["mount", "-t", "tmpfs", "-o", f"size={ROOM_KIB}k,mode=0700", "shoal-chaos", path]
+    options = f"size={ROOM_KIB}k,nr_inodes={INODES},mode=0700"
+    words = ["mount", "-t", "tmpfs", "-o", options, "shoal-chaos", path]
     done = subprocess.run(words, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         print(f"    skipped, since this host does not let us mount: {done.stderr.strip()}")
@@ -26,15 +28,18 @@ def small_disk(path):
 
 
 def fill(path):
-    """Until there is no byte left."""
-    with open(f"{path}/ballast", "ab", buffering=0) as file, contextlib.suppress(OSError):
+    """Until there is no byte left, and no place for another file."""
+    os.makedirs(f"{path}/ballast", exist_ok=True)
+    with open(f"{path}/ballast/bytes", "ab", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4096))
+    with contextlib.suppress(OSError):
+        for n in range(INODES):
+            open(f"{path}/ballast/{n}", "w").close()
 
 
 def empty(path):
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{path}/ballast")
+    shutil.rmtree(f"{path}/ballast", ignore_errors=True)
 
 
 def span(place, seconds):
@@ -107,7 +112,66 @@ def memory_of_redis(place):
                 lambda: place.redis.ask("config", "set", "maxmemory", "0"), 2)
 
 
+# ---- workers
+
+def held(place, total):
+    """A job whose tasks run until its gate is opened."""
+    gate = place.gate()
+    job = place.programs(total, gate=gate, past=True)
+    place.wait_for_runs(job, range(total))
+    return job, gate
+
+
+def all_ended(place, job, total):
+    return len([run for run in place.runs(job) if run.what == "e"]) == total
+
+
+def outlast(place, disk):
+    """Redis is away, and the disk is full before that or only when some outcomes are on it. What ended counts as soon
+    as Redis is back, room or not."""
+    jobs = [held(place, 4) for _ in range(2)]
+    if place.random.choice([True, False]):
+        fill(disk)
+    place.redis.kill()
+    for job, gate in jobs:
+        gate.open()
+        wait_until(lambda: all_ended(place, job, 4), "tasks do not end without Redis")
+        span(place, 2.5)  # what waits for longer than 2 s is spilled
+        fill(disk)
+    place.redis.start()
+    for job, _ in jobs:
+        place.history.settle(job)
+    empty(disk)
+
+
+def cannot_begin(place, disk):
+    """There is no room for the directories that tasks need. The figure is the time until tasks run when there is."""
+    fill(disk)
+    job = place.programs(50, past=True)
+    wait_until(lambda: "cannot" in place.workers[-1].said(), "a worker does not say that it has no room")
+    span(place, 1)
+    done = place.history.status(job)["ok"]
+    empty(disk)
+    again(place, job, done)
+
+
+def disk_of_worker(place):
+    disk = f"{place.folder}/disk"
+    with small_disk(disk) as mounted:
+        if not mounted:
+            return
+        os.mkdir(f"{disk}/work")
+        for n in range(place.times(2, 40)):
+            worker = place.worker("--slots", "8", "--spool", f"{disk}/spool-{n}", "--directory", f"{disk}/work",
+                                  "--checkpoints", f"{disk}/checkpoints")
+            place.wait_for_workers(1)
+            cannot_begin(place, disk)
+            outlast(place, disk)
+            place.retire(worker)
+
+
 STORMS = {
     "disk-full": (disk_of_redis, ()),
+    "disk-full-worker": (disk_of_worker, ()),
     "memory-full": (memory_of_redis, ()),
 }
