@@ -210,7 +210,7 @@ chaos: ## storms, after which nothing may be lost or doubled (LONG=1: in full; S
 	@tests/packages $(packages) $(chaos_packages)
 	@$(MAKE) --silent $(parallel) run-chaos
 
-run-chaos: all $(stormed)
+run-chaos: all $(stormed) $(odd_ones)
 	@tests/chaos/chaos.py $(BUILD) $(if $(LONG),--long) $(if $(SEED),--seed $(SEED)) $(STORMS)
 
 .PHONY: instructions run-instructions

@@ -17,6 +17,7 @@ import sys
 import time
 import traceback
 
+import failing
 import storms_clients
 import storms_clocks
 import storms_escapes
@@ -39,6 +40,9 @@ STORMS = {
     **storms_fleet.STORMS,
     **storms_clocks.STORMS,
 }
+
+FAILING = "failing"  # has a place of its own
+NAMES = [*STORMS, FAILING]
 
 WRONG = ("lost", "doubled", "orphans", "unexpected", "stuck")
 
@@ -97,22 +101,33 @@ def storm(build, name, seed, long, keep):
         return row
 
 
+def fail(build, seed, long):
+    """Each place of the code in the long form; in the short one a few of half of the paths."""
+    names = [path.name for path in failing.paths()]
+    chosen = names if long else random.Random(seed).sample(names, len(names) // 2)
+    row, _ = failing.storm(build, "sites" if long else "few", seed, chosen)
+    show(row, ())
+    return row
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("build", type=pathlib.Path, metavar="BUILD", help="the build folder")
     parser.add_argument("--long", action="store_true", help="the full numbers")
     parser.add_argument("--seed", type=int, help="repeats a storm; a random one unless said")
     parser.add_argument("--keep", metavar="FOLDER", help="where to leave what a storm that found something has left")
-    parser.add_argument("names", nargs="*", metavar="STORM", help=f"of {', '.join(STORMS)}; default: all")
+    parser.add_argument("names", nargs="*", metavar="STORM", help=f"of {', '.join(NAMES)}; default: all")
     words = parser.parse_intermixed_args()
-    unknown = [name for name in words.names if name not in STORMS]
+    unknown = [name for name in words.names if name not in NAMES]
     if unknown:
-        parser.error(f"no storm is called {', '.join(unknown)}; there are {', '.join(STORMS)}")
+        parser.error(f"no storm is called {', '.join(unknown)}; there are {', '.join(NAMES)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("chaos: it was told to end"))
     seed = random.randrange(1 << 31) if words.seed is None else words.seed
     print(f"{'storm':<14} {'faults':>7} {'tasks':>9} " + " ".join(f"{key[:7]:>7}" for key in WRONG) +
           f" {'p50 ms':>9} {'p99 ms':>9} {'s':>7}    seed {seed}", flush=True)
-    rows = [storm(words.build.resolve(), name, seed, words.long, words.keep) for name in words.names or STORMS]
+    build = words.build.resolve()
+    rows = [fail(build, seed, words.long) if name == FAILING else storm(build, name, seed, words.long, words.keep)
+            for name in words.names or NAMES]
     (words.build / "chaos.json").write_text(json.dumps(rows, indent=2) + "\n")
     sys.exit(any(row[key] for row in rows for key in WRONG))
 

@@ -11,6 +11,7 @@ are drawn by the seed for each path; or each place is tried once; or every n, un
 happen any more.
 """
 import argparse
+import collections
 import concurrent.futures
 import contextlib
 import itertools
@@ -617,6 +618,7 @@ class Storm:
         self.seen = set()
         self.spans, self.complaints = [], []
         self.runs = self.fired = 0
+        self.begun = time.monotonic()
         self.mutex = threading.Lock()
         self.stages, self.idle = [], {}
 
@@ -707,19 +709,21 @@ class Storm:
                   f"{time.monotonic() - begun:.0f} s", flush=True)
 
     def row(self):
-        """As in build/chaos.json."""
+        """As in build/chaos.json: `runs` of programs, of which `tasks` met the fault."""
         spans = sorted(self.spans) or [0]
-        texts = [text for *_, text in self.complaints]
+        kinds = collections.Counter(kind_of(text) for *_, text in self.complaints)
         return {"name": "failing", "runs": self.runs, "tasks": self.fired,
-                "lost": len(texts) - sum(map(is_of_another_column, texts)),
-                "doubled": sum("one became" in text for text in texts),
-                "orphans": sum("left behind" in text for text in texts),
+                **{kind: kinds[kind] for kind in ("lost", "doubled", "orphans")},
                 "p50_ms": round(spans[len(spans) // 2] * 1000), "p99_ms": round(spans[len(spans) * 99 // 100] * 1000),
-                "seed": self.seed}
+                "seed": self.seed, "unexpected": kinds["unexpected"], "stuck": kinds["stuck"],
+                "seconds": round(time.monotonic() - self.begun, 1)}
 
 
-def is_of_another_column(text):
-    return "one became" in text or "left behind" in text
+def kind_of(text):
+    """The column that counts a complaint."""
+    columns = {"tasks with a row": "lost", "one became": "doubled", "left behind": "orphans",
+               "files left behind": "orphans", "stands still": "stuck", "hangs": "stuck"}
+    return next((kind for begin, kind in columns.items() if text.startswith(begin)), "unexpected")
 
 
 def storm(build, much="few", seed=1, chosen=(), fault=None):

@@ -107,7 +107,7 @@ def disk_of_redis(place):
 def memory_of_redis(place):
     """maxmemory below what it has: it refuses whatever takes more (OOM)."""
     place.worker("--slots", "8")
-    for _ in range(place.times(3, 60)):
+    for _ in range(place.times(2, 60)):
         trouble(place, lambda: place.redis.ask("config", "set", "maxmemory", "1mb"),
                 lambda: place.redis.ask("config", "set", "maxmemory", "0"), 2)
 
