@@ -166,7 +166,7 @@ class Rollbacks:
     def __init__(self, place):
         self.place = place
         self.submitting = threading.Lock()
-        self.gone = self.lost = 0
+        self.gone = self.lost = self.torn = 0
 
     def submit_and_wait(self, place, rng):
         """A client that hears that its job is gone must hear which."""
@@ -178,6 +178,16 @@ class Rollbacks:
         except Refused as why:
             if why.status != UNKNOWN or job not in str(why):
                 raise
+
+    def renew(self, tail):
+        """A file that ended in the middle of a transaction is made anew, since Redis goes on behind that."""
+        log = pathlib.Path(self.place.redis.folder, "log").read_text()
+        was_torn = self.torn < (torn := log.count("Truncating the AOF"))
+        self.torn = torn
+        try:
+            wait_until(lambda: not was_torn or Files(self.place.redis.folder).tail() != tail, "Redis's file is torn", 20)
+        except TimeoutError as why:
+            self.place.history.tell("unexpected", str(why))
 
     def jobs(self):
         with self.submitting:
@@ -218,7 +228,9 @@ class Rollbacks:
         moment.come_back(rng)
         place.redis.options = ["--appendfsync", rng.choice(["everysec", "no"])]
         place.redis.start()
+        tail = Files(place.redis.folder).tail()
         self.find(told)
+        self.renew(tail)
         self.name_gone(moment)
         place.faults += 1
 
