@@ -102,9 +102,9 @@ def storm(build, name, seed, long, keep):
 
 
 def fail(build, seed, long):
-    """Each place of the code in the long form; in the short one a few of half of the paths."""
+    """Each place of the code in the long form; in the short one a few of a quarter of the paths."""
     names = [path.name for path in failing.paths()]
-    chosen = names if long else random.Random(seed).sample(names, len(names) // 2)
+    chosen = names if long else random.Random(seed).sample(names, len(names) // 4)
     row, _ = failing.storm(build, "sites" if long else "few", seed, chosen)
     show(row, ())
     return row

@@ -8,6 +8,7 @@
 """
 import collections
 import json
+import pathlib
 import time
 import typing
 
@@ -39,6 +40,14 @@ def read_notes(path):
                     yield Run(what, job, *map(int, numbers))
     except FileNotFoundError:
         return
+
+
+def words_of(pid):
+    """The command line of a process, for people; "" when it is gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
 
 
 class History:
@@ -163,7 +172,7 @@ class History:
         while (left := self.place.marked()) and time.monotonic() < end:
             time.sleep(0.02)
         for pid in left:
-            self.tell("orphans", f"process {pid} is left: {self.place.command_of(pid)}")
+            self.tell("orphans", f"process {pid} is left: {words_of(pid)}")
 
     def judge_audit(self):
         done = self.place.ask("audit", accept=None)

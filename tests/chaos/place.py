@@ -86,13 +86,6 @@ class Refused(RuntimeError):
         self.status = done.returncode
 
 
-def command_of(pid):
-    """What it is, for people."""
-    with contextlib.suppress(OSError):
-        words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        return f"{state_of(pid)} {b' '.join(words).decode(errors='replace').strip()}"
-
-
 class Connection:
     """To Redis itself, past the proxy: sends a command, gives its answer. Errors are raised."""
 
@@ -334,8 +327,6 @@ class Place:
 
     # ---- processes
 
-    command_of = staticmethod(command_of)
-
     def marked(self):
         """Every process that has our HOME in its environment; zombies have none any more."""
         found = []
@@ -408,6 +399,12 @@ class Place:
 
     def gate(self):
         return Gate(f"{self.folder}/gate-{next(self.numbers)}-")
+
+    def held(self, total, *words, past=False):
+        """A job whose tasks all run and go on until its gate is opened. Gives job, runs and gate."""
+        gate = self.gate()
+        job = self.programs(total, *words, gate=gate, past=past)
+        return job, self.wait_for_runs(job, range(total)), gate
 
     def programs(self, total, *words, ms=0, gate=None, past=False):
         """Submits a sweep of programs that write down their runs. Gives the job."""

@@ -4,7 +4,7 @@ import pathlib
 import time
 
 from history import read_notes
-from storms_redis import judge_healthy, wait_for_commits
+from meanwhile import judge_healthy, wait_for_commits
 
 HOUR_S = 3600
 DELAY_S = 1

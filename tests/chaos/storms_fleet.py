@@ -4,8 +4,8 @@ import pathlib
 import statistics
 import time
 
+from meanwhile import Heard, clients, fleet, insist, judge_healthy
 from place import children, state_of, wait_until
-from storms_redis import Heard, clients, fleet, insist, judge_healthy
 
 # ---- crowd
 
@@ -27,7 +27,7 @@ def lines(place):
 def crowd(place):
     """Redis is killed and comes back. The figure is the time until so many workers had an outcome taken again; each may
     say that Redis is away, a line in ten seconds, that it is back, and that it registered."""
-    size, away, ms = place.times((200, 3, 1500), (1000, 5, 5000))
+    size, away, ms = place.times((100, 3, 1500), (1000, 5, 5000))
     for _ in range(size):
         place.worker("--slots", "1", ttl="8s")
     wait_until(lambda: int(place.redis.ask("zcard", "shoal:{0}:sessions")) == size, "not all workers are there")

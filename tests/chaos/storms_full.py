@@ -114,14 +114,6 @@ def memory_of_redis(place):
 
 # ---- workers
 
-def held(place, total):
-    """A job whose tasks run until its gate is opened."""
-    gate = place.gate()
-    job = place.programs(total, gate=gate, past=True)
-    place.wait_for_runs(job, range(total))
-    return job, gate
-
-
 def all_ended(place, job, total):
     return len([run for run in place.runs(job) if run.what == "e"]) == total
 
@@ -129,17 +121,17 @@ def all_ended(place, job, total):
 def outlast(place, disk):
     """Redis is away, and the disk is full before that or only when some outcomes are on it. What ended counts as soon
     as Redis is back, room or not."""
-    jobs = [held(place, 4) for _ in range(2)]
+    jobs = [place.held(4, past=True) for _ in range(2)]
     if place.random.choice([True, False]):
         fill(disk)
     place.redis.kill()
-    for job, gate in jobs:
+    for job, _, gate in jobs:
         gate.open()
         wait_until(lambda: all_ended(place, job, 4), "tasks do not end without Redis")
         span(place, 2.5)  # what waits for longer than 2 s is spilled
         fill(disk)
     place.redis.start()
-    for job, _ in jobs:
+    for job, *_ in jobs:
         place.history.settle(job)
     empty(disk)
 

@@ -8,25 +8,16 @@ import threading
 import time
 
 from history import Submitted
+from meanwhile import AWAY, insist
 from place import Refused, wait_until
 
 # ---- a day of a client: every command that changes something, each through the proxy
 
-LOST = 3  # exit status of a client that has lost Redis
-
-
-def attempt(place, *words, accept=(0, LOST), **options):
+def attempt(place, *words, accept=(0, AWAY), **options):
     done = place.shoal(*words, accept=None, **options)
     if done.returncode not in accept:
         raise Refused(words, done)
     return done
-
-
-def insist(place, *words, accept=(0,)):
-    """What a person does who reads that Redis was lost: the same again."""
-    while (done := attempt(place, *words, accept=(*accept, LOST))).returncode == LOST:
-        pass
-    return done.stdout.strip()
 
 
 def submit(place, rng, kind, total, *words, **options):
@@ -36,7 +27,7 @@ def submit(place, rng, kind, total, *words, **options):
         try:
             return kind(total, "--name", name, *words, **options)
         except Refused as refused:
-            if refused.status != LOST:
+            if refused.status != AWAY:
                 raise
             place.history.doubt(name, Submitted(total, kind == place.programs, ("ok",)))
 
@@ -44,7 +35,7 @@ def submit(place, rng, kind, total, *words, **options):
 def give_up(place, name):
     """Lines that have not all been submitted since Redis was lost."""
     place.history.doubt(name, None)
-    insist(place, "cancel", name, accept=(0, 2))
+    insist(place.shoal, "cancel", name, accept=(0, 2))
 
 
 def read_rows(text):
@@ -75,7 +66,7 @@ def lines(place, rng):
     with open(path, "w") as file:
         file.writelines(f"line {i}\n" for i in range(total))
     done = attempt(place, "submit", "--name", name, "--from", path, "--plugin", place.plugin, "--task", "note")
-    if done.returncode == LOST:
+    if done.returncode == AWAY:
         give_up(place, name)
     else:
         place.history.submitted(done.stdout.strip(), total, noted=False)
@@ -86,7 +77,7 @@ def stream(place, rng, total=1000, width=10):
     name = f"stream-{rng.getrandbits(60)}"
     done = attempt(place, "run", "--from", "-", "--plugin", place.plugin, "--task", "note", "--format", "jsonl",
                    "--name", name, input=text)
-    if done.returncode == LOST:
+    if done.returncode == AWAY:
         give_up(place, name)
     else:
         check_rows(place, name, total, read_rows(done.stdout))
@@ -101,16 +92,16 @@ def long_lines(place, rng):
 def cancelled(place, rng):
     total = rng.randrange(1, 200)
     job = submit(place, rng, place.programs, total, ms=20)
-    insist(place, "cancel", *rng.choice([[], ["--kill"]]), job)
-    insist(place, "wait", job, accept=(0, 1))
+    insist(place.shoal, "cancel", *rng.choice([[], ["--kill"]]), job)
+    insist(place.shoal, "wait", job, accept=(0, 1))
     if place.history.status(job)["ok"] < total:
-        insist(place, "retry", job, accept=(0, 2))  # 2: it was done, and the answer was lost
+        insist(place.shoal, "retry", job, accept=(0, 2))  # 2: it was done, and the answer was lost
 
 
 def paused(place, rng):
-    insist(place, "pause", "default")
+    insist(place.shoal, "pause", "default")
     submit(place, rng, place.programs, rng.randrange(1, 30))
-    insist(place, "resume", "default")
+    insist(place.shoal, "resume", "default")
 
 
 def delayed(place, rng):
@@ -121,16 +112,16 @@ def taken(place, rng):
     """What was printed and not acknowledged, since Redis was lost, is printed again."""
     total = rng.randrange(1, 2000)
     job = submit(place, rng, place.functions, total)
-    insist(place, "wait", job)
+    insist(place.shoal, "wait", job)
     place.history.forget(job)
     words = ["results", "--take", "--format", "jsonl", job]
     done = attempt(place, *words)
     rows = read_rows(done.stdout)
-    while done.returncode == LOST:
+    while done.returncode == AWAY:
         done = attempt(place, *words)
         rows = {row["task"]: row for row in [*rows, *read_rows(done.stdout)]}.values()
     check_rows(place, job, total, rows)
-    insist(place, "forget", job, accept=(0, 2))
+    insist(place.shoal, "forget", job, accept=(0, 2))
 
 
 def drain(place, worker):
@@ -140,7 +131,7 @@ def drain(place, worker):
 
     while worker.alive():
         wait_until(is_there, "a worker is not there")
-        insist(place, "drain", worker.name, accept=(0, 2))  # 2: it was told, and has left
+        insist(place.shoal, "drain", worker.name, accept=(0, 2))  # 2: it was told, and has left
         with contextlib.suppress(subprocess.TimeoutExpired):
             worker.wait(5)
 

@@ -76,13 +76,6 @@ def worker_kills(place):
 
 # ---- crashes, lost-hosts
 
-def begin(place, total, *words):
-    """A job whose tasks all run and go on until its gate is opened. Gives job, runs and gate."""
-    gate = place.gate()
-    job = place.programs(total, *words, gate=gate)
-    return job, place.wait_for_runs(job, range(total)), gate
-
-
 def tasks_of(worker, runs):
     pids = worker.tasks()
     return {task for task, run in runs.items() if run.pid in pids}
@@ -98,7 +91,7 @@ def crash(place):
     each has one crash."""
     while len(place.workers) < 2:
         place.worker("--slots", "8", name=f"c{next(place.numbers)}")
-    job, runs, gate = begin(place, place.random.randrange(1, 17))
+    job, runs, gate = place.held(place.random.randrange(1, 17))
     worker = place.random.choice([worker for worker in place.workers if tasks_of(worker, runs)])
     tasks, since = tasks_of(worker, runs), now_us()
     worker.kill_worker()
@@ -123,7 +116,7 @@ def lose_hosts(place):
     while len(place.workers) < HOSTS:
         place.worker("--slots", "8", name=f"h{next(place.numbers)}", ttl="8s")
     place.wait_for_workers(HOSTS)
-    job, runs, gate = begin(place, 8 * (HOSTS - LOST))
+    job, runs, gate = place.held(8 * (HOSTS - LOST))
     lost = []
     for worker in place.random.sample(place.workers, LOST):
         time.sleep(place.random.uniform(0, 1))
@@ -148,7 +141,7 @@ def lost_hosts(place):
 
 def kill_some(place):
     """Half of the tasks of a job. The figure is the time until they run again, beyond the delay of the retry."""
-    job, runs, gate = begin(place, 12, "--retries", "10")
+    job, runs, gate = place.held(12, "--retries", "10")
     tasks = place.random.sample(sorted(runs), 6)
     since = now_us()
     for task in tasks:
@@ -179,7 +172,7 @@ def runners(place):
 
 def stop_children(place):
     """Programs and a runner of functions; sends them on when a session would be over. Their workers do not mind."""
-    job, runs, gate = begin(place, 4)
+    job, runs, gate = place.held(4)
     stopped = [run.pid for run in runs.values()] + runners(place)[:1]
     sessions = {session["session"] for session in place.sessions()}
     for pid in stopped:
@@ -221,7 +214,7 @@ def pause_late(place):
     """Two workers of four are paused until their sessions are over; meanwhile their tasks end. What then counts: of
     one job nobody else can have finished a task, of another all are finished, of a third that is chance. The figure is
     the time until what was late counts."""
-    late, raced, gone_by = jobs = [begin(place, 5) for _ in range(3)]
+    late, raced, gone_by = jobs = [place.held(5) for _ in range(3)]
     paused = place.random.sample(place.workers, 2)
     tasks = [set().union(*(tasks_of(worker, runs) for worker in paused)) for _, runs, _ in jobs]
     since = now_us()
