@@ -176,13 +176,18 @@ static bool rest(struct life *life, int64_t ms, const sigset_t *signals) {
 
 /* ---- a life */
 
-static void clean_up_after(struct shoal_worker_config *config, pid_t worker, int status) {
-    char folder[4096];
+static void say_killed(const struct shoal_worker_config *config, pid_t worker,
+                       int status) {
     shoal_err(
         "the worker was killed, its tasks' processes are ended and a new one starts: "
         "pid=%d %s=%d session=%s",
         (int)worker, WIFSIGNALED(status) ? "signal" : "exit",
         WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), config->session);
+}
+
+/* What a worker left that had no time to do so itself. */
+static void clean_up_after(struct shoal_worker_config *config) {
+    char folder[4096];
     bool ended = shoal_cgroups_end(&config->cgroups, config->session);
     if (!shoal_tree_kill_all(TREES_MS) || !ended)
         shoal_err("some processes of its tasks cannot be ended");
@@ -240,9 +245,12 @@ static bool live(struct shoal_worker_config *config, struct life *life,
     int status = wait_for(config, life, signals);
     close(life->end);
     *exit_status = ended_by_itself(status) ? WEXITSTATUS(status) : 1;
+    if (!ended_by_itself(status))
+        say_killed(config, life->worker, status);
+    if (*exit_status != 0)
+        clean_up_after(config); /* libevent ends a program whose signals it cannot read */
     if (ended_by_itself(status))
         return false;
-    clean_up_after(config, life->worker, status);
     memcpy(config->dead, config->session, sizeof(config->dead));
     return !life->told;
 }

@@ -134,6 +134,7 @@ static void work_with(const char *what, int nth) {
     ck_assert_msg(exit == 0 || has_said(&worker, "level=error") ||
                       has_said(&worker, "[err]"),
                   "%s:%d is silent", what, nth);
+    ck_assert_msg(files("tmp/*") == 0, "%s:%d leaves files", what, nth);
     test_process_finish(&worker);
     if (exit != 0 && !job_is(job, SHOAL_JOB_SUCCEEDED)) {
         worker_start(&heir, "");
