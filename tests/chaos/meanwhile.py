@@ -64,9 +64,13 @@ class Heard:
     PACK = re.compile(rb"\*\d+\r\n\$4\r\npack\r\n\$\d+\r\n([^\r]*)\r\n")
 
     def __init__(self, place, jobs):
-        self.place = place
-        self.at = {key: place.redis.ask("llen", key) for key in (f"shoal:{{0}}:results:{job}" for job in jobs)}
-        self.names = set()
+        self.place, self.at, self.names = place, {}, set()
+        for job in jobs:
+            self.follow(job)
+
+    def follow(self, job):
+        key = f"shoal:{{0}}:results:{job}"
+        self.at[key] = self.place.redis.ask("llen", key)
 
     def look(self):
         for key, at in self.at.items():
