@@ -22,13 +22,19 @@ enum { KILL_MS = 10000, PROC_MAX = 1 << 20 };
 /* ---- starting */
 
 /* A file in memory that cannot grow: nobody has to read while the program writes, and
- * still there is a limit. How far it was written is its offset, which
- * all writers share. */
+ * still there is a limit. How far it was written is its offset, which all writers share;
+ * Linux moves that of a file by one writer at a time if it was opened by its path, which
+ * a new memfd was not. */
 static int open_capture(void) {
-    int fd = memfd_create("output", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    char path[64];
+    SHOAL_CLEANUP(shoal_cleanup_fd)
+    int made = memfd_create("output", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    ck_assert_int_ge(made, 0);
+    ck_assert_int_eq(ftruncate(made, TEST_OUTPUT_MAX), 0);
+    ck_assert_int_eq(fcntl(made, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK), 0);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", made);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
     ck_assert_int_ge(fd, 0);
-    ck_assert_int_eq(ftruncate(fd, TEST_OUTPUT_MAX), 0);
-    ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK), 0);
     return fd;
 }
 
