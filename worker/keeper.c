@@ -1,5 +1,6 @@
 #include "worker/keeper.h"
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/id.h"
 #include "common/log.h"
@@ -43,7 +44,7 @@ static void watched_signals(sigset_t *set) {
     sigemptyset(set);
     sigaddset(set, SIGCHLD);
     sigaddset(set, SIGUSR2);
-    for (size_t i = 0; i < sizeof(forwarded) / sizeof(*forwarded); i++)
+    for (size_t i = 0; i < SHOAL_COUNT(forwarded); i++)
         sigaddset(set, forwarded[i]);
 }
 
@@ -53,7 +54,9 @@ static void become_worker(struct shoal_worker_config *config, int keeper,
     setpgid(0, 0); /* a Ctrl-C reaches the keeper, who passes it on once */
     signal(SIGHUP, SIG_IGN);
     signal(SIGUSR1, SIG_IGN);
-    sigaddset(&mask, SIGUSR2); /* waits until the worker listens */
+    static const int until_it_listens[] = {SIGTERM, SIGINT, SIGUSR2};
+    for (size_t i = 0; i < SHOAL_COUNT(until_it_listens); i++)
+        sigaddset(&mask, until_it_listens[i]);
     sigprocmask(SIG_SETMASK, &mask, NULL);
     config->keeper = keeper;
     int status = shoal_worker_run(config);
@@ -176,13 +179,14 @@ static bool rest(struct life *life, int64_t ms, const sigset_t *signals) {
 
 /* ---- a life */
 
-static void say_killed(const struct shoal_worker_config *config, pid_t worker,
+static void say_killed(const struct shoal_worker_config *config, const struct life *life,
                        int status) {
-    shoal_err(
-        "the worker was killed, its tasks' processes are ended and a new one starts: "
-        "pid=%d %s=%d session=%s",
-        (int)worker, WIFSIGNALED(status) ? "signal" : "exit",
-        WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), config->session);
+    shoal_err("the worker was killed, its tasks' processes are ended%s: pid=%d %s=%d "
+              "session=%s",
+              life->told ? "" : " and a new one starts", (int)life->worker,
+              WIFSIGNALED(status) ? "signal" : "exit",
+              WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+              config->session);
 }
 
 /* What a worker left that had no time to do so itself. */
@@ -246,7 +250,7 @@ static bool live(struct shoal_worker_config *config, struct life *life,
     close(life->end);
     *exit_status = ended_by_itself(status) ? WEXITSTATUS(status) : 1;
     if (!ended_by_itself(status))
-        say_killed(config, life->worker, status);
+        say_killed(config, life, status);
     if (*exit_status != 0)
         clean_up_after(config); /* libevent ends a program whose signals it cannot read */
     if (ended_by_itself(status))

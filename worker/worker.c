@@ -386,6 +386,9 @@ static void run_loop(struct shoal_worker *worker) {
         shoal_err("no memory for what the loop listens to");
         worker->exit_status = 1;
     }
+    sigset_t all_signals;
+    sigfillset(&all_signals);
+    sigprocmask(SIG_SETMASK, &all_signals, NULL); /* it ends, and is not to die of one */
     for (size_t i = 0; i < all.n; i++)
         event_free(all.events[i]);
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Storms over shoal, and what is left of every task afterwards.
 
-    chaos.py BUILD [--long] [--seed N] [STORM...]
+    chaos.py BUILD [--long SHARE] [--seed N] [STORM...]
 
 Each storm has a home of its own, with a Redis, a fault proxy in front of it, and workers; it does its worst, then the
 history is held against what was submitted (history.py). Prints a line per storm; the same as BUILD/chaos.json. Exit
@@ -81,11 +81,11 @@ def show(row, examples):
         print(f"    {sentence}", flush=True)
 
 
-def storm(build, name, seed, long, keep):
+def storm(build, name, seed, share, keep):
     """A storm that breaks off has broken a promise too: that what it waited for comes."""
     run, options = STORMS[name]
     begin = time.monotonic()
-    with Place(build, name, seed, long, options) as place:
+    with Place(build, name, seed, share, options) as place:
         try:
             run(place)
             place.proxy.tell("heal")
@@ -101,19 +101,27 @@ def storm(build, name, seed, long, keep):
         return row
 
 
-def fail(build, seed, long):
-    """Each place of the code in the long form; in the short one a few of a quarter of the paths."""
+def fail(build, seed, share):
+    """Each place of the code in the long form; a few of some of the paths in others."""
     names = [path.name for path in failing.paths()]
-    chosen = names if long else random.Random(seed).sample(names, len(names) // 4)
-    row, _ = failing.storm(build, "sites" if long else "few", seed, chosen)
+    chosen = random.Random(seed).sample(names, max(len(names) // 4, int(len(names) * share)))
+    row, _ = failing.storm(build, "sites" if share == 1 else "few", seed, chosen)
     show(row, ())
     return row
+
+
+def share_of(text):
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise ValueError
+    return share
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("build", type=pathlib.Path, metavar="BUILD", help="the build folder")
-    parser.add_argument("--long", action="store_true", help="the full numbers")
+    parser.add_argument("--long", type=share_of, default=0, metavar="SHARE",
+                        help="1: the full numbers; 0.1: a tenth of them, where that is more than in the short form")
     parser.add_argument("--seed", type=int, help="repeats a storm; a random one unless said")
     parser.add_argument("--keep", metavar="FOLDER", help="where to leave what a storm that found something has left")
     parser.add_argument("names", nargs="*", metavar="STORM", help=f"of {', '.join(NAMES)}; default: all")

@@ -274,8 +274,8 @@ class Gate:
 
 
 class Place:
-    def __init__(self, build, name, seed, long, redis_options=()):
-        self.build, self.name, self.seed, self.long = build, name, seed, long
+    def __init__(self, build, name, seed, share, redis_options=()):
+        self.build, self.name, self.seed, self.share = build, name, seed, share
         self.redis_options = redis_options
         self.random = random.Random(f"{seed} {name}")
         self.faults = 0  # that the storm has done
@@ -287,7 +287,8 @@ class Place:
         self.plugin = build / "tests/chaos/note.so"
 
     def times(self, short, long):
-        return long if self.long else short
+        """How often, how many, or for how long: the short form's number, or the long form's share, if that is more."""
+        return max(short, type(short)(long * self.share))
 
     def __enter__(self):
         self.folder = tempfile.mkdtemp(prefix="shoal-chaos-")

@@ -27,7 +27,7 @@ def lines(place):
 def crowd(place):
     """Redis is killed and comes back. The figure is the time until so many workers had an outcome taken again; each may
     say that Redis is away, a line in ten seconds, that it is back, and that it registered."""
-    size, away, ms = place.times((100, 3, 1500), (1000, 5, 5000))
+    size, away, ms = place.times(100, 1000), place.times(3, 5), place.times(1500, 5000)
     for _ in range(size):
         place.worker("--slots", "1", ttl="8s")
     wait_until(lambda: int(place.redis.ask("zcard", "shoal:{0}:sessions")) == size, "not all workers are there")

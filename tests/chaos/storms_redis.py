@@ -249,7 +249,7 @@ def aof_prefix(place):
             place.redis.start()
         most = files.size()
         cuts = range(max(0, most - LAST), most)
-        cuts = cuts if place.long else place.random.sample(cuts, min(64, len(cuts)))
+        cuts = place.random.sample(cuts, min(place.times(64, 4096), len(cuts)))
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda size, files=files: load_prefix(place, files, size), cuts))
         place.faults += len(cuts)
@@ -345,7 +345,8 @@ def outage(place, way, span):
 def outages(place):
     place.redis.ask("config", "set", "busy-reply-threshold", 100)
     fleet(place, 3, 4, ttl="8s")
-    rounds = [(way, place.times(1, 90)) for way in OUTAGES] + place.times([], [(killed, 900), (stopped, 900)])
+    rounds = [(way, place.times(1, 90)) for way in OUTAGES] + [
+        (way, place.times(0, 900)) for way in (killed, stopped) if place.share]
     place.random.shuffle(rounds)
     for way, span in rounds:
         outage(place, way, span)

@@ -201,7 +201,7 @@ SCRIPTS = [name for name in CUTS if name not in ("*", "worker/blpop")]
 
 
 def cut_replies(place):
-    cuts = place.times(1000, 10_000)
+    cuts = place.times(500, 10_000)
     for name, share in CUTS.items():
         place.proxy.tell(f"rate cut {share} {name}")
     spare_greetings(place, ["cut"])

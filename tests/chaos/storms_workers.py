@@ -62,7 +62,7 @@ def kill_one(place):
 
 
 def worker_kills(place):
-    kills, batch = place.times(100, 10_000), place.times(2000, 4000)
+    kills, batch = place.times(60, 10_000), place.times(2000, 4000)
     fleet(place, 6, [1, 2, 4, 16, 64])
     job = fill(place, batch)
     while place.faults < kills:

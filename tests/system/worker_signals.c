@@ -104,6 +104,23 @@ START_TEST(idle_worker_ends_at_the_first_signal) {
 }
 END_TEST
 
+/* Nothing runs, so that no signal does harm, from the first moment of a worker to its
+ * last. */
+START_TEST(no_signal_comes_at_a_wrong_moment) {
+    for (int i = 0; i < 8; i++) {
+        while (!test_process_has_ended(&worker))
+            test_process_signal(&worker, signals[_i]);
+        ck_assert_int_eq(worker.exit, 0);
+        ck_assert(!has_said(&worker, "was killed"));
+        test_process_finish(&worker);
+        worker_launch(&worker, "--slots 2");
+        wait_until(worker_pid(&worker) != 0, LIMIT_MS);
+    }
+    worker_end(&worker);
+    gate_open(gate);
+}
+END_TEST
+
 /* The first of its children that has that name; 0: none. */
 static pid_t child_of(pid_t pid, const char *name) {
     return (pid_t)strtol(
@@ -171,6 +188,8 @@ int main(void) {
     tcase_add_loop_test(tests, runners_that_are_ready_when_the_worker_stops_charge_nobody,
                         0, 8);
     tcase_add_loop_test(tests, idle_worker_ends_at_the_first_signal, 0,
+                        (int)SHOAL_COUNT(signals));
+    tcase_add_loop_test(tests, no_signal_comes_at_a_wrong_moment, 0,
                         (int)SHOAL_COUNT(signals));
     tcase_add_loop_test(tests, other_signals_do_no_harm, 0, (int)SHOAL_COUNT(harmless));
     suite_add_tcase(suite, tests);
