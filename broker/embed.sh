@@ -19,11 +19,11 @@ function_of() {
     move='^-- ---- the move$'
     echo "do"
     if grep -q "$move" "$1"; then sed "1d; /$move/,\$d" "$1"; else move=1; fi
-    echo "redis.register_function{function_name = '$2_VERSION', flags = {${flags:+"'$flags'"}},"
-    echo "callback = function(keys, args)"
-    echo "begin(keys, args)"
+    echo "local function move()"
     if [ "$move" = 1 ]; then sed '1d' "$1"; else sed "1,/$move/d" "$1"; fi
-    echo "end} end"
+    echo "end"
+    echo "redis.register_function{function_name = '$2_VERSION', flags = {${flags:+"'$flags'"}},"
+    echo "callback = function(keys, args) return play(move, keys, args) end} end"
 }
 
 assemble() {

@@ -33,10 +33,12 @@ static enum shoal_status check_server(struct shoal_client *client,
     struct shoal_error why = {.status = SHOAL_OK};
     enum shoal_status status =
         shoal_server_ask(client->redis, client->queue.timeout_ms, &server, &why);
-    if (status == SHOAL_DENIED && strcasestr(why.text, "info") != NULL)
-        return SHOAL_OK; /* an ACL without INFO: the worker will tell */
-    if (status == SHOAL_OK)
+    if (status == SHOAL_DENIED && strcasestr(why.text, "info") != NULL) {
+        shoal_error_clear(&why); /* an ACL without INFO: the worker will tell */
+        status = SHOAL_OK;
+    } else if (status == SHOAL_OK) {
         status = shoal_server_check(&server, &why);
+    }
     if (status == SHOAL_OK)
         status = shoal_layout_ask(client->redis, client->queue.prefix,
                                   client->queue.timeout_ms, &why);

@@ -45,7 +45,7 @@ local function who_could_not(j)
   local all = call('HGETALL', barred_key(j.id))
   local n = 0
   for i = 1, #all, 2 do
-    if tonumber(all[i + 1]) > now and call('ZSCORE', sessions_key(), all[i]) then
+    if (num(all[i + 1]) or 0) > now and call('ZSCORE', sessions_key(), all[i]) then
       bars[all[i]] = true
       n = n + 1
     end
@@ -167,7 +167,7 @@ end
 
 -- A half of an even share of n.
 local function half_share(n)
-  slots = slots or math.max(tonumber(call('HGET', clock_key(), 'slots') or '1'), 1)
+  slots = slots or math.max(fleet_slots(), 1)
   return n / (2 * slots)
 end
 
@@ -259,7 +259,7 @@ local function queued_range(j)
   for _ = 1, BOUND do
     local lo = call('LPOP', todo_key(j.id))
     if not lo then break end
-    local member = call('ZRANGEBYSCORE', open_key(j.id), lo, lo)[1]
+    local member = num(lo) and call('ZRANGEBYSCORE', open_key(j.id), lo, lo)[1]
     local r = member and range(member)
     if r and r.label == 'q' then
       if not is_suspect(j, r) or may_take_suspect(j, r) then
@@ -319,7 +319,7 @@ end
 local function barred(j)
   if j.spawnless == 1 or j.marks == 0 then return false end
   local till = call('HGET', barred_key(j.id), sid)
-  return till and tonumber(till) > fleet_ms()
+  return till and (num(till) or 0) > fleet_ms()
 end
 
 -- The first job of a list that this worker may take; those that it may not stay in front, but those
@@ -456,24 +456,21 @@ end
 -- The commit sequence, after one more.
 local function count_commit()
   if not counts then
-    local seq = tonumber(call('HGET', epoch_key(), 'seq') or '0')
+    local seq = sequence()
     leap(seq, seq)
   end
-  return call('HINCRBY', epoch_key(), 'seq', 1)
+  local seq = redis.pcall('HINCRBY', epoch_key(), 'seq', 1)
+  return type(seq) == 'number' and seq <= 2 ^ 53 and seq or leap(0, 0)
 end
 
 -- ---- the move
 
-local store, layout, release = unpack(call('HMGET', epoch_key(), 'id', 'layout', 'version'))
-local refused = other_layout(layout, release)
-if refused then return refused end
 sid, name, queues, slots, given_now, alone, empties = word(), word(), {}, nil, {}, nil, false
 local changed = false
 for _ = 1, number() do
   if commit() then changed = true end
 end
-local seq = changed and count_commit()
-  or tonumber(call('HGET', epoch_key(), 'seq') or '0')
+local seq = changed and count_commit() or sequence()
 
 for _, j in ipairs(in_order) do make_ready(j) end -- so that who commits may take what that freed
 

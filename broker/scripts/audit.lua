@@ -79,5 +79,10 @@ if j.max_running > 0 then
   expect('the number of leases', j.leases, leases)
 end
 if FINAL[j.state] then expect('the number of unfinished tasks', open + j.total - j.cursor, 0) end
-if can_hand_out(j) then expect('ready', j.ready, 1) end
+if can_hand_out(j) then
+  expect('ready', j.ready, 1)
+  if not call('LPOS', ready_key(j.queue .. ':' .. j.priority), id) then
+    wrong[#wrong + 1] = 'job ' .. id .. ': it is in no list of those that are ready'
+  end
+end
 return wrong

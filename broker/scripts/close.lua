@@ -8,7 +8,7 @@ local id = word()
 local j = load_job(id)
 if not j then return redis.error_reply('UNKNOWN there is no job ' .. id) end
 if j.open == 1 and j.hold == 1 and j.state == 'waiting' then
-  local start, now = tonumber(call('HGET', job_key(id), 'start') or '0'), wall_ms()
+  local start, now = num(call('HGET', job_key(id), 'start')) or 0, wall_ms()
   if start > now then
     call('ZADD', dates_key(), fmt(start), 's:' .. id)
   else

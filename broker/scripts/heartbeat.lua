@@ -7,8 +7,6 @@
 -- Returns  {1, ms until there is more to do, 1 if it must drain, commit sequence,
 --          {job, 1 if it must be killed, …} that must stop, {lease, …} that Redis does not know},
 --          or {0} when the session is over and it must register again
-local refused = refusal()
-if refused then return refused end
 local sid, ttl = word(), number()
 if not call('ZSCORE', sessions_key(), sid) then return { 0 } end
 
@@ -17,10 +15,10 @@ for _ = 1, number() do
   local lease = word()
   held[lease] = true
   local what = call('HGET', leases_key(sid), lease)
-  if not what then
+  local id = (what or ''):match('^(%w+):')
+  if not id then
     gone[#gone + 1] = lease
   else
-    local id = what:match('^(%w+):')
     if not seen[id] then
       seen[id] = true
       local j = load_job(id)
@@ -41,4 +39,4 @@ call('ZADD', sessions_key(), fmt(now + ttl), sid)
 local wait = housekeep(now, due)
 save_all()
 local drain = call('HGET', session_key(sid), 'drain') == '1' and 1 or 0
-return { 1, wait, drain, call('HGET', epoch_key(), 'seq') or '0', stop, gone }
+return { 1, wait, drain, fmt(sequence()), stop, gone }

@@ -3,8 +3,6 @@
 -- cancels and retries, the look at Redis's memory.
 --
 -- Returns  ms until there is more to do, a heartbeat at most
-local refused = refusal()
-if refused then return refused end
 for _, queue in ipairs(call('SMEMBERS', queues_key())) do touched[queue] = true end
 local wait = housekeep(tick())
 save_all()

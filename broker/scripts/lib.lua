@@ -33,15 +33,19 @@ local function other_layout(layout, release)
     newer and 'upgrade it' or 'let that shoal finish its jobs, or use another namespace'))
 end
 
-local function refusal()
-  return other_layout(unpack(call('HMGET', epoch_key(), 'layout', 'version')))
-end
-
 -- A store is begun by the move that comes first, and gets that one's layout.
 local function begin_store(id)
   if call('HSETNX', epoch_key(), 'id', id) == 1 then
     call('HSET', epoch_key(), 'layout', LAYOUT, 'version', RELEASE)
   end
+  return call('HGET', epoch_key(), 'id')
+end
+
+-- What is read of keys that all jobs share may be anything, and is no reason to fail a move: a
+-- number of 0 to 2^53, or nil.
+local function num(text)
+  local n = tonumber(text or '')
+  return n and n >= 0 and n <= 2 ^ 53 and n or nil
 end
 
 local texts -- of numbers, since small ones come again and again
@@ -66,9 +70,14 @@ local function wall_ms()
   return now_ms
 end
 
+-- One that is lost, or is no time, begins again where no session is over yet.
+local function clock_of(text)
+  return num(text) or num(call('ZRANGE', sessions_key(), 0, 0, 'WITHSCORES')[2]) or 0
+end
+
 -- The fleet's clock as the last tick left it.
 local function fleet_ms()
-  return tonumber(call('HGET', clock_key(), 'now') or '0')
+  return clock_of(call('HGET', clock_key(), 'now'))
 end
 
 -- Moves the fleet's clock by what has passed since the last time, a heartbeat and a half at the
@@ -77,9 +86,10 @@ end
 local function tick()
   local now, wall, more = unpack(call('HMGET', clock_key(), 'now', 'wall', 'more'))
   local t = wall_ms()
-  local passed = math.min(math.max(t - tonumber(wall or t), 0), HEARTBEAT_MS * 1.5)
-  now = tonumber(now or '0')
-  if wall and passed < 100 and t >= tonumber(wall) and more ~= '1' then
+  wall = num(wall)
+  local passed = math.min(math.max(t - (wall or t), 0), HEARTBEAT_MS * 1.5)
+  now = clock_of(now)
+  if wall and passed < 100 and t >= wall and more ~= '1' then
     return now, false
   end
   now = now + passed
@@ -122,6 +132,20 @@ local function leap(from, seen)
   call('HSET', epoch_key(), 'seq', fmt(to), 'leaps', table.concat(leaps, ' '))
   counts = true
   return to
+end
+
+local function sequence()
+  return num(call('HGET', epoch_key(), 'seq') or '0') or leap(0, 0)
+end
+
+-- Adds to a number in a hash, which begins at 0 when it is none.
+local function bump(key, field, n)
+  local sum = redis.pcall('HINCRBY', key, field, fmt(n))
+  if type(sum) ~= 'number' or sum > 2 ^ 53 then
+    sum = math.max(n, 0)
+    call('HSET', key, field, fmt(sum))
+  end
+  return sum
 end
 
 -- ---- jobs
@@ -451,6 +475,21 @@ local function end_lease(sid, lease, how, worker, only)
   end
 end
 
+-- The slots of all workers, counted anew when what is stored is no number.
+local function fleet_slots()
+  local slots = num(call('HGET', clock_key(), 'slots') or '0')
+  if slots then return slots end
+  slots = 0
+  for _, sid in ipairs(call('ZRANGE', sessions_key(), 0, BOUND)) do
+    slots = slots + (num(call('HGET', session_key(sid), 'slots')) or 0)
+  end
+  return slots
+end
+
+local function add_slots(n)
+  call('HSET', clock_key(), 'slots', fmt(math.max(fleet_slots() + n, 0)))
+end
+
 local function end_session(sid, how)
   local name, slots = unpack(call('HMGET', session_key(sid), 'name', 'slots'))
   local leases = call('HKEYS', leases_key(sid))
@@ -458,7 +497,7 @@ local function end_session(sid, how)
     end_lease(sid, lease, how, name or sid, #leases == 1)
   end
   if call('ZREM', sessions_key(), sid) == 1 then
-    call('HINCRBY', clock_key(), 'slots', fmt(0 - tonumber(slots or '0')))
+    add_slots(0 - (num(slots) or 0))
   end
   call('DEL', session_key(sid), leases_key(sid), inbox_key(sid))
 end
@@ -474,11 +513,11 @@ local function sweep_again(j)
     local lo, hi, attempt, kind = member:match('^(%d+):(%d+):(%d+):(%a)$')
     lo, hi, attempt = tonumber(lo), tonumber(hi), tonumber(attempt)
     call('ZREM', again_key(j.id), member)
-    if j.state ~= 'stopping' and (kind == 'f' or all) then
+    if lo and j.state ~= 'stopping' and (kind == 'f' or all) then
       local counter = kind == 'f' and 'failed' or 'cancelled'
       j[counter] = j[counter] - (hi - lo)
       put(j, lo, hi, attempt + 1, 0, 0, 'q')
-    else
+    elseif lo then
       call('ZADD', failed_key(j.id), fmt(lo), member)
     end
   end
@@ -552,7 +591,7 @@ local function forget_job(j)
   if j.name ~= '' and call('HGET', names_key(), j.name) == j.id then
     call('HDEL', names_key(), j.name)
   end
-  if call('HINCRBY', specs_key(), j.spec, -1) <= 0 then
+  if bump(specs_key(), j.spec, -1) <= 0 then
     call('HDEL', specs_key(), j.spec)
     call('DEL', spec_key(j.spec))
   end
@@ -701,7 +740,7 @@ local function save_all()
     if loaded[j.id] then save(j) end
   end
   for queue, sums in pairs(totals) do
-    for name, n in pairs(sums) do call('HINCRBY', queue_key(queue), name, fmt(n)) end
+    for name, n in pairs(sums) do bump(queue_key(queue), name, n) end
   end
   if #expiries > 0 then call('ZADD', dates_key(), unpack(expiries)) end
   if #leftovers > 0 then call('DEL', unpack(leftovers)) end
@@ -779,6 +818,18 @@ local function continue_busy()
   return #ids > 0
 end
 
+-- A job that says it is in its list and is not would stand still for ever: some are looked for, so
+-- that each is found sooner or later. Long lists are left alone.
+local function look_for_lost()
+  for _, id in ipairs(call('ZRANDMEMBER', jobs_key(), 10)) do
+    local j = load_job(id)
+    if j and j.ready == 1 and can_hand_out(j) then
+      local list = ready_key(j.queue .. ':' .. j.priority)
+      if call('LLEN', list) <= BOUND and not call('LPOS', list, id) then j.ready = 0 end
+    end
+  end
+end
+
 -- Above 90 % of maxmemory nothing new is handed out.
 local function look_at_memory()
   local info = redis.pcall('INFO', 'memory')
@@ -802,6 +853,7 @@ local function housekeep(now, due)
     more = a or b or c or d
     call('HSET', clock_key(), 'more', more and 1 or 0)
     look_at_memory()
+    look_for_lost()
   end
   if more then return 0 end
   local wait = HEARTBEAT_MS
@@ -825,11 +877,28 @@ local function number()
   return tonumber(word())
 end
 
--- ---- the beginning of a call
+-- ---- a call
+
+local store -- its id, if it has one
 
 local function begin(keys, args)
   P, ARGV, call, position, now_ms, full = keys[1], args, redis.call, 0, nil, nil
   texts, loaded, in_order, touched, totals = {}, {}, {}, {}, {}
   if n_shapes > 2000 then policies, n_shapes = {}, 0 end
   expiries, leftovers, mail, lists_of = {}, {}, {}, {}
+end
+
+-- Makes a move. Redis does not roll back: when one fails on what should not be there, the jobs that
+-- it had to do with are written as far as it came, so that their counters are those of their maps.
+local function play(move, keys, args)
+  begin(keys, args)
+  local layout, release
+  store, layout, release = unpack(call('HMGET', epoch_key(), 'id', 'layout', 'version'))
+  local refused = other_layout(layout, release)
+  if refused then return refused end
+  local fine, out = pcall(move)
+  if fine then return out end
+  pcall(save_all)
+  local what = type(out) == 'table' and out.err or tostring(out)
+  return redis.error_reply(what:find('^%u+ ') and what or 'ERR ' .. what)
 end

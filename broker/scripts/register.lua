@@ -12,7 +12,8 @@
 -- Returns  {store id, commit sequence, "same" | "replaced" | "rolled back", for each lease the
 --          attempt under which it is the worker's (again), 0 when others have it, -1 when
 --          nothing is left to do in it}
-local sid, ttl, dead, fresh, seen_id, seen = word(), number(), word(), word(), word(), number()
+local sid, ttl, dead, fresh, seen_id = word(), number(), word(), word(), word()
+local seen = num(word()) or 0
 local slots = number()
 
 -- Whether the worker saw a commit that was lost. The first that saw so many of them has it noted.
@@ -22,10 +23,10 @@ local function saw_lost()
     if seen <= tonumber(from) or seen >= tonumber(to) then return nil end
     lost = true
     if seen <= tonumber(told) then return nil end
-    if told == from then call('HINCRBY', epoch_key(), 'rollbacks', 1) end
+    if told == from then bump(epoch_key(), 'rollbacks', 1) end
     local n = seen - tonumber(told)
     if n >= LEAP then n = 1 end -- a leap was lost, too: at least one
-    call('HINCRBY', epoch_key(), 'commits_lost', fmt(n))
+    bump(epoch_key(), 'commits_lost', n)
     return from .. ':' .. to .. ':' .. fmt(seen)
   end)
   if noted ~= leaps then
@@ -69,11 +70,8 @@ local function adopt(lease, j, lo, hi, attempt)
   return highest
 end
 
-local refused = refusal()
-if refused then return refused end
-begin_store(fresh)
-local store, count = unpack(call('HMGET', epoch_key(), 'id', 'seq'))
-local seq, verdict = tonumber(count or '0'), 'same'
+store = begin_store(fresh)
+local seq, verdict = sequence(), 'same'
 if seen_id ~= '' and seen_id ~= store then
   verdict, seen = 'replaced', 0
 end
@@ -82,8 +80,7 @@ if not counts or seen > seq then seq = leap(seq, math.max(seq, seen)) end
 if saw_lost() then verdict = 'rolled back' end
 
 local now = tick()
-local before = tonumber(call('HGET', session_key(sid), 'slots') or '0')
-call('HINCRBY', clock_key(), 'slots', fmt(slots - before))
+add_slots(slots - (num(call('HGET', session_key(sid), 'slots')) or 0))
 call('ZADD', sessions_key(), fmt(now + ttl), sid)
 call('HSET', session_key(sid), 'slots', fmt(slots), 'since', fmt(wall_ms()))
 for _ = 1, number() do

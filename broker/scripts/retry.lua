@@ -10,12 +10,15 @@ local id, mode, token = word(), word(), word()
 local j = load_job(id)
 if not j then return redis.error_reply('UNKNOWN there is no job ' .. id) end
 local ask = mode .. token .. ':'
-if j.retry:sub(1, #ask) == ask then return { tonumber(j.retry:sub(#ask + 1)) } end
+if j.retry:sub(1, #ask) == ask then return { num(j.retry:sub(#ask + 1)) or 0 } end
 if j.state == 'stopping' or j.state == 'waiting' or j.busy == 1 then
   return redis.error_reply('REFUSED job ' .. id .. ' is ' .. (j.busy == 1 and 'busy' or j.state) ..
     ', retry it when it has ended')
 end
 local n = j.failed + (mode == 'a' and j.cancelled or 0)
+if n > 0 and call('EXISTS', failed_key(id)) == 0 then
+  return redis.error_reply('REFUSED which tasks of job ' .. id .. ' failed is not known any more')
+end
 if n > 0 then
   j.retry, j.busy, j.state, j.reason, j.kill, j.ended = ask .. fmt(n), 1, 'active', '', 0, ''
   j.spawnless = 0

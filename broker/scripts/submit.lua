@@ -9,8 +9,6 @@
 --          policy: priority:retries:max_lost:max_fails:max_running:keep_ms:budget
 -- Returns  for each job 1 (made) or 0 (was there)
 
-local refused = refusal()
-if refused then return refused end
 
 -- Redis does not roll back. A key of ours that holds something else fails one of these, before
 -- anything is written.
@@ -38,7 +36,8 @@ local digests = {}
 for i = 1, number() do
   local text = word()
   digests[i] = redis.sha1hex(text):sub(1, 20)
-  call('SETNX', spec_key(digests[i]), text)
+  local key = spec_key(digests[i])
+  if redis.pcall('GET', key) ~= text then call('SET', key, text) end -- also in place of nonsense
 end
 
 -- What many jobs do to one key is done at once, behind them.
@@ -91,11 +90,11 @@ for i = 1, number() do
     if total == '0' and open == '0' then load_job(id) end -- it ends at once
   end
 end
-for spec, n in pairs(uses) do call('HINCRBY', specs_key(), spec, n) end
+for spec, n in pairs(uses) do bump(specs_key(), spec, n) end
 if #created > 0 then call('ZADD', jobs_key(), unpack(created)) end
 for queue, n in pairs(jobs) do
   call('SADD', queues_key(), queue)
-  call('HINCRBY', queue_key(queue), 'jobs', n)
+  bump(queue_key(queue), 'jobs', n)
   touched[queue] = true
 end
 for list, ids in pairs(ready) do call('RPUSH', ready_key(list), unpack(ids)) end

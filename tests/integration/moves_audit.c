@@ -85,6 +85,7 @@ static const struct damage {
     {"ZREMRANGEBYRANK", SHOAL_KEY_FAILED, NULL, "0 0",
      "the number of failed and cancelled tasks is 1, should be 0"},
     {"ZADD", SHOAL_KEY_AGAIN, NULL, "9 nonsense", "bad range nonsense"},
+    {"LTRIM", SHOAL_KEY_READY, "q:5", "1 0", "is in no list of those that are ready"},
 };
 
 static void inflict(const struct damage *damage) {
@@ -136,6 +137,89 @@ START_TEST(damaged_job_does_not_hold_up_others) {
 }
 END_TEST
 
+/* ---- what all jobs share */
+
+/* Fields of hashes that hold something else than they should. */
+static const struct {
+    enum shoal_key kind;
+    const char *of;
+    const char *field;
+} shared[] = {
+    {SHOAL_KEY_EPOCH, "", "seq"},       {SHOAL_KEY_EPOCH, "", "leaps"},
+    {SHOAL_KEY_EPOCH, "", "rollbacks"}, {SHOAL_KEY_EPOCH, "", "commits_lost"},
+    {SHOAL_KEY_CLOCK, "", "now"},       {SHOAL_KEY_CLOCK, "", "wall"},
+    {SHOAL_KEY_CLOCK, "", "slots"},     {SHOAL_KEY_CLOCK, "", "more"},
+    {SHOAL_KEY_CLOCK, "", "full"},      {SHOAL_KEY_SESSION, one, "slots"},
+    {SHOAL_KEY_SESSION, one, "alone"},  {SHOAL_KEY_SESSION, one, "drain"},
+    {SHOAL_KEY_SESSION, one, "queues"}, {SHOAL_KEY_QUEUE, "q", "ok"},
+    {SHOAL_KEY_QUEUE, "q", "failed"},   {SHOAL_KEY_QUEUE, "q", "jobs"},
+    {SHOAL_KEY_QUEUE, "q", "paused"},   {SHOAL_KEY_QUEUE, "q", "order"},
+};
+
+static const char *const nonsense[] = {
+    "x",
+    "-1",
+    "nan",
+    "inf",
+    "1e999",
+    "9007199254740993",
+    "9223372036854775807",
+    "99999999999999999999999",
+    "0x10",
+    ":::",
+};
+
+static void put_nonsense(int which, size_t i) {
+    freeReplyObject(test_command(fleet.redis, "HSET %s %s %s",
+                                 play_key(shared[which].kind, shared[which].of),
+                                 shared[which].field, nonsense[i]));
+}
+
+static void spoil(int which) {
+    for (size_t i = 0; i < SHOAL_COUNT(nonsense); i++) {
+        struct test_answer answer;
+        struct shoal_lease lease;
+        put_nonsense(which, i);
+        ck_assert(test_lease(&fleet, one, "b", 1, &lease));
+        put_nonsense(which, i);
+        test_commit(&fleet, one, &lease, lease.lo, i % 3 == 0 ? "x" : ".", true);
+        put_nonsense(which, i);
+        test_heartbeat(&fleet, one, NULL, &answer);
+        ck_assert(answer.beaten.alive);
+        put_nonsense(which, i);
+        test_register(&fleet, one, NULL, NULL, 0, &answer);
+        ck_assert_int_eq(answer.status, SHOAL_OK);
+        test_fleet_audit(&fleet);
+    }
+}
+
+/* Nothing that is done fails, and all is counted as if nothing had been. */
+START_TEST(nonsense_in_what_jobs_share_stops_nobody) {
+    play_start(0);
+    test_submit(&fleet, SHOAL_COUNT(nonsense), NULL, job);
+    spoil(_i);
+    struct shoal_job now = test_describe(&fleet, job);
+    ck_assert_int_eq(now.state, SHOAL_JOB_FAILED);
+    ck_assert_int_eq(now.ok + now.failed, SHOAL_COUNT(nonsense));
+    test_finish(&fleet, one);
+}
+END_TEST
+
+START_TEST(job_that_is_in_no_list_is_put_back) {
+    struct shoal_lease lease;
+    play_start(0);
+    test_submit(&fleet, 2, NULL, job);
+    freeReplyObject(
+        test_command(fleet.redis, "DEL %s", play_key(SHOAL_KEY_READY, "q:5")));
+    fleet.no_audit = true;
+    ck_assert(!test_lease(&fleet, one, "a", 1, &lease));
+    test_pass_time(&fleet, 3000);
+    fleet.no_audit = false;
+    ck_assert(test_lease(&fleet, one, "b", 1, &lease));
+    test_fleet_audit(&fleet);
+}
+END_TEST
+
 START_TEST(whole_queue_has_nothing_to_tell) {
     begin(_i);
     test_fleet_audit(&fleet);
@@ -150,6 +234,9 @@ static Suite *suite(void) {
     tcase_add_loop_test(cases, each_damage_is_found, 0, (int)SHOAL_COUNT(damages));
     tcase_add_loop_test(cases, damaged_job_does_not_hold_up_others, 0,
                         (int)SHOAL_COUNT(damages));
+    tcase_add_loop_test(cases, nonsense_in_what_jobs_share_stops_nobody, 0,
+                        (int)SHOAL_COUNT(shared));
+    tcase_add_test(cases, job_that_is_in_no_list_is_put_back);
     suite_add_tcase(audit, cases);
     return audit;
 }

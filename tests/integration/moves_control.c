@@ -264,6 +264,33 @@ START_TEST(retry_asked_for_again_is_the_same) {
 }
 END_TEST
 
+/* Who is at work when another version's layout comes is refused whatever it does. */
+START_TEST(nothing_is_changed_in_a_store_of_another_layout) {
+    const struct shoal_pack_range pack = {.n = 1};
+    int64_t n = 0;
+    play_start(0);
+    test_submit(&fleet, 3, NULL, job);
+    freeReplyObject(test_command(fleet.redis, "HSET %s layout 2 version 0.3",
+                                 play_key(SHOAL_KEY_EPOCH, "")));
+    struct shoal_queue *queue = &fleet.queue;
+    const struct shoal_submission another = play_usual(1);
+    fleet.no_audit = true;
+    play_move(SHOAL_DENIED, shoal_queue_submit(queue, &another, 1, &play_err));
+    play_move(SHOAL_DENIED, shoal_queue_append(queue, job, 3, 1, NULL, 0, &play_err));
+    play_move(SHOAL_DENIED, shoal_queue_close(queue, job, &play_err));
+    play_move(SHOAL_DENIED, shoal_queue_cancel(queue, job, false, &play_err));
+    play_move(SHOAL_DENIED, shoal_queue_retry(queue, job, true, job, &n, &play_err));
+    play_move(SHOAL_DENIED, shoal_queue_forget(queue, job, &play_err));
+    play_move(SHOAL_DENIED, shoal_queue_pause(queue, "q", true, &play_err));
+    play_move(SHOAL_DENIED, shoal_queue_drain(queue, one, &play_err));
+    play_move(SHOAL_DENIED, shoal_queue_housekeep(queue, &n, &play_err));
+    play_move(SHOAL_DENIED, shoal_queue_acknowledge(queue, job, 1, true, &n, &play_err));
+    play_move(SHOAL_DENIED, shoal_queue_release(queue, job, &pack, 1, &play_err));
+    play_move(SHOAL_DENIED, shoal_queue_lift_budget(queue, job, &play_err));
+    ck_assert_ptr_nonnull(strstr(play_err.text, "layout 2 (shoal 0.3)"));
+}
+END_TEST
+
 START_TEST(retry_is_refused_while_the_job_stops_or_waits) {
     int64_t tasks = 0;
     play_start(_i);
@@ -611,6 +638,7 @@ int main(void) {
         failed_tasks_run_again,
         all_that_is_not_ok_runs_again,
         retry_asked_for_again_is_the_same,
+        nothing_is_changed_in_a_store_of_another_layout,
         retry_is_refused_while_the_job_stops_or_waits,
         thousands_of_failures_are_retried_in_sweeps,
         retry_that_is_cancelled_halfway_loses_nothing,
