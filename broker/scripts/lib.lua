@@ -33,12 +33,14 @@ local function other_layout(layout, release)
     newer and 'upgrade it' or 'let that shoal finish its jobs, or use another namespace'))
 end
 
+local store -- its id, if it has one
+
 -- A store is begun by the move that comes first, and gets that one's layout.
 local function begin_store(id)
-  if call('HSETNX', epoch_key(), 'id', id) == 1 then
-    call('HSET', epoch_key(), 'layout', LAYOUT, 'version', RELEASE)
+  if not store then
+    call('HSET', epoch_key(), 'id', id, 'layout', LAYOUT, 'version', RELEASE)
+    store = id
   end
-  return call('HGET', epoch_key(), 'id')
 end
 
 -- What is read of keys that all jobs share may be anything, and is no reason to fail a move: a
@@ -879,8 +881,6 @@ end
 
 -- ---- a call
 
-local store -- its id, if it has one
-
 local function begin(keys, args)
   P, ARGV, call, position, now_ms, full = keys[1], args, redis.call, 0, nil, nil
   texts, loaded, in_order, touched, totals = {}, {}, {}, {}, {}
@@ -896,6 +896,7 @@ local function play(move, keys, args)
   store, layout, release = unpack(call('HMGET', epoch_key(), 'id', 'layout', 'version'))
   local refused = other_layout(layout, release)
   if refused then return refused end
+  store = store and #store == 12 and store:match('^%w+$')
   local fine, out = pcall(move)
   if fine then return out end
   pcall(save_all)

@@ -70,7 +70,7 @@ local function adopt(lease, j, lo, hi, attempt)
   return highest
 end
 
-store = begin_store(fresh)
+begin_store(fresh)
 local seq, verdict = sequence(), 'same'
 if seen_id ~= '' and seen_id ~= store then
   verdict, seen = 'replaced', 0

@@ -145,15 +145,16 @@ static const struct {
     const char *of;
     const char *field;
 } shared[] = {
-    {SHOAL_KEY_EPOCH, "", "seq"},       {SHOAL_KEY_EPOCH, "", "leaps"},
-    {SHOAL_KEY_EPOCH, "", "rollbacks"}, {SHOAL_KEY_EPOCH, "", "commits_lost"},
-    {SHOAL_KEY_CLOCK, "", "now"},       {SHOAL_KEY_CLOCK, "", "wall"},
-    {SHOAL_KEY_CLOCK, "", "slots"},     {SHOAL_KEY_CLOCK, "", "more"},
-    {SHOAL_KEY_CLOCK, "", "full"},      {SHOAL_KEY_SESSION, one, "slots"},
-    {SHOAL_KEY_SESSION, one, "alone"},  {SHOAL_KEY_SESSION, one, "drain"},
-    {SHOAL_KEY_SESSION, one, "queues"}, {SHOAL_KEY_QUEUE, "q", "ok"},
-    {SHOAL_KEY_QUEUE, "q", "failed"},   {SHOAL_KEY_QUEUE, "q", "jobs"},
-    {SHOAL_KEY_QUEUE, "q", "paused"},   {SHOAL_KEY_QUEUE, "q", "order"},
+    {SHOAL_KEY_EPOCH, "", "seq"},          {SHOAL_KEY_EPOCH, "", "leaps"},
+    {SHOAL_KEY_EPOCH, "", "id"},           {SHOAL_KEY_EPOCH, "", "rollbacks"},
+    {SHOAL_KEY_EPOCH, "", "commits_lost"}, {SHOAL_KEY_CLOCK, "", "now"},
+    {SHOAL_KEY_CLOCK, "", "wall"},         {SHOAL_KEY_CLOCK, "", "slots"},
+    {SHOAL_KEY_CLOCK, "", "more"},         {SHOAL_KEY_CLOCK, "", "full"},
+    {SHOAL_KEY_SESSION, one, "slots"},     {SHOAL_KEY_SESSION, one, "alone"},
+    {SHOAL_KEY_SESSION, one, "drain"},     {SHOAL_KEY_SESSION, one, "queues"},
+    {SHOAL_KEY_QUEUE, "q", "ok"},          {SHOAL_KEY_QUEUE, "q", "failed"},
+    {SHOAL_KEY_QUEUE, "q", "jobs"},        {SHOAL_KEY_QUEUE, "q", "paused"},
+    {SHOAL_KEY_QUEUE, "q", "order"},
 };
 
 static const char *const nonsense[] = {
