@@ -4,15 +4,17 @@
     doubled     tasks whose outcome was accepted twice, or that have two rows
     unexpected  outcomes of tasks that there are not, rows that are not ok, ok without a run that ended
     stuck       tasks of jobs that did not go on though workers were there
-    orphans     processes of shoal or its tasks, zombies among them, that outlived the last worker
+    orphans     processes of shoal or its tasks that outlived the last worker
 """
 import collections
 import json
 import pathlib
+import signal
 import time
 import typing
 
-STUCK_S = 90  # without anything new
+STUCK_S = 30  # without anything new
+CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS")
 
 
 class Submitted(typing.NamedTuple):
@@ -110,16 +112,20 @@ class History:
             time.sleep(0.05)
         return now
 
-    def accepted(self, job):
-        """How often an outcome of each task was accepted, as the ranges in front of the packs tell."""
-        counts = collections.Counter()
+    def accepted_ranges(self, job):
+        """Of tasks, as they stand in front of the packs."""
         key, at, step = f"shoal:{{0}}:results:{job}", 0, 1000
         while entries := self.place.redis.ask("lrange", key, at, at + step - 1):
             for entry in entries:
                 for span in entry.split(b"\n", 1)[0].split(b","):
-                    lo, hi = map(int, span.split(b"-"))
-                    counts.update(range(lo, hi))
+                    yield range(*map(int, span.split(b"-")))
             at += step
+
+    def accepted(self, job):
+        """How often an outcome of each task was accepted."""
+        counts = collections.Counter()
+        for tasks in self.accepted_ranges(job):
+            counts.update(tasks)
         return counts
 
     def rows(self, job):
@@ -130,6 +136,8 @@ class History:
         if now is None:
             self.tell("lost", f"job {job} is gone", submitted.total)
             return
+        if now["state"] == "cancelled" and "cancelled" not in submitted.statuses:
+            self.tell("unexpected", f"job {job} is cancelled: {now}")
         rows = self.rows(job)
         seen = collections.Counter(row["task"] for row in rows)
         for task in range(submitted.total):
@@ -163,16 +171,25 @@ class History:
     def judge_processes(self):
         """The workers are told to end; then everything must be gone, soon."""
         for worker in self.place.workers:
-            if worker.alive() and worker.end() != 0:
+            if worker.end() != 0:
                 self.tell("unexpected", f"worker {worker.name} ended with {worker.popen.returncode}")
         for other in self.place.others:
-            if other.alive():
-                other.end()
+            other.end()
+            if -other.popen.returncode in map(signal.Signals.__getitem__, CRASHES):
+                self.tell("unexpected", f"{other.popen.args} crashed: {other.popen.returncode}")
         end = time.monotonic() + 10
         while (left := self.place.marked()) and time.monotonic() < end:
             time.sleep(0.02)
         for pid in left:
             self.tell("orphans", f"process {pid} is left: {words_of(pid)}")
+
+    def judge_crashes(self):
+        """Storms kill by SIGKILL alone: a worker that ended by another signal, or by a status that is none of its own,
+        has crashed, and its keeper has mended it."""
+        for log in pathlib.Path(self.place.folder).glob("worker-*.log"):
+            for line in log.read_text(errors="replace").splitlines():
+                if "the worker was killed" in line and " signal=9 " not in line:
+                    self.tell("unexpected", f"{log.name}: {line}")
 
     def judge_audit(self):
         done = self.place.ask("audit", accept=None)
@@ -192,6 +209,7 @@ class History:
         self.judge_strangers()
         self.judge_audit()
         self.judge_processes()
+        self.judge_crashes()
         self.judge_audit()
         return self.wrong
 

@@ -282,13 +282,18 @@ class Place:
         self.latencies = []  # in ms
         self.more = {}  # figures of this storm alone
         self.workers, self.others = [], []
-        self.draining = threading.Lock()
+        self.draining, self.counting = threading.Lock(), threading.Lock()
         self.numbers = itertools.count()
         self.plugin = build / "tests/chaos/note.so"
 
     def times(self, short, long):
         """How often, how many, or for how long: the short form's number, or the long form's share, if that is more."""
         return max(short, type(short)(long * self.share))
+
+    def skip(self, why):
+        """This host does not allow it, which the row tells."""
+        self.more["skipped"] = why
+        print(f"    {self.name}: skipped, since {why}")
 
     def __enter__(self):
         self.folder = tempfile.mkdtemp(prefix="shoal-chaos-")

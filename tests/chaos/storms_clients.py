@@ -79,9 +79,10 @@ def submission(place, total):
     begin = time.monotonic()
     client = lines.begin(command, lines.path)
     for _ in range(place.random.choice([1, 2, 3])):
-        if client is not None and lines.kill(client):
-            begin = time.monotonic()
-            client = lines.again(command)
+        if client is None or not lines.kill(client):
+            break
+        begin = time.monotonic()
+        client = lines.again(command)
     place.proxy.tell("throttle 0")
     if client is not None and client.wait() != 0:
         place.history.tell("unexpected", f"who submits {lines.name} ended with {client.wait()}")

@@ -67,8 +67,8 @@ def sessions(place):
 def jump(place, clocks, who, seconds):
     """There and back while tasks run, retries and a later start are waited for. A start goes by Redis's clock, so that
     one is for others' jumps. The figure is the time until an outcome is taken."""
-    what, before = f"{who} {seconds:+d} s", sorted(sessions(place))
-    through, again = place.programs(100, ms=100), retried(place, 20)
+    what, before, span = f"{who} {seconds:+d} s", sorted(sessions(place)), place.times(0.5, 30)
+    through, again = place.programs(100 + int(span * 320), ms=100), retried(place, 20)  # 160 a second at most
     submitted = time.monotonic()
     later = place.programs(5, "--delay", f"{DELAY_S}s")
     client = start(place, clocks["client"], place.start_shoal, "wait", through)
@@ -79,7 +79,7 @@ def jump(place, clocks, who, seconds):
         wait_for_commits(place)
         place.took(time.monotonic() - begin)
         place.faults += 1
-        time.sleep(place.times(0.5, 30))
+        time.sleep(span)
     for job in (through, again, later):
         place.history.settle(job)
     if client.wait() != 0:
@@ -94,7 +94,7 @@ def jump(place, clocks, who, seconds):
 
 def clocks_jump(place):
     if FAKETIME is None:
-        print("    skipped, since there is no libfaketime")
+        place.skip("there is no libfaketime")
         return
     def worker():
         return place.worker("--slots", "8", ttl=TTL)

@@ -67,9 +67,12 @@ def use(place, rng):
     total = place.history.jobs[job].total
     if (ok := place.history.status(job)["ok"]) != total:
         place.history.tell("lost", f"job {job} has {ok} outcomes of {total}")
+    if (n := sum(map(len, place.history.accepted_ranges(job)))) > total:
+        place.history.tell("doubled", f"job {job} of {total} has {n} accepted outcomes")
     insist(place.shoal, "forget", job)
     place.history.forget(job)
-    place.more["tasks"] += total
+    with place.counting:
+        place.more["tasks"] += total
 
 
 def pss_kib(pid):

@@ -12,14 +12,14 @@ ROOM_KIB, INODES = 4096, 400
 
 
 @contextlib.contextmanager
-def small_disk(path):
+def small_disk(place, path):
     """A file system of a few MiB; gives False where none can be mounted."""
     os.makedirs(path, exist_ok=True)
     options = f"size={ROOM_KIB}k,nr_inodes={INODES},mode=0700"
     words = ["mount", "-t", "tmpfs", "-o", options, "shoal-chaos", path]
     done = subprocess.run(words, check=False, capture_output=True, text=True)
     if done.returncode != 0:
-        print(f"    skipped, since this host does not let us mount: {done.stderr.strip()}")
+        place.skip(f"this host does not let us mount: {done.stderr.strip()}")
     try:
         yield done.returncode == 0
     finally:
@@ -93,7 +93,7 @@ def disk_of_redis(place):
     """Its append-only file cannot be written: it refuses every change (MISCONF). What it has open outlives the
     mount."""
     disk = f"{place.folder}/disk"
-    with small_disk(disk) as mounted:
+    with small_disk(place, disk) as mounted:
         if not mounted:
             return
         place.redis.kill()
@@ -149,7 +149,7 @@ def cannot_begin(place, disk):
 
 def disk_of_worker(place):
     disk = f"{place.folder}/disk"
-    with small_disk(disk) as mounted:
+    with small_disk(place, disk) as mounted:
         if not mounted:
             return
         os.mkdir(f"{disk}/work")

@@ -71,7 +71,7 @@ def partitions(place):
     """Every way, for less and for more than a session, of two fleets at a time; workers are outside the namespace,
     Redis is in it."""
     if not namespace.allowed():
-        print("    partitions: skipped, since this host does not let us make network namespaces")
+        place.skip("this host does not let us make network namespaces")
         return
     with contextlib.ExitStack() as stack:
         first, second = place.random.sample(range(1 << 14), 2)
