@@ -43,7 +43,10 @@ enum {
     ANSWER_MS = 1000,
     LOG_MAX = 4 << 20, /* a log that is larger begins anew */
     WORDS_MAX = 40,
+    LOOKS = 3, /* more at a pid file that could not be looked at */
 };
+
+static const pid_t UNKNOWN = -1;
 
 static const int64_t MEMORY_MOST = INT64_C(2) << 30;
 
@@ -163,14 +166,28 @@ void shoal_state_remember_job(const char *id) {
 
 /* ---- daemons and their locks */
 
-/* Who holds the lock of a pid file, or 0. */
-static pid_t holder(const char *pid_file) {
+static pid_t look_for_holder(const char *pid_file) {
     SHOAL_CLEANUP(shoal_cleanup_fd) int fd = -1;
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (!state_exists(pid_file) || open_state(pid_file, 0, &fd, NULL) != SHOAL_OK ||
-        fcntl(fd, F_GETLK, &lock) != 0 || lock.l_type == F_UNLCK)
-        return 0;
-    return lock.l_pid;
+    char path[PATH_ROOM];
+    if (shoal_state_path(pid_file, path, sizeof(path), NULL) != SHOAL_OK)
+        return UNKNOWN;
+    fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : UNKNOWN;
+    if (fcntl(fd, F_GETLK, &lock) != 0)
+        return UNKNOWN;
+    return lock.l_type == F_UNLCK ? 0 : lock.l_pid;
+}
+
+/* Who holds the lock of a pid file; 0: nobody, UNKNOWN: it cannot be looked at. */
+static pid_t holder(const char *pid_file) {
+    pid_t pid = look_for_holder(pid_file);
+    for (int i = 0; i < LOOKS && pid == UNKNOWN; i++) {
+        nap();
+        pid = look_for_holder(pid_file);
+    }
+    return pid;
 }
 
 static void tell(const char *pid_file, int number) {
@@ -380,6 +397,17 @@ static enum shoal_status start_redis(const char *path, struct shoal_error *err) 
     return start(&redis, err);
 }
 
+/* Starts it, unless it runs. */
+static enum shoal_status ensure(struct daemon *daemon, struct shoal_error *err) {
+    pid_t pid = holder(daemon->pid_file);
+    if (pid == UNKNOWN)
+        return shoal_error_set(err, SHOAL_LOST,
+                               "cannot look into '%s', which tells whether the daemon "
+                               "runs already: %s",
+                               daemon->pid_file, strerror(errno));
+    return pid == 0 ? start(daemon, err) : SHOAL_OK;
+}
+
 static enum shoal_status ensure_redis(const char *path, struct shoal_error *err) {
     int64_t end = shoal_now_ms() + START_MS;
     char log[PATH_ROOM] = "";
@@ -414,7 +442,7 @@ static enum shoal_status ensure_broker(const char *url, struct shoal_error *err)
         .log = "broker.log",
         .argv = {"shoal-broker", "--redis", url},
     };
-    return holder(broker.pid_file) == 0 ? start(&broker, err) : SHOAL_OK;
+    return ensure(&broker, err);
 }
 
 /* A worker for each queue that jobs were submitted to. */
@@ -440,7 +468,7 @@ static enum shoal_status ensure_worker(const char *url, const char *queue, int64
         .argv = {"shoal-worker", "--redis", url, "--queue", queue, "--slots", number,
                  "--spool", spool, "--checkpoints", checkpoints},
     };
-    return holder(pid_file) == 0 ? start(&worker, err) : SHOAL_OK;
+    return ensure(&worker, err);
 }
 
 /* ---- stopping */

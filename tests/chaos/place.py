@@ -3,6 +3,7 @@
 Everything of shoal has HOME in its environment, which names the place and which tasks inherit; Redis and the proxy do
 not. So whatever is left behind is found by that mark and ended by its pid, and nothing is ever ended by its name.
 """
+import concurrent.futures
 import contextlib
 import fcntl
 import itertools
@@ -121,14 +122,17 @@ class Connection:
         self.socket.close()
 
 
+STARTER = concurrent.futures.ThreadPoolExecutor(1)  # a process dies with the thread that started it
+
+
 class Process:
     """One that we have started. It dies with us, and what it prints goes into a file."""
 
     def __init__(self, words, log, environment, **options):
         options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **options}
         with open(log, "ab") as err:
-            self.popen = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *map(str, words)], stderr=err,
-                                          env=environment, start_new_session=True, **options)
+            self.popen = STARTER.submit(subprocess.Popen, ["setpriv", "--pdeathsig", "KILL", *map(str, words)],
+                                        stderr=err, env=environment, start_new_session=True, **options).result()
         self.pid = self.popen.pid
 
     def alive(self):

@@ -161,7 +161,7 @@ def client(place, seed, first, ended):
         raise
 
 
-SHORT_S = 18  # of each storm of this file
+SHORT_S = 14  # of each storm of this file
 
 
 def live(place, enough):
