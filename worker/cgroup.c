@@ -525,6 +525,23 @@ bool shoal_cgroup_kill(struct shoal_cgroup *group) {
     return end_processes(group->trees[0].dir, KILL_MS);
 }
 
+int64_t shoal_cgroup_count(const struct shoal_cgroup *group) {
+    char text[4096];
+    int64_t n = 0;
+    ssize_t len;
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = -1;
+    if (group == NULL || group->trees[0].dir < 0)
+        return -1;
+    fd = openat(group->trees[0].dir, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    while ((len = read(fd, text, sizeof(text))) > 0) {
+        for (ssize_t i = 0; i < len; i++)
+            n += text[i] == '\n';
+    }
+    return len < 0 ? -1 : n;
+}
+
 void shoal_cgroups_carry(struct shoal_cgroups *cgroups, struct shoal_handover *handover) {
     SHOAL_CARRY(handover, cgroups->n, 0, SHOAL_CGROUP_TREES);
     for (size_t i = 0; i < cgroups->n && !handover->failed; i++) {

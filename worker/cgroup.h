@@ -97,6 +97,9 @@ void shoal_cgroup_carry(struct shoal_cgroup **group, const struct shoal_cgroups 
  * an empty group. */
 bool shoal_cgroup_kill(struct shoal_cgroup *group);
 
+/* How many processes are in it; -1: that cannot be told. */
+int64_t shoal_cgroup_count(const struct shoal_cgroup *group);
+
 /* What the group counted since it was prepared. */
 struct shoal_cgroup_usage {
     int64_t oom_kills; /* processes that were killed for the limit of memory */

@@ -281,6 +281,13 @@ static enum shoal_status find_program(const struct shoal_child *child, char *pat
                            word);
 }
 
+/* One in its group hears it once, unless it is to be sure. */
+void shoal_child_signal(pid_t pid, int number) {
+    kill(-pid, number);
+    if (number == SIGKILL || getpgid(pid) != pid)
+        kill(pid, number);
+}
+
 void shoal_child_wait(pid_t pid) {
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;

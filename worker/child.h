@@ -41,6 +41,10 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_child_start(const struct shoal_child *child, pid_t *ret_pid,
                                     struct shoal_error *err);
 
+/* Sends a signal to a child that was not waited for and to its group, which it may have
+ * left. */
+void shoal_child_signal(pid_t pid, int number);
+
 /* For one that was killed, or has ended already. */
 void shoal_child_wait(pid_t pid);
 

@@ -139,6 +139,13 @@ struct shoal_runner_kind {
     bool (*serves)(const struct shoal_runner *runner, const char *digest);
     /* Of its process, which may be idle; 0: none. */
     pid_t (*pid)(const struct shoal_runner *runner);
+    const char *(*folder)(const struct shoal_runner *runner); /* its SHOAL_TMP */
+    /* Whether its process is there and has had nothing to do for a while. NULL: none
+     * stays. */
+    bool (*rests)(const struct shoal_runner *runner);
+    /* Ends a process that rests, together with what its tasks have started, if there is
+     * any of that. `left`: how much has become the worker's children. NULL: as above. */
+    void (*tidy)(struct shoal_runner *runner, size_t left);
     /* An upgrade: its process and what is in its hands. Only while it has done nothing
      * yet, when it is read. */
     void (*carry)(struct shoal_runner *runner, struct shoal_handover *handover);

@@ -196,10 +196,8 @@ static void terminate(struct exec *exec, enum stop why) {
         return;
     exec->stop = exec->stop == STOP_NONE ? why : exec->stop;
     exec->terminated = true;
-    if (kill(-exec->pid, SIGTERM) != 0) /* it has left its group */
-        kill(exec->pid, SIGTERM);
-    kill(-exec->pid, SIGCONT); /* one that stands still cannot hear */
-    kill(exec->pid, SIGCONT);
+    shoal_child_signal(exec->pid, SIGTERM);
+    shoal_child_signal(exec->pid, SIGCONT); /* one that stands still cannot hear */
     set_timer(exec, exec->grace_ms);
 }
 
@@ -219,7 +217,7 @@ static void kill_now(struct shoal_runner *runner) {
         return;
     exec->stop = exec->stop == STOP_NONE ? STOP_ASKED : exec->stop;
     exec->terminated = true;
-    kill(exec->pid, SIGKILL);
+    shoal_child_signal(exec->pid, SIGKILL);
     kill_groups(exec);
 }
 
@@ -397,6 +395,10 @@ static pid_t pid_of(const struct shoal_runner *runner) {
     return of(runner)->pid;
 }
 
+static const char *folder_of(const struct shoal_runner *runner) {
+    return of(runner)->folder;
+}
+
 /* There is no other in its hands. */
 static int64_t cut(struct shoal_runner *runner, size_t *ret_batch) {
     *ret_batch = 0;
@@ -440,7 +442,7 @@ static void carry(struct shoal_runner *runner, struct shoal_handover *handover) 
 static void destroy(struct shoal_runner *runner) {
     struct exec *exec = of(runner);
     if (exec->pid != 0) {
-        kill(exec->pid, SIGKILL);
+        shoal_child_signal(exec->pid, SIGKILL);
         kill_groups(exec);
         shoal_child_wait(exec->pid);
     }
@@ -464,6 +466,7 @@ static const struct shoal_runner_kind exec_kind = {
     .kill = kill_now,
     .reap = reap,
     .pid = pid_of,
+    .folder = folder_of,
     .carry = carry,
     .destroy = destroy,
 };

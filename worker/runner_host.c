@@ -12,6 +12,7 @@
 #include "common/clock.h"
 #include "common/environment.h"
 #include "common/id.h"
+#include "common/log.h"
 #include "common/scratch.h"
 #include "worker/batches.h"
 #include "worker/capture.h"
@@ -21,6 +22,7 @@
 #include "worker/handover.h"
 #include "worker/runner.h"
 #include "worker/slate.h"
+#include "worker/tree.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
@@ -42,6 +44,7 @@ enum {
     GAP_MS = 25,          /* between two reports, if no task takes longer */
     REFUSED_MS = 10000,   /* what did not start is not tried again so long */
     PATIENCE_MS = 100,    /* before a task that never asks is told to stop by a signal */
+    REST_MS = 1000,       /* without a task, until what tasks have started is not kept */
     TAKE_UNKNOWN = 1000,  /* tasks of a batch for a runner whose needs are not known */
     VALUES_MAX = 1 << 20, /* about so many bytes of values in a batch */
     READ_MAX = 1 << 20,
@@ -80,6 +83,7 @@ struct host {
     bool may_continue; /* … which has these */
     int64_t tasks;     /* that it has run */
     int64_t memory;    /* bytes, as it last said */
+    size_t company;    /* processes beside its own when it greeted, or fewer */
 
     /* What is in its hands. */
     struct shoal_batches hands;
@@ -141,13 +145,18 @@ static void close_process(struct host *host) {
     host->greeted = false;
 }
 
+/* All that it is, wherever it has gone; what has left both groups becomes the worker's
+ * child when this is dead, and is ended there. */
+static void strike(struct host *host) {
+    shoal_child_signal(host->pid, SIGKILL);
+    shoal_cgroup_kill(host->group); /* if something is left, the next start says so */
+}
+
 static void end_process(struct host *host) {
     if (host->pid == 0)
         return;
-    kill(-host->pid, SIGKILL);
-    kill(host->pid, SIGKILL);
+    strike(host);
     shoal_child_wait(host->pid);
-    shoal_cgroup_kill(host->group); /* if something is left, the next start says so */
     close_process(host);
 }
 
@@ -157,12 +166,47 @@ static void give_up(struct host *host, const char *why) {
         snprintf(host->nonsense, sizeof(host->nonsense), "%s", why);
     if (host->readable != NULL)
         event_del(host->readable);
-    kill(-host->pid, SIGKILL);
+    if (!host->dying)
+        strike(host);
 }
 
 static void starve(struct host *host) {
     host->starved = host->starved || host->nonsense[0] == '\0';
     give_up(host, "there was no memory to talk to it");
+}
+
+/* ---- what tasks have started */
+
+/* Processes beside its own; `left`: those that have become the worker's children. */
+static size_t count_company(const struct host *host, size_t left) {
+    int64_t n = shoal_cgroup_count(host->group);
+    return n > 0 ? (size_t)n - 1 : shoal_tree_count_below(host->pid) + left;
+}
+
+/* A runner may have a program around it, and helpers that its plug-in started when it was
+ * loaded. */
+static bool has_leftovers(struct host *host, size_t left) {
+    size_t n = count_company(host, left);
+    if (n < host->company)
+        host->company = n;
+    return n > host->company;
+}
+
+static bool rests(const struct shoal_runner *runner) {
+    const struct host *host = of(runner);
+    return host->pid != 0 && host->greeted && host->hands.n == 0 &&
+           shoal_now_us() - host->reported_us >= REST_MS * INT64_C(1000);
+}
+
+/* The process goes with them: it may count on what it has started, as on the pool that a
+ * task made for those behind it, and a task that comes later would wait for the dead. */
+static void tidy(struct shoal_runner *runner, size_t left) {
+    struct host *host = of(runner);
+    if (!rests(runner) || !has_leftovers(host, left))
+        return;
+    shoal_debug("ended a runner without tasks that has started others: pid=%d slot=%d",
+                (int)host->pid, host->settings.slot);
+    end_process(host);
 }
 
 static void readable(evutil_socket_t fd, short what, void *owner);
@@ -420,7 +464,8 @@ static void end_first(struct host *host) {
     shoal_batches_shift(&host->hands);
     if (!is_at_work(host))
         evtimer_del(host->timer);
-    if ((is_worn(host) || host->doomed) && !host->dying && !is_at_work(host))
+    if (!host->dying && !is_at_work(host) &&
+        (is_worn(host) || host->doomed || (is_stopped(host) && has_leftovers(host, 0))))
         end_process(host);
     if (!dropped)
         host->settings.ended(host->settings.owner, &ending);
@@ -539,6 +584,7 @@ static bool take_hello(struct host *host, struct shoal_record_reader *reader) {
     if (!shoal_record_read_int(reader, &can_compute))
         return false;
     host->greeted = true;
+    host->company = count_company(host, 0);
     host->computes = can_compute == 1;
     evtimer_del(host->timer);
     if (host->hands.n == 0) { /* nobody waits for it any more */
@@ -696,9 +742,13 @@ static void readable(evutil_socket_t fd, short what, void *owner) {
         ;
     if (host->pid != pid || host->nonsense[0] != '\0')
         return;
+    if (got == 0 && host->hands.n == 0) {
+        end_process(host); /* nobody could speak to it any more */
+        return;
+    }
     if (got == 0) /* most often it has ended, and its status comes next */
         event_del(host->readable);
-    if (got == 0 && host->hands.n > 0 && kill(pid, 0) == 0)
+    if (got == 0 && kill(pid, 0) == 0)
         set_timer(host, PATIENCE_MS);
 }
 
@@ -714,9 +764,9 @@ static void warn(struct host *host) {
 
 /* Its death, which comes next, is laid to nothing but the stop: whatever it still says,
  * it gets no other tasks. */
-static void doom(struct host *host, int number) {
+static void doom(struct host *host) {
     host->doomed = true;
-    kill(-host->pid, number);
+    strike(host);
 }
 
 static void begin_stop(struct host *host, enum shoal_slate_stop why) {
@@ -726,7 +776,7 @@ static void begin_stop(struct host *host, enum shoal_slate_stop why) {
     limit(host, 0);
     atomic_store(&host->slate->stop, why);
     if (!host->greeted)
-        doom(host, SIGKILL);
+        doom(host);
     else
         set_timer(host, PATIENCE_MS);
 }
@@ -740,15 +790,17 @@ static void kill_now(struct shoal_runner *runner) {
     if (host->pid == 0 || host->hands.n == 0)
         return;
     host->stop = is_stopped(host) ? host->stop : SHOAL_SLATE_STOP;
-    doom(host, SIGKILL);
+    doom(host);
 }
 
 /* One that has asked knows; another hears a signal, as a program does. Then its grace. */
 static void terminate(struct host *host) {
     host->terminated = true;
-    if (atomic_load(&host->slate->asked) != 1)
-        doom(host, SIGTERM);
-    kill(-host->pid, SIGCONT); /* one that stands still cannot hear */
+    if (atomic_load(&host->slate->asked) != 1) {
+        host->doomed = true;
+        shoal_child_signal(host->pid, SIGTERM);
+    }
+    shoal_child_signal(host->pid, SIGCONT); /* one that stands still cannot hear */
     set_timer(host, host->grace_ms);
 }
 
@@ -877,6 +929,10 @@ static pid_t pid_of(const struct shoal_runner *runner) {
     return of(runner)->pid;
 }
 
+static const char *folder_of(const struct shoal_runner *runner) {
+    return of(runner)->folder;
+}
+
 static void destroy(struct shoal_runner *runner) {
     struct host *host = of(runner);
     end_process(host);
@@ -985,6 +1041,7 @@ static void carry_process(struct host *host, struct shoal_handover *handover) {
     SHOAL_CARRY(handover, host->warning.before_ms, 0, INT64_MAX / 1000);
     SHOAL_CARRY(handover, host->tasks, 0, INT64_MAX);
     SHOAL_CARRY(handover, host->memory, 0, INT64_MAX);
+    SHOAL_CARRY(handover, host->company, 0, INT_MAX);
     shoal_carry_flag(handover, &host->limited);
     SHOAL_CARRY(handover, host->reported_us, 0, INT64_MAX);
     SHOAL_CARRY(handover, host->stop, SHOAL_SLATE_GO_ON, SHOAL_SLATE_WARNING);
@@ -1039,6 +1096,9 @@ static const struct shoal_runner_kind host_kind = {
     .reap = reap,
     .serves = serves,
     .pid = pid_of,
+    .folder = folder_of,
+    .rests = rests,
+    .tidy = tidy,
     .carry = carry,
     .recall = recall,
     .destroy = destroy,

@@ -19,7 +19,13 @@
  * A function runs in a process that stays and runs many tasks, one at a time, in the
  * thread that calls it. What it is given is borrowed until it returns. If it crashes or
  * ends the process, that is the outcome of the task that ran, and the others run in a new
- * process. What it prints is shown by `shoal show` when it ends its process. */
+ * process. What it prints is shown by `shoal show` when it ends its process.
+ *
+ * Programs that a function starts it should also end. What it leaves running may stay for
+ * the tasks behind it, and is ended together with the process that runs them: when there
+ * was no task for it for a second or two, and when a task is timed out or cancelled. The
+ * plug-in is loaded anew then. What it starts while it is loaded (in a constructor) stays
+ * as long as that process. */
 #ifndef SHOAL_TASK_H
 #define SHOAL_TASK_H
 

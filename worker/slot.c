@@ -79,6 +79,10 @@ bool shoal_slot_is_idle(const struct shoal_slot *slot) {
     return slot->held == NULL;
 }
 
+struct shoal_runner *shoal_slot_runner(const struct shoal_slot *slot, int number) {
+    return number == 0 ? slot->exec : slot->stays[number - 1];
+}
+
 static bool is_running(const struct shoal_slot *slot) {
     return slot->launched > 0;
 }
@@ -605,20 +609,15 @@ static void carry_leases(struct shoal_slot *slot, struct shoal_specs *specs,
     }
 }
 
-/* 0: the one that starts programs; from 1 on: those that stay. */
-static struct shoal_runner *runner_at(const struct shoal_slot *slot, int number) {
-    return number == 0 ? slot->exec : slot->stays[number - 1];
-}
-
 static void carry_runners(struct shoal_slot *slot, struct shoal_handover *handover) {
     int works = 0;
     for (int i = 0; i <= SHOAL_SLOT_STAYS; i++) {
-        struct shoal_runner *runner = runner_at(slot, i);
+        struct shoal_runner *runner = shoal_slot_runner(slot, i);
         runner->kind->carry(runner, handover);
         works = runner == slot->runner ? i : works;
     }
     SHOAL_CARRY(handover, works, 0, SHOAL_SLOT_STAYS);
-    slot->runner = runner_at(slot, works);
+    slot->runner = shoal_slot_runner(slot, works);
     for (int i = 0; i < SHOAL_SLOT_STAYS; i++)
         SHOAL_CARRY(handover, slot->used[i], 0, INT64_MAX);
 }

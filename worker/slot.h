@@ -13,7 +13,7 @@
 #include "worker/outbox.h"
 #include "worker/runner.h"
 
-enum { SHOAL_SLOT_STAYS = 3 };
+enum { SHOAL_SLOT_STAYS = 3, SHOAL_SLOT_RUNNERS = 1 + SHOAL_SLOT_STAYS };
 
 struct shoal_slot_host {
     const char *worker; /* its name */
@@ -78,6 +78,9 @@ bool shoal_slot_asked_for(const struct shoal_slot *slot, const char *lease);
 /* Takes a lease that was granted to its wish; answered() follows the last. */
 void shoal_slot_take(struct shoal_slot *slot, struct shoal_held *held);
 void shoal_slot_answered(struct shoal_slot *slot);
+
+/* 0: the runner that starts programs; from 1 on: those that stay. */
+struct shoal_runner *shoal_slot_runner(const struct shoal_slot *slot, int number);
 
 /* The lease whose task runs; NULL: none does. */
 struct shoal_held *shoal_slot_running(const struct shoal_slot *slot);

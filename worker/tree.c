@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CHILDREN_MAX = 65536, ENVIRONMENT_MAX = 8 << 20 };
+enum { CHILDREN_MAX = 65536, ENVIRONMENT_MAX = 8 << 20, DEPTH_MAX = 32 };
 
 /* Reads a file of /proc into malloc'ed memory with a NUL behind it; NULL when it cannot
  * be. */
@@ -70,34 +70,86 @@ static bool read_stat(pid_t pid, struct process *ret_process) {
 }
 
 /* The same as below for a kernel without the list of children: looks at all there are. */
-static void each_child_of_all(void (*visit)(void *owner, pid_t pid), void *owner) {
+static void each_child_of_all(pid_t parent, void (*visit)(void *owner, pid_t pid),
+                              void *owner) {
     DIR *folder = opendir("/proc");
     const struct dirent *entry;
     while (folder != NULL && (entry = readdir(folder)) != NULL) {
         struct process process;
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (pid > 0 && read_stat(pid, &process) && process.parent == getpid())
+        if (pid > 0 && read_stat(pid, &process) && process.parent == parent)
             visit(owner, pid);
     }
     if (folder != NULL)
         closedir(folder);
 }
 
-/* Calls `visit` with every child of this process, of its only thread. */
-static void each_child(void (*visit)(void *owner, pid_t pid), void *owner) {
+/* Calls `visit` with every child that a thread has. False: there is no list of them. */
+static bool each_child_of_thread(pid_t pid, pid_t thread,
+                                 void (*visit)(void *owner, pid_t pid), void *owner) {
     char path[64];
     size_t len = 0;
-    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)thread);
     char *text = read_proc(path, CHILDREN_MAX * 8, &len);
-    if (text == NULL)
-        each_child_of_all(visit, owner);
     for (char *at = text, *end = NULL; at != NULL && *at != '\0'; at = end) {
-        long pid = strtol(at, &end, 10);
+        long child = strtol(at, &end, 10);
         if (end == at)
             break;
-        visit(owner, (pid_t)pid);
+        visit(owner, (pid_t)child);
     }
     free(text);
+    return text != NULL;
+}
+
+/* Calls `visit` with every child of this process, of its only thread. */
+static void each_child(void (*visit)(void *owner, pid_t pid), void *owner) {
+    if (!each_child_of_thread(getpid(), getpid(), visit, owner))
+        each_child_of_all(getpid(), visit, owner);
+}
+
+/* The same of another process, which may have threads. */
+static void each_child_of(pid_t parent, void (*visit)(void *owner, pid_t pid),
+                          void *owner) {
+    char path[64];
+    bool listed = true;
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)parent);
+    DIR *threads = opendir(path);
+    const struct dirent *entry;
+    while (threads != NULL && (entry = readdir(threads)) != NULL) {
+        pid_t thread = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (thread == parent)
+            listed = each_child_of_thread(parent, thread, visit, owner);
+        else if (thread > 0)
+            each_child_of_thread(parent, thread, visit, owner);
+    }
+    if (threads != NULL)
+        closedir(threads);
+    if (!listed)
+        each_child_of_all(parent, visit, owner);
+}
+
+struct count {
+    size_t n;
+    int depth;
+};
+
+static void count_process(void *owner, pid_t pid) {
+    struct count *count = owner;
+    struct process process;
+    if (!read_stat(pid, &process) || process.state == 'Z')
+        return;
+    count->n++;
+    if (count->depth >= DEPTH_MAX)
+        return;
+    count->depth++;
+    each_child_of(pid, count_process, count);
+    count->depth--;
+}
+
+size_t shoal_tree_count_below(pid_t pid) {
+    struct count count = {.n = 0};
+    each_child_of(pid, count_process, &count);
+    return count.n;
 }
 
 /* Whether the environment says "NAME=value" exactly. */
@@ -127,35 +179,54 @@ static bool names_a_task(const char *environment, size_t len) {
     return false;
 }
 
+static bool is_in(const char *environment, size_t len, const char *folder) {
+    char entry[PATH_MAX + 16];
+    snprintf(entry, sizeof(entry), "SHOAL_TMP=%s", folder);
+    return says(environment, len, entry);
+}
+
+/* Whether a process that began at `start` is not older than the runner's; one that is, in
+ * the same folder, is of a predecessor. */
+static bool is_old_enough(const struct shoal_tree_task *task, uint64_t start) {
+    struct process process;
+    return task->pid != 0 && read_stat(task->pid, &process) && process.start <= start;
+}
+
 /* Whether a running task may have started a process that began at `start`. */
 static bool may_be_of_running(uint64_t start, const struct shoal_tree_task *tasks,
                               size_t n) {
     for (size_t i = 0; i < n; i++) {
-        struct process task;
-        if (tasks[i].pid != 0 && read_stat(tasks[i].pid, &task) && task.start <= start)
+        if (!tasks[i].rests && is_old_enough(&tasks[i], start))
             return true;
     }
     return false;
 }
 
-/* Whether a process that is not a task's own is one that a running task may have left to
- * us. */
-static bool is_of_running(pid_t pid, uint64_t start, const struct shoal_tree_task *tasks,
+/* Whether a process that is not a runner's own is one that a runner which is there may
+ * have left to us. */
+static bool is_of_running(pid_t pid, uint64_t start, struct shoal_tree_task *tasks,
                           size_t n) {
     char path[64];
     size_t len = 0;
     snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
     char *environment = read_proc(path, ENVIRONMENT_MAX, &len);
-    bool named = environment != NULL && names_a_task(environment, len);
-    bool ours = false;
-    for (size_t i = 0; named && i < n && !ours; i++)
-        ours = belongs(environment, len, &tasks[i]);
+    bool of_program = environment != NULL && names_a_task(environment, len);
+    bool named = of_program, ours = false;
+    for (size_t i = 0; environment != NULL && i < n && !ours; i++) {
+        if (of_program) {
+            ours = belongs(environment, len, &tasks[i]);
+        } else if (is_in(environment, len, tasks[i].folder)) {
+            named = true;
+            ours = is_old_enough(&tasks[i], start);
+        }
+        tasks[i].left += ours;
+    }
     free(environment);
     return named ? ours : may_be_of_running(start, tasks, n);
 }
 
 struct sweep {
-    const struct shoal_tree_task *tasks;
+    struct shoal_tree_task *tasks;
     size_t n;
     size_t ended;
 };
@@ -174,8 +245,10 @@ static void sweep_child(void *owner, pid_t pid) {
         sweep->ended++;
 }
 
-size_t shoal_tree_sweep(const struct shoal_tree_task *tasks, size_t n) {
+size_t shoal_tree_sweep(struct shoal_tree_task *tasks, size_t n) {
     struct sweep sweep = {.tasks = tasks, .n = n};
+    for (size_t i = 0; i < n; i++)
+        tasks[i].left = 0;
     each_child(sweep_child, &sweep);
     return sweep.ended;
 }

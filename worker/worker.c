@@ -21,6 +21,7 @@
 
 enum {
     TICK_MS = 100,
+    TIDY_MS = 1000,
     TREES_MS = 2000,  /* to end what tasks left behind */
     SLOTS_MAX = 1024, /* as in main.c */
     LAST_WORDS_MS =
@@ -134,43 +135,57 @@ static void try_to_end(struct shoal_worker *worker, int64_t now_ms) {
 
 /* ---- children */
 
-static size_t list_process(const struct shoal_slot *slot, struct shoal_runner *runner,
-                           struct shoal_tree_task *task) {
-    pid_t pid = runner->kind->pid(runner);
-    const struct shoal_held *running = shoal_slot_running(slot);
+static struct shoal_tree_task describe(const struct shoal_slot *slot,
+                                       struct shoal_runner *runner) {
+    const struct shoal_held *running =
+        runner == slot->runner ? shoal_slot_running(slot) : NULL;
     size_t batch = 0;
-    if (pid == 0)
-        return 0;
-    *task = (struct shoal_tree_task){
-        .pid = pid,
+    return (struct shoal_tree_task){
+        .pid = runner->kind->pid(runner),
         .slot = slot->number,
         .job = running == NULL ? "" : running->lease.job,
         .index = runner->kind->index(runner, &batch),
+        .folder = runner->kind->folder(runner),
+        .rests = runner->kind->rests != NULL && runner->kind->rests(runner),
     };
-    return 1;
 }
 
-/* The processes of a slot's runners; those that stay may have nothing to do. */
-static size_t list_processes(const struct shoal_slot *slot,
-                             struct shoal_tree_task *tasks) {
-    size_t n = list_process(slot, slot->exec, tasks);
-    for (int i = 0; i < SHOAL_SLOT_STAYS; i++)
-        n += list_process(slot, slot->stays[i], tasks + n);
-    return n;
-}
-
-static void sweep_tree(struct shoal_worker *worker) {
-    SHOAL_CLEANUP(shoal_cleanup_free)
-    struct shoal_tree_task *tasks =
-        calloc((size_t)worker->config->slots * (1 + SHOAL_SLOT_STAYS), sizeof(*tasks));
+/* The slots' runners one after the other, or NULL without memory. */
+static struct shoal_tree_task *list_runners(const struct shoal_worker *worker,
+                                            size_t *ret_n) {
     size_t n = 0;
-    if (tasks == NULL)
-        return;
-    for (int64_t i = 0; i < worker->config->slots; i++)
-        n += list_processes(&worker->slots[i], tasks + n);
-    size_t ended = shoal_tree_sweep(tasks, n);
+    struct shoal_tree_task *tasks =
+        calloc((size_t)worker->config->slots * SHOAL_SLOT_RUNNERS, sizeof(*tasks));
+    for (int64_t i = 0; tasks != NULL && i < worker->config->slots; i++) {
+        const struct shoal_slot *slot = &worker->slots[i];
+        for (int k = 0; k < SHOAL_SLOT_RUNNERS; k++)
+            tasks[n++] = describe(slot, shoal_slot_runner(slot, k));
+    }
+    *ret_n = n;
+    return tasks;
+}
+
+/* Returns the runners as it found them; the caller's. */
+static struct shoal_tree_task *sweep_tree(struct shoal_worker *worker) {
+    size_t n = 0;
+    struct shoal_tree_task *tasks = list_runners(worker, &n);
+    size_t ended = tasks == NULL ? 0 : shoal_tree_sweep(tasks, n);
     if (ended > 0)
         shoal_debug("ended what tasks left behind: processes=%zu", ended);
+    return tasks;
+}
+
+/* What functions have started may stay as long as there are tasks for their runner. */
+static void tidy_up(struct shoal_worker *worker) {
+    SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_tree_task *tasks = sweep_tree(worker);
+    const struct shoal_tree_task *task = tasks;
+    for (int64_t i = 0; tasks != NULL && i < worker->config->slots; i++) {
+        for (int k = 0; k < SHOAL_SLOT_RUNNERS; k++, task++) {
+            struct shoal_runner *runner = shoal_slot_runner(&worker->slots[i], k);
+            if (runner->kind->tidy != NULL)
+                runner->kind->tidy(runner, task->left);
+        }
+    }
 }
 
 static bool is_of_slot(struct shoal_slot *slot, pid_t pid, int status,
@@ -210,7 +225,7 @@ static void reap(evutil_socket_t number, short what, void *owner) {
     (void)what;
     while ((pid = next_ended(&status, &usage)) > 0)
         give_to_slot(worker, pid, status, &usage);
-    sweep_tree(worker);
+    free(sweep_tree(worker));
     try_to_end(worker, shoal_now_ms());
 }
 
@@ -223,6 +238,10 @@ static void tick(evutil_socket_t fd, short what, void *owner) {
     (void)what;
     for (int64_t i = 0; i < worker->config->slots; i++)
         shoal_slot_tick(&worker->slots[i], now);
+    if (now - worker->tidied_ms >= TIDY_MS) {
+        worker->tidied_ms = now;
+        tidy_up(worker);
+    }
     shoal_janitor_tick(&worker->janitor, shoal_link_queue(worker), now);
     shoal_link_tick(worker, now);
     try_to_end(worker, now);

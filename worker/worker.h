@@ -123,6 +123,7 @@ struct shoal_worker {
     struct shoal_status_socket *status; /* where people ask how it is; may be NULL */
     enum shoal_worker_phase phase;
     int64_t idle_since_ms; /* while it drains: all slots are idle; 0: not yet */
+    int64_t tidied_ms;     /* when it last looked for what tasks have left */
     bool upgrades;         /* it was told to */
     bool over;
     int exit_status;

@@ -123,6 +123,154 @@ START_TEST(nothing_survives_its_task) {
 }
 END_TEST
 
+/* ---- the same of functions, whose process goes on to other tasks */
+
+static const char leaves[] =
+    "import os, shoal, subprocess, time\n"
+    "DAEMON = 'setsid sh -c \"echo \\\\$\\\\$ > left; exec sleep 1000\" >&- 2>&- &'\n"
+    "helper = None\n"
+    "def note(pid):\n"
+    "    with open('left', 'w') as file: file.write(f'{pid}\\n')\n"
+    "def leave():\n"
+    "    os.setpgid(0, os.getpgid(os.getppid()))\n"
+    "    note(os.getpid())\n"
+    "def hang_up():\n"
+    "    leave()\n"
+    "    os.closerange(3, 2000)\n"
+    "def session():\n"
+    "    note(subprocess.Popen(['sleep', '1000'], start_new_session=True).pid)\n"
+    "def child():\n"
+    "    note(subprocess.Popen(['sleep', '1000']).pid)\n"
+    "def fork():\n"
+    "    pid = os.fork()\n"
+    "    if pid == 0: time.sleep(1000)\n"
+    "    note(pid)\n"
+    "def daemon(before=''):\n"
+    "    subprocess.run(['sh', '-c', before + DAEMON])\n"
+    "    while not os.path.exists('left') or not open('left').read(): time.sleep(0.01)\n"
+    "def hidden():\n"
+    "    daemon('env -i PATH=$PATH ')\n"
+    "def f(how, then):\n"
+    "    globals()[how]()\n"
+    "    while then == 'ask' and not shoal.should_stop(): time.sleep(0.01)\n"
+    "    while then == 'stay':\n"
+    "        try: time.sleep(0.01)\n"
+    "        except BaseException: pass\n"
+    "def pid(i):\n"
+    "    note(os.getpid())\n"
+    "def keep(i):\n"
+    "    global helper\n"
+    "    if not helper: helper = subprocess.Popen(['cat'], stdin=-1, stdout=-1)\n"
+    "    helper.stdin.write(b'x\\n'); helper.stdin.flush()\n"
+    "    note(helper.pid)\n"
+    "    return {'said': helper.stdout.readline().decode().strip(),\n"
+    "            'runner': os.getpid(), 'helper': helper.pid}\n";
+
+static void write_leaves(void) {
+    char path[256];
+    snprintf(path, sizeof(path), "%s/leaves.py", daemons.home.path);
+    SHOAL_CLEANUP(shoal_cleanup_file) FILE *file = fopen(path, "we");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_ge(fputs(leaves, file), 0);
+}
+
+#define BRIEF "--timeout 500ms --grace 100ms"
+
+static const struct {
+    const char *how, *then, *options;
+    const char *cancel; /* by which it ends; NULL: it ends by itself */
+    int exit;           /* of the job: what one that asks returns counts */
+} leftovers[] = {
+    {"leave", "stay", BRIEF, NULL, 1},
+    {"leave", "stay", "--grace 100ms", "", 1},
+    {"leave", "stay", "", "--kill", 1},
+    {"hang_up", "stay", "", NULL, 1},
+    {"child", "return", "", NULL, 0},
+    {"fork", "return", "", NULL, 0},
+    {"session", "return", "", NULL, 0},
+    {"session", "stay", BRIEF, NULL, 1},
+    {"session", "stay", "--grace 100ms", "", 1},
+    {"session", "stay", "", "--kill", 1},
+    {"session", "ask", "", "", 0},
+    {"daemon", "return", "", NULL, 0},
+    {"daemon", "stay", BRIEF, NULL, 1},
+    {"daemon", "stay", "--grace 100ms", "", 1},
+    {"daemon", "ask", "", "", 0},
+    {"hidden", "return", "", NULL, 0},
+    {"hidden", "stay", "--grace 100ms", "", 1},
+};
+
+/* A runner that is older and idle may have started none of it. */
+START_TEST(nothing_survives_its_functions) {
+    const int n = (int)SHOAL_COUNT(leftovers);
+    const char *cancel = leftovers[_i % n].cancel;
+    write_leaves();
+    worker_start(&worker, modes[_i / n]);
+    ok("shoal run --python leaves:pid -p i=1 && rm left");
+    const char *job =
+        ok("shoal submit --python leaves:f -p how=%s -p then=%s %s",
+           leftovers[_i % n].how, leftovers[_i % n].then, leftovers[_i % n].options);
+    wait_until(number_of("left") > 0, LIMIT_MS);
+    if (cancel != NULL)
+        ok("shoal cancel %s %s", cancel, job);
+    sh_exit(leftovers[_i % n].exit, "shoal wait %s", job);
+    wait_until(is_gone("left"), LIMIT_MS);
+    ok("shoal run --python leaves:pid -p i=1");
+    worker_end(&worker);
+    ck_assert(is_gone("left"));
+}
+END_TEST
+
+START_TEST(worker_ends_with_a_function_that_left_its_group) {
+    write_leaves();
+    worker_start(&worker, modes[_i]);
+    ok("shoal submit --python leaves:f -p how=leave -p then=stay");
+    wait_until(number_of("left") > 0, LIMIT_MS);
+    test_process_signal(&worker, SIGTERM);
+    wait_until(has_said(&worker, "message=\"draining"), LIMIT_MS);
+    test_process_signal(&worker, SIGTERM);
+    wait_until(has_said(&worker, "message=\"stopping"), LIMIT_MS);
+    test_process_signal(&worker, SIGTERM);
+    worker_end(&worker);
+    ck_assert(is_gone("left"));
+}
+END_TEST
+
+/* It ends with the runner that counts on it, and never under one. */
+START_TEST(helper_of_functions_stays_for_the_tasks_behind) {
+    write_leaves();
+    worker_start(&worker, modes[_i]);
+    for (int i = 0; i < 3; i++) {
+        const char *job = ok("shoal submit --python leaves:keep -p i=1:200");
+        sh_exit(0, "shoal wait %s", job);
+        ck_assert_str_eq(
+            ok("shoal results %s --format jsonl | grep -c '\"said\":\"x\"'", job), "200");
+        ok("shoal results %s --format jsonl | grep -o '\"runner\":[0-9]*,\"helper.*' | "
+           "sort -u > pairs; test $(wc -l < pairs) = $(cut -d, -f1 pairs | sort -u | "
+           "wc -l) && test $(wc -l < pairs) -lt 100",
+           job);
+        if (i == 1)
+            wait_until(is_gone("left"), LIMIT_MS);
+    }
+    worker_end(&worker);
+}
+END_TEST
+
+/* What was there before its first task is no leftover. */
+START_TEST(program_around_a_runner_is_its_own) {
+    write_leaves();
+    ok("printf '#!/bin/sh\\npython3 \"$@\"\\nexit\\n' > around; chmod +x around");
+    worker_start(&worker, modes[_i]);
+    ok("shoal run --env SHOAL_PYTHON=$PWD/around --python leaves:pid -p i=1; "
+       "mv left inner");
+    ok("shoal run --python leaves:f -p how=session -p then=return");
+    wait_until(is_gone("left"), LIMIT_MS);
+    ck_assert(!is_gone("inner")); /* which had nothing to do for longer */
+    worker_end(&worker);
+    ck_assert(is_gone("inner"));
+}
+END_TEST
+
 /* With groups the slot is empty when the outcome is there, whatever else runs. */
 START_TEST(hidden_process_ends_with_its_task_while_others_run) {
     int gate = gate_close("gate");
@@ -338,6 +486,13 @@ int main(void) {
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_loop_test(tests, nothing_survives_its_task, 0,
                         n_modes * (int)SHOAL_COUNT(escapes));
+    tcase_add_loop_test(tests, nothing_survives_its_functions, 0,
+                        n_modes * (int)SHOAL_COUNT(leftovers));
+    tcase_add_loop_test(tests, worker_ends_with_a_function_that_left_its_group, 0,
+                        n_modes);
+    tcase_add_loop_test(tests, helper_of_functions_stays_for_the_tasks_behind, 0,
+                        n_modes);
+    tcase_add_loop_test(tests, program_around_a_runner_is_its_own, 0, n_modes);
     tcase_add_test(tests, hidden_process_ends_with_its_task_while_others_run);
     tcase_add_test(tests, fork_bomb_is_bounded_and_ended);
     tcase_add_test(tests, task_over_its_memory_fails_as_oom_alone);
