@@ -115,7 +115,7 @@ static bool read_elements(struct shoal_record_reader *reader,
     size_t len;
     int64_t n = 0;
     if (!read_bounded(reader, 0, commit->hi - commit->lo, &n) ||
-        !shoal_record_read_bytes(reader, &bytes, &len))
+        !shoal_record_read_bytes(reader, &bytes, &len) || len > commit->outcomes.limit)
         return false;
     commit->elements = (size_t)n;
     shoal_buffer_add(&commit->outcomes, bytes, len);

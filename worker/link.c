@@ -274,8 +274,11 @@ static void flush(evutil_socket_t fd, short what, void *owner) {
         .wishes = wishes,
         .n_wishes = gather_wishes(worker, wishes),
     };
-    if (advance.n_commits == 0 && advance.n_wishes == 0 && !link->woken)
+    if (advance.n_commits == 0 && advance.n_wishes == 0 && !link->woken) {
+        if (shoal_outbox_waits(&worker->outbox)) /* without memory for it now */
+            try_flush_again(link);
         return;
+    }
     enum shoal_status status =
         shoal_session_advance(&link->queue, &advance, advanced, worker, NULL);
     link->flying = status == SHOAL_OK;
@@ -590,6 +593,7 @@ static void register_session(struct shoal_worker *worker) {
     char host[256] = "";
     if (link->registering)
         return;
+    shoal_spools_find_again(&worker->outbox.spools, INT64_MAX);
     SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer dead;
     list_dead(worker, &dead);
     tell_leases(worker);
@@ -806,6 +810,17 @@ static void say_again(struct shoal_link *link, int64_t now_ms) {
     say_trouble(trouble, now_ms);
 }
 
+/* Outcomes of files that could not be read before. */
+static void try_spools_again(struct shoal_worker *worker, int64_t now_ms) {
+    struct shoal_link *link = &worker->link;
+    if (!link->registered || link->flying)
+        return;
+    if (shoal_spools_find_again(&worker->outbox.spools, now_ms))
+        register_session(worker); /* which tells their leases */
+    else if (!link->flush_pending && shoal_outbox_waits(&worker->outbox))
+        shoal_link_changed(worker);
+}
+
 /* A worker that is alive consumes. While it has no connection it tries for one, which
  * ends in up() or down(); while it has one, heartbeats are answered every few seconds, or
  * refused; and while a slot is idle it asks for work, or hears that there is none, every
@@ -816,6 +831,7 @@ void shoal_link_tick(struct shoal_worker *worker, int64_t now_ms) {
     bool away = !link->registered || link->trouble.since_ms != 0;
     shoal_outbox_tick(&worker->outbox, away, now_ms);
     say_again(link, now_ms);
+    try_spools_again(worker, now_ms);
     if (link->finished || !shoal_redis_is_up(link->redis)) {
         link->answered_ms = link->looked_ms = now_ms;
     } else if (link->denied_ms != 0 && now_ms - link->denied_ms > DENIED_MS) {

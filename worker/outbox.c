@@ -82,26 +82,19 @@ void shoal_outbox_finish(struct shoal_outbox *outbox) {
     shoal_spools_finish(&outbox->spools);
 }
 
-/* NULL, and the commit is gone, when there is no memory: its tasks run again. */
-static struct shoal_parcel *wrap(struct shoal_commit *commit, bool spooled) {
+/* Takes the commit over; NULL is fine. NULL, and the commit is gone, when there is no
+ * memory: its tasks run again. */
+static struct shoal_parcel *add(struct shoal_parcels *list, struct shoal_commit *commit) {
+    if (commit == NULL)
+        return NULL;
     struct shoal_parcel *parcel = malloc(sizeof(*parcel));
     if (parcel == NULL) {
         shoal_commit_finish(commit);
         free(commit);
         return NULL;
     }
-    *parcel = (struct shoal_parcel){
-        .commit = commit, .since_ms = shoal_now_ms(), .spooled = spooled};
-    return parcel;
-}
-
-/* Takes the commit over; NULL is fine. */
-static struct shoal_parcel *add(struct shoal_parcels *list, struct shoal_commit *commit) {
-    if (commit == NULL)
-        return NULL;
-    struct shoal_parcel *parcel = wrap(commit, false);
-    if (parcel != NULL)
-        append(list, parcel);
+    *parcel = (struct shoal_parcel){.commit = commit, .since_ms = shoal_now_ms()};
+    append(list, parcel);
     return parcel;
 }
 
@@ -117,15 +110,28 @@ bool shoal_outbox_is_empty(const struct shoal_outbox *outbox) {
     return outbox->flying.n == 0 && !shoal_outbox_waits(outbox);
 }
 
-/* The next one to be sent, from the spools first. */
+/* The next one of the spools. SHOAL_UNKNOWN: there is none; SHOAL_MEMORY: not now. */
+static enum shoal_status next_spooled(struct shoal_outbox *outbox,
+                                      struct shoal_parcel **ret_parcel) {
+    struct shoal_parcel *parcel = malloc(sizeof(*parcel));
+    if (parcel == NULL)
+        return SHOAL_MEMORY; /* before a commit is taken, which would count as sent */
+    *parcel = (struct shoal_parcel){.since_ms = shoal_now_ms(), .spooled = true};
+    enum shoal_status status = shoal_spools_next(&outbox->spools, &parcel->commit);
+    if (status == SHOAL_OK)
+        *ret_parcel = parcel;
+    else
+        free(parcel);
+    return status;
+}
+
+/* The next one to be sent, from the spools first; NULL: there is none that can be. */
 static struct shoal_parcel *next(struct shoal_outbox *outbox) {
-    struct shoal_commit *commit;
-    while ((commit = shoal_spools_next(&outbox->spools)) != NULL) {
-        struct shoal_parcel *parcel = wrap(commit, true);
-        if (parcel != NULL)
-            return parcel;
-    }
-    return shift(&outbox->waiting);
+    struct shoal_parcel *parcel = NULL;
+    enum shoal_status status = shoal_spools_sum(&outbox->spools).waits
+                                   ? next_spooled(outbox, &parcel)
+                                   : SHOAL_UNKNOWN;
+    return status == SHOAL_UNKNOWN ? shift(&outbox->waiting) : parcel;
 }
 
 size_t shoal_outbox_fly(struct shoal_outbox *outbox, const struct shoal_commit **commits,

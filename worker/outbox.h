@@ -47,7 +47,8 @@ bool shoal_outbox_is_empty(const struct shoal_outbox *outbox);
 bool shoal_outbox_waits(const struct shoal_outbox *outbox);
 
 /* Moves what waits into flight, `most` commits and a few MiB at most, and writes pointers
- * to them into `commits`. Only while nothing flies. Returns how many. */
+ * to them into `commits`. Only while nothing flies. Returns how many: none although some
+ * wait when there is no memory for them now. */
 size_t shoal_outbox_fly(struct shoal_outbox *outbox, const struct shoal_commit **commits,
                         size_t most);
 void shoal_outbox_arrived(struct shoal_outbox *outbox, int64_t now_ms);

@@ -2,6 +2,7 @@
 
 #include "broker/commit_record.h"
 #include "common/cleanup.h"
+#include "common/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,6 +23,8 @@ enum {
     HEAD_MAX = 4096,       /* bytes of its frame */
     FRAME_MAX = 512 << 20, /* of a commit's, which holds no more than a command */
     READ_BYTES = 256 << 10,
+    REST_MS = 10000, /* after the disk did not give it */
+    TRIES = 6,
 };
 
 static const char first_line[] = "shoal-spool 1\n";
@@ -162,8 +165,9 @@ enum shoal_spool_found shoal_spool_read(const void *bytes, size_t len,
         return found;
     shoal_record_reader_init(&reader, (const char *)bytes + FRAME_HEAD,
                              *ret_used - FRAME_HEAD);
-    if (shoal_commit_read(&reader, &commit, NULL) != SHOAL_OK)
-        return SHOAL_SPOOL_BAD;
+    enum shoal_status status = shoal_commit_read(&reader, &commit, NULL);
+    if (status != SHOAL_OK)
+        return status == SHOAL_MEMORY ? SHOAL_SPOOL_LATER : SHOAL_SPOOL_BAD;
     if (reader.at != reader.end) {
         shoal_commit_finish(&commit);
         return SHOAL_SPOOL_BAD;
@@ -192,6 +196,8 @@ struct shoal_spool {
     int64_t accepted; /* what is before it was accepted */
     size_t taken;     /* commits between those two */
     size_t commits;   /* behind `accepted` */
+    int tries;        /* that the disk did not give what is at `at` */
+    int64_t rests_till_ms;
     struct shoal_buffer added;
     size_t n_added;
     struct shoal_buffer window; /* what was read of the file … */
@@ -211,6 +217,10 @@ const char *shoal_spool_path(const struct shoal_spool *spool) {
 
 bool shoal_spool_is_empty(const struct shoal_spool *spool) {
     return spool->accepted >= spool->end;
+}
+
+bool shoal_spool_rests(const struct shoal_spool *spool) {
+    return spool->rests_till_ms > shoal_now_ms();
 }
 
 bool shoal_spool_may_grow(const struct shoal_spool *spool) {
@@ -288,7 +298,7 @@ static struct part *new_part(struct shoal_spool *spool,
         size_t room = spool->parts_room == 0 ? 16 : spool->parts_room * 2;
         struct part *parts = realloc(spool->parts, room * sizeof(*parts));
         if (parts == NULL)
-            return NULL; /* its tasks run again, and the first outcome counts */
+            return NULL;
         spool->parts = parts;
         spool->parts_room = room;
     }
@@ -299,17 +309,19 @@ static struct part *new_part(struct shoal_spool *spool,
     return part;
 }
 
-static void note_part(struct shoal_spool *spool, const struct shoal_commit *commit,
+/* False: there is no memory for it. */
+static bool note_part(struct shoal_spool *spool, const struct shoal_commit *commit,
                       int64_t end) {
     struct part *part = find_part(spool, commit);
     if (part == NULL)
         part = new_part(spool, commit);
     if (part == NULL)
-        return;
+        return false;
     struct shoal_lease *lease = &part->lease;
     lease->lo = commit->lo < lease->lo ? commit->lo : lease->lo;
     lease->hi = commit->hi > lease->hi ? commit->hi : lease->hi;
     part->end = end;
+    return true;
 }
 
 void shoal_spool_each(const struct shoal_spool *spool,
@@ -338,13 +350,21 @@ static enum shoal_status check_file(const struct shoal_spool *spool, struct stat
     return SHOAL_OK;
 }
 
+/* A link, a directory, a pipe or another user's file will be that tomorrow as well. */
+static enum shoal_status status_of_open(int error) {
+    return error == ENOENT ? SHOAL_UNKNOWN
+           : error == ELOOP || error == EISDIR || error == ENXIO || error == EACCES
+               ? SHOAL_DENIED
+               : SHOAL_SYSTEM;
+}
+
 static enum shoal_status open_file(struct shoal_spool *spool, int flags,
                                    struct stat *status, struct shoal_error *err) {
     spool->fd =
         open(spool->path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | flags, 0600);
     if (spool->fd < 0)
-        return shoal_error_set(err, errno == ENOENT ? SHOAL_UNKNOWN : SHOAL_SYSTEM,
-                               "cannot open '%.200s': %s", spool->path, strerror(errno));
+        return shoal_error_set(err, status_of_open(errno), "cannot open '%.200s': %s",
+                               spool->path, strerror(errno));
     if (flock(spool->fd, LOCK_EX | LOCK_NB) != 0)
         return shoal_error_set(err, SHOAL_REFUSED, "another worker has '%.200s'",
                                spool->path);
@@ -430,13 +450,14 @@ enum shoal_status shoal_spool_add(struct shoal_spool *spool,
     size_t before = spool->added.len;
     shoal_spool_write(&spool->added, commit);
     bool fits = spool->most == 0 || spool->end + (int64_t)spool->added.len <= spool->most;
-    if (!spool->added.failed && fits) {
-        note_part(spool, commit, spool->end + (int64_t)spool->added.len);
+    bool failed = spool->added.failed;
+    if (!failed && fits)
+        failed = !note_part(spool, commit, spool->end + (int64_t)spool->added.len);
+    if (!failed && fits) {
         spool->n_added++;
         return SHOAL_OK;
     }
     spool->added.len = before;
-    bool failed = spool->added.failed;
     spool->added.failed = false;
     if (failed)
         return shoal_error_set(err, SHOAL_MEMORY, "no memory to write a commit");
@@ -477,52 +498,86 @@ static size_t in_window(const struct shoal_spool *spool, int64_t at) {
     return at < spool->window_at || at > last ? 0 : (size_t)(last - at);
 }
 
-/* Reads more behind what the window holds. */
-static bool read_more(struct shoal_spool *spool, size_t len) {
+/* Reads more behind what the window holds. SHOAL_GARBAGE: the file ends there. */
+static enum shoal_status read_more(struct shoal_spool *spool, size_t len) {
     struct shoal_buffer *window = &spool->window;
     size_t before = window->len;
     int64_t from = spool->window_at + (int64_t)before;
     if ((int64_t)len > spool->end - from)
         len = (size_t)(spool->end - from);
     char *to = len == 0 ? NULL : shoal_buffer_extend(window, len);
-    ssize_t n = to == NULL ? 0 : pread(spool->fd, to, len, from);
-    bool again = n < 0 && errno == EINTR;
+    if (to == NULL)
+        return len == 0 ? SHOAL_GARBAGE : SHOAL_MEMORY;
+    ssize_t n = pread(spool->fd, to, len, from);
     window->len = before + (n > 0 ? (size_t)n : 0);
-    return n > 0 || again;
+    if (n < 0 && errno != EINTR)
+        return SHOAL_SYSTEM;
+    return n == 0 ? SHOAL_GARBAGE : SHOAL_OK;
 }
 
-/* `wanted` bytes from `at` on, or NULL when they are not there. */
-static const char *look_at(struct shoal_spool *spool, int64_t at, size_t wanted) {
+/* Has the window hold `wanted` bytes from `at` on. */
+static enum shoal_status look_at(struct shoal_spool *spool, int64_t at, size_t wanted) {
+    enum shoal_status status = SHOAL_OK;
     if (in_window(spool, at) < wanted)
         move_window(spool, at);
-    for (size_t there; (there = in_window(spool, at)) < wanted;) {
+    for (size_t there; status == SHOAL_OK && (there = in_window(spool, at)) < wanted;) {
         size_t missing = wanted - there;
-        if (!read_more(spool, missing < READ_BYTES ? READ_BYTES : missing))
-            return NULL;
+        status = read_more(spool, missing < READ_BYTES ? READ_BYTES : missing);
     }
-    return spool->window.data + (at - spool->window_at);
+    return status;
 }
 
-/* The commit at `at`. Part: the file ends within it. */
-static enum shoal_spool_found read_at(struct shoal_spool *spool, int64_t at,
-                                      struct shoal_commit *ret_commit, size_t *ret_used) {
-    for (size_t wanted = FRAME_HEAD;; wanted = *ret_used) {
+/* The commit at `at`. SHOAL_GARBAGE: there is none that is whole; SHOAL_MEMORY and
+ * SHOAL_SYSTEM tell nothing of what is there. */
+static enum shoal_status read_at(struct shoal_spool *spool, int64_t at,
+                                 struct shoal_commit *ret_commit, size_t *ret_used) {
+    enum shoal_spool_found found = SHOAL_SPOOL_PART;
+    for (size_t wanted = FRAME_HEAD; found == SHOAL_SPOOL_PART; wanted = *ret_used) {
         if ((int64_t)wanted > spool->end - at)
-            return SHOAL_SPOOL_PART;
-        const char *bytes = look_at(spool, at, wanted);
-        if (bytes == NULL)
-            return SHOAL_SPOOL_PART;
-        enum shoal_spool_found found =
-            shoal_spool_read(bytes, in_window(spool, at), ret_commit, ret_used);
-        if (found != SHOAL_SPOOL_PART)
-            return found;
+            return SHOAL_GARBAGE;
+        enum shoal_status status = look_at(spool, at, wanted);
+        if (status != SHOAL_OK)
+            return status;
+        found = shoal_spool_read(spool->window.data + (at - spool->window_at),
+                                 in_window(spool, at), ret_commit, ret_used);
     }
+    return found == SHOAL_SPOOL_FOUND   ? SHOAL_OK
+           : found == SHOAL_SPOOL_LATER ? SHOAL_MEMORY
+                                        : SHOAL_GARBAGE;
 }
 
 /* What cannot be read ends it. */
 static void cut(struct shoal_spool *spool, int64_t at) {
     spool->damaged = true;
     spool->end = at;
+}
+
+/* It may be good: nothing of it is given up. */
+static enum shoal_status not_now(struct shoal_spool *spool, enum shoal_status status,
+                                 struct shoal_error *err) {
+    const char *why = status == SHOAL_MEMORY ? "no memory" : strerror(errno);
+    shoal_buffer_finish(&spool->window);
+    return shoal_error_set(err, status, "cannot read '%.200s' now: %s", spool->path, why);
+}
+
+static enum shoal_status give_up(struct shoal_spool *spool, struct shoal_error *err) {
+    cut(spool, spool->at);
+    spool->commits = spool->taken;
+    return shoal_error_set(err, SHOAL_GARBAGE,
+                           "'%.200s' cannot be read from byte %" PRId64
+                           " on; that part is set aside in '%.200s.bad'",
+                           spool->path, spool->at, spool->path);
+}
+
+/* Nothing was taken: because of `status`. */
+static enum shoal_status not_taken(struct shoal_spool *spool, enum shoal_status status,
+                                   struct shoal_error *err) {
+    spool->tries += status == SHOAL_SYSTEM;
+    if (status == SHOAL_GARBAGE || spool->tries >= TRIES)
+        return give_up(spool, err);
+    if (status == SHOAL_SYSTEM)
+        spool->rests_till_ms = shoal_now_ms() + REST_MS;
+    return not_now(spool, status, err);
 }
 
 enum shoal_status shoal_spool_next(struct shoal_spool *spool,
@@ -534,19 +589,16 @@ enum shoal_status shoal_spool_next(struct shoal_spool *spool,
         return SHOAL_UNKNOWN;
     }
     struct shoal_commit *commit = malloc(sizeof(*commit));
-    if (commit == NULL)
-        return shoal_error_set(err, SHOAL_MEMORY, "no memory for a commit");
-    if (read_at(spool, spool->at, commit, &used) != SHOAL_SPOOL_FOUND) {
+    enum shoal_status status =
+        commit == NULL ? SHOAL_MEMORY : read_at(spool, spool->at, commit, &used);
+    if (status != SHOAL_OK) {
+        status = not_taken(spool, status, err);
         free(commit);
-        cut(spool, spool->at);
-        spool->commits = spool->taken;
-        return shoal_error_set(err, SHOAL_GARBAGE,
-                               "'%.200s' cannot be read from byte %" PRId64
-                               " on; that part is set aside in '%.200s.bad'",
-                               spool->path, spool->at, spool->path);
+        return status;
     }
     spool->at += (int64_t)used;
     spool->taken++;
+    spool->tries = 0;
     *ret_commit = commit;
     return SHOAL_OK;
 }
@@ -562,37 +614,59 @@ void shoal_spool_accept(struct shoal_spool *spool) {
     spool->taken = 0;
 }
 
+/* Notes what is in the commit at *at, and goes behind it. */
+static enum shoal_status look_at_one(struct shoal_spool *spool, int64_t *at) {
+    struct shoal_commit commit;
+    size_t used;
+    enum shoal_status status = read_at(spool, *at, &commit, &used);
+    if (status != SHOAL_OK)
+        return status;
+    *at += (int64_t)used;
+    bool noted = note_part(spool, &commit, *at);
+    shoal_commit_finish(&commit);
+    spool->commits++;
+    return noted ? SHOAL_OK : SHOAL_MEMORY;
+}
+
 /* Finds where the good part ends, and what is in it. */
-static void look_through(struct shoal_spool *spool, struct shoal_error *err) {
+static enum shoal_status look_through(struct shoal_spool *spool,
+                                      struct shoal_error *err) {
     int64_t at = spool->at, size = spool->end;
-    while (at < size) {
-        struct shoal_commit commit;
-        size_t used;
-        if (read_at(spool, at, &commit, &used) != SHOAL_SPOOL_FOUND)
-            break;
-        at += (int64_t)used;
-        note_part(spool, &commit, at);
-        spool->commits++;
-        shoal_commit_finish(&commit);
-    }
+    enum shoal_status status = SHOAL_OK;
+    while (at < size && status == SHOAL_OK)
+        status = look_at_one(spool, &at);
+    if (status == SHOAL_MEMORY || status == SHOAL_SYSTEM)
+        return not_now(spool, status, err);
     shoal_buffer_finish(&spool->window);
-    if (at >= size)
-        return;
+    if (status == SHOAL_OK)
+        return SHOAL_OK;
     cut(spool, at);
     shoal_error_set(err, SHOAL_GARBAGE,
                     "'%.200s' is damaged from byte %" PRId64 " of %" PRId64
                     " on; what is before it is used, and the file then kept as "
                     "'%.200s.bad'",
                     spool->path, at, size, spool->path);
+    return SHOAL_OK;
+}
+
+/* Up to `len` bytes of the file's beginning; fewer where it ends before, -1 for an error.
+ */
+static ssize_t read_first(int fd, char *bytes, size_t len) {
+    size_t there = 0;
+    for (ssize_t n = 1; there < len && n != 0; there += n > 0 ? (size_t)n : 0) {
+        n = pread(fd, bytes + there, len - there, (off_t)there);
+        if (n < 0 && errno != EINTR)
+            return -1;
+    }
+    return (ssize_t)there;
 }
 
 static enum shoal_status read_start(struct shoal_spool *spool, struct shoal_error *err) {
     char bytes[sizeof(first_line) + FRAME_HEAD + HEAD_MAX];
     size_t used;
-    ssize_t n = pread(spool->fd, bytes, sizeof(bytes), 0);
+    ssize_t n = read_first(spool->fd, bytes, sizeof(bytes));
     if (n < 0)
-        return shoal_error_set(err, SHOAL_SYSTEM, "cannot read '%.200s': %s", spool->path,
-                               strerror(errno));
+        return not_now(spool, SHOAL_SYSTEM, err);
     if (shoal_spool_read_head(bytes, (size_t)n, &spool->head, &used) !=
         SHOAL_SPOOL_FOUND) {
         set_aside(spool);
@@ -614,12 +688,14 @@ enum shoal_status shoal_spool_open(const char *path, struct shoal_spool **ret_sp
     enum shoal_status status = open_file(spool, 0, &file, err);
     if (status == SHOAL_OK)
         status = read_start(spool, err);
+    if (status == SHOAL_OK) {
+        spool->end = file.st_size;
+        status = look_through(spool, err);
+    }
     if (status != SHOAL_OK) {
         shoal_spool_close(spool);
         return status;
     }
-    spool->end = file.st_size;
-    look_through(spool, err);
     *ret_spool = spool;
     return SHOAL_OK;
 }

@@ -34,6 +34,7 @@ enum shoal_spool_found {
     SHOAL_SPOOL_FOUND, /* and *ret_used bytes belong to it */
     SHOAL_SPOOL_PART,  /* the bytes end before it does; *ret_used bytes would hold it */
     SHOAL_SPOOL_BAD,   /* no spool of this version, or damaged */
+    SHOAL_SPOOL_LATER, /* there is no memory for it now */
 };
 
 /* First line and head at the start of a file. *ret_head is untouched unless found. */
@@ -67,6 +68,9 @@ enum shoal_status shoal_spool_create(const char *path,
  *
  * SHOAL_REFUSED  its worker is alive and has it locked.
  * SHOAL_UNKNOWN  it is gone.
+ * SHOAL_DENIED   it is not to be touched.
+ * SHOAL_MEMORY, SHOAL_SYSTEM
+ *                it may be good, and cannot be read now; it stays where it is.
  * SHOAL_GARBAGE  nothing in it can be used; it was renamed, as the sentence says.
  * SHOAL_OK       err holds a sentence if only its beginning can be used. */
 SHOAL_MUST_CHECK
@@ -100,8 +104,12 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_spool_sync(struct shoal_spool *spool, struct shoal_error *err);
 
 /* Takes the next commit, in the order of writing; free() it behind its finish().
- * SHOAL_UNKNOWN: there are no more. SHOAL_GARBAGE: there were, and they cannot be read
- * any more. */
+ *
+ * SHOAL_UNKNOWN  there are no more.
+ * SHOAL_GARBAGE  there were, and they are damaged.
+ * SHOAL_MEMORY   there is no memory for it now.
+ * SHOAL_SYSTEM   the disk does not give it. It rests for ten seconds, and what has not
+ *                been read after a minute is as if damaged. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_spool_next(struct shoal_spool *spool,
                                    struct shoal_commit **ret_commit,
@@ -109,6 +117,7 @@ enum shoal_status shoal_spool_next(struct shoal_spool *spool,
 void shoal_spool_rewind(struct shoal_spool *spool);         /* to what was not accepted */
 void shoal_spool_accept(struct shoal_spool *spool);         /* what was taken so far */
 bool shoal_spool_is_empty(const struct shoal_spool *spool); /* all was accepted */
+bool shoal_spool_rests(const struct shoal_spool *spool);    /* not to be read now */
 bool shoal_spool_may_grow(const struct shoal_spool *spool); /* it was made here */
 
 size_t shoal_spool_commits(const struct shoal_spool *spool); /* not accepted yet */

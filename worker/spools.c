@@ -1,6 +1,7 @@
 #include "worker/spools.h"
 
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/state.h"
 
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { AGAIN_MS = 1000, SAY_AGAIN_MS = 60000 };
+enum { AGAIN_MS = 1000, FIND_AGAIN_MS = 10000, SAY_AGAIN_MS = 60000 };
 
 static const char ending[] = ".spool";
 
@@ -54,15 +55,39 @@ static bool is_same_owner(const struct shoal_spools *spools,
            strcmp(head->worker, spools->head.worker) == 0;
 }
 
-static void find_one(struct shoal_spools *spools, const char *name) {
+/* What may pass is said now and then, while it lasts. */
+static void say_unreadable(struct shoal_spools *spools, const struct shoal_error *why) {
+    int64_t now = shoal_now_ms();
+    if (spools->said_ms != 0 && now - spools->said_ms < SAY_AGAIN_MS)
+        return;
+    spools->said_ms = now;
+    shoal_err("outcomes of before wait longer: %s", why->text);
+}
+
+static bool may_pass(enum shoal_status status) {
+    return status == SHOAL_MEMORY || status == SHOAL_SYSTEM;
+}
+
+/* Opens the file, or says why not. */
+static struct shoal_spool *open_one(struct shoal_spools *spools, const char *path) {
     struct shoal_error err = {.status = SHOAL_OK};
     struct shoal_spool *spool = NULL;
+    enum shoal_status status = shoal_spool_open(path, &spool, &err);
+    if (may_pass(status)) {
+        spools->find_again_ms = shoal_now_ms() + FIND_AGAIN_MS;
+        say_unreadable(spools, &err);
+    } else if (err.status != SHOAL_OK && status != SHOAL_REFUSED &&
+               status != SHOAL_UNKNOWN) {
+        shoal_err("%s", err.text);
+    }
+    return spool;
+}
+
+static void find_one(struct shoal_spools *spools, const char *name) {
     char path[PATH_MAX];
     snprintf(path, sizeof(path), "%s/%s", spools->directory, name);
-    enum shoal_status status = shoal_spool_open(path, &spool, &err);
-    if (err.status != SHOAL_OK && status != SHOAL_REFUSED && status != SHOAL_UNKNOWN)
-        shoal_err("%s", err.text);
-    if (status != SHOAL_OK)
+    struct shoal_spool *spool = open_one(spools, path);
+    if (spool == NULL)
         return;
     if (!is_same_owner(spools, shoal_spool_head(spool))) {
         shoal_spool_close(spool); /* of another namespace */
@@ -77,9 +102,17 @@ static void find_one(struct shoal_spools *spools, const char *name) {
     }
 }
 
-void shoal_spools_find(struct shoal_spools *spools) {
+/* Those that are open already are locked, and so not found a second time. */
+static void find(struct shoal_spools *spools) {
+    struct shoal_error err = {.status = SHOAL_OK};
     struct dirent **entries = NULL;
     int n = scandir(spools->directory, &entries, choose, alphasort);
+    if (n < 0 && errno != ENOENT && errno != ENOTDIR) {
+        spools->find_again_ms = shoal_now_ms() + FIND_AGAIN_MS;
+        shoal_error_set(&err, SHOAL_SYSTEM, "cannot read '%.200s': %s", spools->directory,
+                        strerror(errno));
+        say_unreadable(spools, &err);
+    }
     for (int i = 0; i < n; i++) {
         if (is_ours(spools, entries[i]->d_name) && spools->n < SHOAL_SPOOLS_MAX - 1)
             find_one(spools, entries[i]->d_name);
@@ -106,11 +139,16 @@ static bool is_of_store(const struct shoal_spools *spools,
     return strcmp(shoal_spool_head(spool)->store, spools->store) == 0;
 }
 
+static bool is_to_be_sent(const struct shoal_spools *spools,
+                          const struct shoal_spool *spool) {
+    return is_of_store(spools, spool) && !shoal_spool_rests(spool);
+}
+
 /* Those of another Redis are left to its worker; those of this one, whose store may come
  * back, are kept and told of. */
-static void leave_those_of_others(struct shoal_spools *spools) {
-    size_t kept = 0;
-    for (size_t i = 0; i < spools->n; i++) {
+static void leave_those_of_others(struct shoal_spools *spools, size_t from) {
+    size_t kept = from;
+    for (size_t i = from; i < spools->n; i++) {
         struct shoal_spool *spool = spools->all[i];
         const struct shoal_spool_head *head = shoal_spool_head(spool);
         bool theirs = !is_of_store(spools, spool);
@@ -133,7 +171,25 @@ void shoal_spools_set_store(struct shoal_spools *spools, const char *store) {
         return;
     snprintf(spools->store, sizeof(spools->store), "%s", store);
     snprintf(spools->head.store, sizeof(spools->head.store), "%s", store);
-    leave_those_of_others(spools);
+    leave_those_of_others(spools, 0);
+}
+
+/* ---- finding */
+
+void shoal_spools_find(struct shoal_spools *spools) {
+    size_t before = spools->n;
+    spools->find_again_ms = 0;
+    find(spools);
+    if (spools->store[0] != '\0')
+        leave_those_of_others(spools, before);
+}
+
+bool shoal_spools_find_again(struct shoal_spools *spools, int64_t now_ms) {
+    size_t before = spools->n;
+    if (spools->find_again_ms == 0 || now_ms < spools->find_again_ms)
+        return false;
+    shoal_spools_find(spools);
+    return spools->n > before;
 }
 
 /* ---- writing */
@@ -197,18 +253,21 @@ void shoal_spools_failed(struct shoal_spools *spools, const struct shoal_error *
 
 /* ---- sending */
 
-struct shoal_commit *shoal_spools_next(struct shoal_spools *spools) {
+enum shoal_status shoal_spools_next(struct shoal_spools *spools,
+                                    struct shoal_commit **ret_commit) {
     for (size_t i = 0; i < spools->n; i++) {
         struct shoal_error err = {.status = SHOAL_OK};
-        struct shoal_commit *commit = NULL;
-        if (!is_of_store(spools, spools->all[i]))
+        if (!is_to_be_sent(spools, spools->all[i]))
             continue;
-        if (shoal_spool_next(spools->all[i], &commit, &err) == SHOAL_OK)
-            return commit;
-        if (err.status == SHOAL_GARBAGE)
+        enum shoal_status status = shoal_spool_next(spools->all[i], ret_commit, &err);
+        if (may_pass(status))
+            say_unreadable(spools, &err);
+        else if (status == SHOAL_GARBAGE)
             shoal_err("%s", err.text);
+        if (status == SHOAL_OK || status == SHOAL_MEMORY)
+            return status;
     }
-    return NULL;
+    return SHOAL_UNKNOWN;
 }
 
 void shoal_spools_rewind(struct shoal_spools *spools) {
@@ -239,7 +298,7 @@ struct shoal_spools_sum shoal_spools_sum(const struct shoal_spools *spools) {
     for (size_t i = 0; i < spools->n; i++) {
         sum.commits += shoal_spool_commits(spools->all[i]);
         sum.bytes += shoal_spool_bytes(spools->all[i]);
-        sum.waits = sum.waits || is_of_store(spools, spools->all[i]);
+        sum.waits = sum.waits || is_to_be_sent(spools, spools->all[i]);
     }
     return sum;
 }

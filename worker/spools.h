@@ -2,7 +2,9 @@
  * started, of workers of its name that died or ended while Redis was away. They lie in
  * one directory as "<worker>.<session>.<number>.spool". The oldest is sent first.
  *
- * Outcomes of another store than the one that Redis holds now stay where they are. */
+ * Outcomes of another store than the one that Redis holds now stay where they are. What
+ * cannot be read for want of memory, or because the disk fails, is no damage: it is tried
+ * again. */
 #ifndef SHOAL_SPOOLS_H
 #define SHOAL_SPOOLS_H
 
@@ -17,9 +19,11 @@ struct shoal_spools {
     char store[SHOAL_ID_LEN + 1]; /* that Redis holds, as far as is known */
     struct shoal_spool *all[SHOAL_SPOOLS_MAX];
     size_t n;
-    int number;           /* of the next file */
-    int64_t said_full_ms; /* when it was said that nothing more can be written */
-    int64_t try_again_ms; /* not before then, after it could not be written */
+    int64_t find_again_ms; /* some could not be opened: then; 0: all were */
+    int64_t said_ms;       /* when it was said that one cannot be read */
+    int number;            /* of the next file */
+    int64_t said_full_ms;  /* when it was said that nothing more can be written */
+    int64_t try_again_ms;  /* not before then, after it could not be written */
 };
 
 /* `head` without a store. The directory is made when there is something to write. */
@@ -29,6 +33,10 @@ void shoal_spools_finish(struct shoal_spools *spools); /* leaves the files */
 
 /* Opens those that nobody has, and says what was found. */
 void shoal_spools_find(struct shoal_spools *spools);
+
+/* The same, if some could not be read the last time (with now_ms: if that is a while
+ * ago). Whether there are more now. */
+bool shoal_spools_find_again(struct shoal_spools *spools, int64_t now_ms);
 
 /* Sessions that left what was found, joined by commas, without our own. */
 void shoal_spools_sessions(const struct shoal_spools *spools, struct shoal_buffer *text);
@@ -42,8 +50,11 @@ struct shoal_spool *shoal_spools_begin(struct shoal_spools *spools, int64_t now_
 void shoal_spools_failed(struct shoal_spools *spools, const struct shoal_error *why,
                          int64_t now_ms);
 
-/* The next commit that Redis may have now, or NULL. */
-struct shoal_commit *shoal_spools_next(struct shoal_spools *spools);
+/* The next commit that Redis may have now. SHOAL_UNKNOWN: there is none. SHOAL_MEMORY:
+ * there is one, which must go before anything else, and no memory for it. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_spools_next(struct shoal_spools *spools,
+                                    struct shoal_commit **ret_commit);
 void shoal_spools_rewind(struct shoal_spools *spools);
 void shoal_spools_accept(struct shoal_spools *spools); /* removes what was all accepted */
 

@@ -25,6 +25,12 @@ static void setup(void) {
     daemons_start(NULL);
 }
 
+static void setup_that_saves(void) {
+    static const char *const args[] = {"--appendonly", "yes", "--appendfsync", "always",
+                                       NULL};
+    daemons_start(args);
+}
+
 static void teardown(void) {
     daemons_finish();
 }
@@ -167,6 +173,63 @@ START_TEST(worker_whose_call_fails_loses_nothing) {
 }
 END_TEST
 
+/* ---- outcomes in a file */
+
+/* Eight tasks end while Redis is away, and worker and keeper are killed. */
+static const char *leave_spool(void) {
+    struct test_process worker;
+    int gate = gate_close("gate");
+    worker_start(&worker, "--name w --slots 8");
+    const char *job = ok("shoal submit -p i=1:8 -- sh -c ': > began.{i}.$$; "
+                         "flock -s gate true; echo i={i}'");
+    wait_until(files("began.*") == 8, LIMIT_MS);
+    test_server_kill(&daemons.server);
+    wait_until(has_said(&worker, "Redis is away"), LIMIT_MS);
+    gate_open(gate);
+    wait_until(sh("shoal-worker --status --json | jq -e "
+                  "'.outcomes.commits == 8 and .outcomes.memory == 0'")
+                       .exit == 0,
+               LIMIT_MS);
+    worker_kill(&worker);
+    return job;
+}
+
+static void start_over_spool(struct test_process *worker, const char *what, int nth) {
+    sh_start(worker, "%s shoal-worker --session-ttl 4s --name w --slots 8",
+             fault("shoal-worker/1", what, nth));
+}
+
+/* Of each kind, where the spool is looked at and around; one of them meets it. */
+static const struct {
+    const char *what;
+    int first, last, meets;
+} lacks[] = {
+    {"alloc", 9, 22, 14}, {"pread64", 1, 2, 2}, {"open64", 1, 6, 3}, {"short", 1, 12, 4}};
+
+/* That a file cannot be read now is no damage. */
+START_TEST(spool_that_cannot_be_read_at_once_is_read_later) {
+    struct test_process worker;
+    const char *job = leave_spool();
+    for (int nth = lacks[_i].first; nth <= lacks[_i].last; nth++) {
+        start_over_spool(&worker, lacks[_i].what, nth);
+        wait_until(has_said(&worker, "Redis is away") || has_said(&worker, "level=error"),
+                   LIMIT_MS);
+        if (worker_pid(&worker) > 0)
+            worker_kill(&worker);
+        else
+            test_process_finish(&worker);
+        ck_assert_msg(files("spool/*.bad") == 0, "%s:%d", lacks[_i].what, nth);
+        ck_assert_msg(files("spool/*.spool") == 1, "%s:%d", lacks[_i].what, nth);
+    }
+    start_over_spool(&worker, lacks[_i].what, lacks[_i].meets);
+    test_server_restart(&daemons.server, NULL);
+    sh_exit(0, "shoal wait %s", job);
+    ck_assert_uint_eq(files("began.*"), 8); /* none ran again */
+    expect_each_once(job);
+    worker_end(&worker);
+}
+END_TEST
+
 /* What the others begin with. */
 START_TEST(job_is_done_without_a_fault) {
     struct test_process worker;
@@ -188,6 +251,11 @@ static void add_tests(TCase *tests) {
                         (int)SHOAL_COUNT(scarcities));
 }
 
+static void add_spool_tests(TCase *tests) {
+    tcase_add_loop_test(tests, spool_that_cannot_be_read_at_once_is_read_later, 0,
+                        (int)SHOAL_COUNT(lacks));
+}
+
 int main(void) {
     Suite *suite = suite_create("failing");
     TCase *tests = tcase_create("failing");
@@ -197,6 +265,12 @@ int main(void) {
         add_tests(tests);
     tcase_add_test(tests, job_is_done_without_a_fault);
     suite_add_tcase(suite, tests);
+    TCase *spools = tcase_create("spools");
+    tcase_set_timeout(spools, 120);
+    tcase_add_checked_fixture(spools, setup_that_saves, teardown);
+    if (PRELOADS)
+        add_spool_tests(spools);
+    suite_add_tcase(suite, spools);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
