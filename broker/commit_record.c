@@ -33,7 +33,7 @@ static void write_outcomes(struct shoal_buffer *buffer, int64_t work_us, int64_t
 
 void shoal_commit_write(struct shoal_buffer *buffer, const struct shoal_commit *commit) {
     static const struct shoal_buffer nothing;
-    if (commit->outcomes.failed || commit->failed.words.failed) {
+    if (!shoal_commit_is_whole(commit)) {
         write_range(buffer, commit, commit->lo, commit->lo);
         write_outcomes(buffer, 0, 0, &nothing, 0, &nothing);
         return;

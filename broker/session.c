@@ -21,6 +21,8 @@ struct call {
     void *owner;
 };
 
+#define SEQUENCE_MAX (INT64_C(1) << 53)
+
 static const struct shoal_error garbage = {
     .status = SHOAL_GARBAGE,
     .text = "Redis answered nonsense; is something else using its keys?",
@@ -48,6 +50,16 @@ static bool take_text(const redisReply *reply, char *text, size_t room) {
     if (!shoal_reply_text(reply, &from) || strlen(from) >= room)
         return false;
     memcpy(text, from, strlen(from) + 1);
+    return true;
+}
+
+/* The sequence of commits, which only grows: what the worker has seen it tells the next
+ * time, so it does not take everything. */
+static bool take_sequence(const redisReply *reply, int64_t *ret_sequence) {
+    int64_t sequence;
+    if (!shoal_reply_int(reply, &sequence) || sequence < 0 || sequence > SEQUENCE_MAX)
+        return false;
+    *ret_sequence = sequence;
     return true;
 }
 
@@ -93,7 +105,7 @@ static void decode_registered(void *owner, enum shoal_status status,
     status = check_reply(reply, 3, &err);
     if (status != SHOAL_OK ||
         !take_text(reply->element[0], answer.store, sizeof(answer.store)) ||
-        !shoal_reply_int(reply->element[1], &answer.commits)) {
+        !take_sequence(reply->element[1], &answer.commits)) {
         err = status == SHOAL_OK ? garbage : err;
         call->done.registered(call->owner, err.status, NULL, &err);
         return;
@@ -237,7 +249,10 @@ void shoal_commit_add_failure(struct shoal_commit *commit, int64_t index,
     shoal_buffer_finish(&record);
 }
 
-/* Without memory for all of its outcomes none is told: its tasks run again. */
+bool shoal_commit_is_whole(const struct shoal_commit *commit) {
+    return !commit->outcomes.failed && !commit->failed.words.failed;
+}
+
 static void add_empty(struct shoal_request *args, const struct shoal_commit *commit) {
     const int64_t numbers[] = {commit->lo, commit->lo, commit->lo, commit->over, 0, 0};
     shoal_request_text(args, commit->job);
@@ -249,7 +264,7 @@ static void add_empty(struct shoal_request *args, const struct shoal_commit *com
 
 static void add_commit(struct shoal_request *args, const struct shoal_commit *commit,
                        const char *worker) {
-    if (commit->outcomes.failed || commit->failed.words.failed) {
+    if (!shoal_commit_is_whole(commit)) {
         add_empty(args, commit);
         return;
     }
@@ -311,7 +326,7 @@ static void decode_advanced(void *owner, enum shoal_status status,
     }
     status = check_reply(reply, 3, &err);
     if (status != SHOAL_OK || !shoal_reply_int(reply->element[0], &alive) ||
-        !shoal_reply_int(reply->element[1], &answer.commits) ||
+        !take_sequence(reply->element[1], &answer.commits) ||
         !take_text(reply->element[2], answer.store, sizeof(answer.store))) {
         err = status == SHOAL_OK ? garbage : err;
         call->done.advanced(call->owner, err.status, NULL, &err);
@@ -406,7 +421,7 @@ static bool read_beaten(const redisReply *reply, struct shoal_beaten *answer,
     if (!shoal_reply_is_array(reply, 6) ||
         !shoal_reply_int(reply->element[1], &answer->wait_ms) || answer->wait_ms < 0 ||
         !shoal_reply_int(reply->element[2], &drain) ||
-        !shoal_reply_int(reply->element[3], &answer->commits) ||
+        !take_sequence(reply->element[3], &answer->commits) ||
         !read_stops(reply->element[4], stops, &answer->n_stops) ||
         !read_gone(reply->element[5], gone, &answer->n_gone))
         return false;

@@ -79,6 +79,10 @@ struct shoal_commit {
     struct shoal_buffer outcomes; /* the pack without its head: so many elements */
 };
 
+/* Whether there was memory for all of its outcomes. Of another one none is told: its
+ * tasks run again. */
+bool shoal_commit_is_whole(const struct shoal_commit *commit);
+
 /* A commit with so many bytes of outcomes is to be sent before more is added. */
 enum { SHOAL_COMMIT_BYTES = 4 << 20 };
 

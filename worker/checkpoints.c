@@ -115,8 +115,8 @@ void shoal_checkpoints_committed(struct shoal_checkpoints *checkpoints,
                                  const struct shoal_commit *commit) {
     char path[PATH_MAX];
     struct shoal_record_reader failures;
-    if (checkpoints->folder[0] == '\0')
-        return;
+    if (checkpoints->folder[0] == '\0' || !shoal_commit_is_whole(commit))
+        return; /* of the latter Redis was told nothing */
     snprintf(path, sizeof(path), "%s/%s", checkpoints->folder, commit->job);
     if (access(path, F_OK) != 0)
         return;

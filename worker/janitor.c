@@ -34,6 +34,7 @@ static void answered(void *owner, enum shoal_status status, const redisReply *re
     struct shoal_janitor *janitor = owner;
     int64_t known = 1;
     (void)err;
+    janitor->under_way--;
     janitor->unknown[janitor->answered++] =
         status == SHOAL_OK && shoal_reply_int(reply, &known) && known == 0;
 }
@@ -53,38 +54,38 @@ static void named_store(void *owner, enum shoal_status status, const redisReply 
     struct shoal_janitor *janitor = owner;
     const char *store = NULL, *mine = strrchr(janitor->of, '/') + 1;
     (void)err;
-    janitor->asking = false;
+    janitor->under_way--;
     if (status == SHOAL_OK && shoal_reply_text(reply, &store) &&
         strcmp(store, mine) == 0 && janitor->answered == janitor->n &&
         strcmp(janitor->of, janitor->checkpoints->folder) == 0)
         forget_unknown(janitor);
 }
 
-static bool send_command(struct shoal_queue *queue, const char *command, const char *key,
-                         const char *field, shoal_redis_reply_fn done, void *owner) {
+static void send_question(struct shoal_janitor *janitor, struct shoal_queue *queue,
+                          const char *command, const char *key, const char *field,
+                          shoal_redis_reply_fn done) {
     struct shoal_request request;
     shoal_request_init(&request);
     shoal_request_text(&request, command);
     shoal_request_text(&request, key);
     if (field != NULL)
         shoal_request_text(&request, field);
-    bool sent =
-        shoal_redis_send(queue->redis, &request, 0, done, owner, NULL) == SHOAL_OK;
+    janitor->under_way +=
+        shoal_redis_send(queue->redis, &request, 0, done, janitor, NULL) == SHOAL_OK;
     shoal_request_finish(&request);
-    return sent;
 }
 
 /* One whose question could not be sent is left out: too few answers, and nothing is
- * done. */
+ * done. Nor is it when only the last could not be. */
 static void ask(struct shoal_janitor *janitor, struct shoal_queue *queue) {
     char key[SHOAL_KEY_MAX];
     janitor->answered = 0;
     for (size_t i = 0; i < janitor->n; i++) {
         shoal_key_make(key, queue->prefix, SHOAL_KEY_JOB, janitor->jobs[i]);
-        send_command(queue, "EXISTS", key, NULL, answered, janitor);
+        send_question(janitor, queue, "EXISTS", key, NULL, answered);
     }
     shoal_key_make(key, queue->prefix, SHOAL_KEY_EPOCH, "");
-    janitor->asking = send_command(queue, "HGET", key, "id", named_store, janitor);
+    send_question(janitor, queue, "HGET", key, "id", named_store);
 }
 
 /* ---- going through */
@@ -111,7 +112,7 @@ void shoal_janitor_tick(struct shoal_janitor *janitor, struct shoal_queue *queue
     if (janitor->checkpoints->folder[0] == '\0')
         return;
     shoal_checkpoints_clean(janitor->checkpoints);
-    if (queue == NULL || janitor->asking)
+    if (queue == NULL || janitor->under_way > 0)
         return;
     if (janitor->folder == NULL && now_ms >= janitor->next_ms)
         begin(janitor, now_ms);

@@ -17,7 +17,7 @@ struct shoal_janitor {
     char jobs[SHOAL_JANITOR_JOBS][13]; /* that Redis is asked about … */
     bool unknown[SHOAL_JANITOR_JOBS];
     size_t n, answered;
-    bool asking; /* … now */
+    size_t under_way; /* questions that are not answered yet */
     int64_t next_ms;
 };
 

@@ -24,10 +24,15 @@ static void check(struct hearing *hearing, enum shoal_status status, const void 
     assert(status == SHOAL_OK || err->text[0] != '\0');
 }
 
+static bool is_sequence(int64_t commits) {
+    return commits >= 0 && commits <= INT64_C(1) << 53;
+}
+
 static void registered(void *owner, enum shoal_status status,
                        const struct shoal_registered *answer,
                        const struct shoal_error *err) {
     check(owner, status, answer, err);
+    assert(answer == NULL || is_sequence(answer->commits));
     for (size_t i = 0; answer != NULL && i < answer->n; i++)
         assert(answer->attempts[i] >= -1);
 }
@@ -52,6 +57,7 @@ static void hold(const struct shoal_grant *grant) {
 static void advanced(void *owner, enum shoal_status status,
                      const struct shoal_advanced *answer, const struct shoal_error *err) {
     check(owner, status, answer, err);
+    assert(answer == NULL || is_sequence(answer->commits));
     for (size_t i = 0; answer != NULL && i < answer->n_grants; i++) {
         const struct shoal_grant *grant = &answer->grants[i];
         assert(grant->lease.lo >= 0 && grant->lease.lo < grant->lease.hi);
@@ -63,7 +69,8 @@ static void advanced(void *owner, enum shoal_status status,
 static void beaten(void *owner, enum shoal_status status,
                    const struct shoal_beaten *answer, const struct shoal_error *err) {
     check(owner, status, answer, err);
-    assert(answer == NULL || !answer->alive || answer->wait_ms >= 0);
+    assert(answer == NULL || !answer->alive ||
+           (answer->wait_ms >= 0 && is_sequence(answer->commits)));
 }
 
 static void heard(void *owner, enum shoal_status status, const redisReply *reply,
