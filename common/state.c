@@ -1,6 +1,10 @@
 #include "common/state.h"
 
+#include "common/cleanup.h"
+
 #include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -49,7 +53,24 @@ enum shoal_status shoal_state_of_daemon(char *path, size_t room,
     return check(path, snprintf(path, room, "/var/lib/shoal"), room, err);
 }
 
-bool shoal_directories_make(const char *path) {
+void shoal_directory_sync_above(const char *path) {
+    char copy[PATH_MAX];
+    snprintf(copy, sizeof(copy), "%s", path);
+    SHOAL_CLEANUP(shoal_cleanup_fd)
+    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0)
+        fsync(fd);
+}
+
+static bool make_directory(const char *path, bool lasting) {
+    if (mkdir(path, 0700) != 0)
+        return errno == EEXIST;
+    if (lasting)
+        shoal_directory_sync_above(path);
+    return true;
+}
+
+static bool make_directories(const char *path, bool lasting) {
     char part[PATH_MAX];
     if (snprintf(part, sizeof(part), "%s", path) >= (int)sizeof(part)) {
         errno = ENAMETOOLONG;
@@ -58,10 +79,18 @@ bool shoal_directories_make(const char *path) {
     for (char *slash = strchr(part + 1, '/');; slash = strchr(slash + 1, '/')) {
         if (slash != NULL)
             *slash = '\0';
-        if (mkdir(part, 0700) != 0 && errno != EEXIST)
+        if (!make_directory(part, lasting))
             return false;
         if (slash == NULL)
             return true;
         *slash = '/';
     }
+}
+
+bool shoal_directories_make(const char *path) {
+    return make_directories(path, false);
+}
+
+bool shoal_directories_make_lasting(const char *path) {
+    return make_directories(path, true);
 }

@@ -21,4 +21,11 @@ enum shoal_status shoal_state_of_daemon(char *path, size_t room, struct shoal_er
 SHOAL_MUST_CHECK
 bool shoal_directories_make(const char *path);
 
+/* The same, and the names of those that are made outlive the machine's power. */
+SHOAL_MUST_CHECK
+bool shoal_directories_make_lasting(const char *path);
+
+/* That the name of what lies in the directory above `path` outlives it. */
+void shoal_directory_sync_above(const char *path);
+
 #endif

@@ -311,10 +311,16 @@ int main(int argc, char **argv) {
         return exit_status;
     if (config.status)
         return shoal_status_ask(config.name, config.json);
+    struct shoal_error err = {.status = SHOAL_OK};
+    if (config.json) {
+        shoal_error_set(&err, SHOAL_INVALID,
+                        "--json belongs to --status, and without that a worker would be "
+                        "started; add --status or leave --json out");
+        return shoal_daemon_refuse(&text, &err);
+    }
     struct shoal_worker_config worker = {
         .program = words == NULL ? NULL : program, .argv = words, .folder_lock = -1};
     struct shoal_user user;
-    struct shoal_error err = {.status = SHOAL_OK};
     const char *queues[QUEUES_MAX + 1];
     char queue_list[QUEUE_LIST_MAX], name[SHOAL_NAME_MAX + 1], spool[SPOOL_ROOM];
     worker.spool = spool;

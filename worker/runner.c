@@ -9,18 +9,28 @@
 #include <string.h>
 #include <unistd.h>
 
+enum shoal_status shoal_batch_argument(const struct shoal_batch *batch,
+                                       const char **ret_argument, size_t *ret_len,
+                                       struct shoal_error *err) {
+    *ret_argument = NULL;
+    *ret_len = 0;
+    if (batch->arguments == NULL)
+        return SHOAL_OK;
+    struct shoal_record_reader reader = *batch->arguments;
+    if (shoal_record_read_bytes(&reader, ret_argument, ret_len))
+        return SHOAL_OK;
+    return shoal_error_set(err, SHOAL_GARBAGE,
+                           "the argument of task %" PRId64 " is not there", batch->lo);
+}
+
 enum shoal_status shoal_batch_parameters(const struct shoal_batch *batch,
                                          struct shoal_parameters *ret_parameters,
                                          struct shoal_error *err) {
-    const char *argument = NULL;
-    size_t len = 0;
-    if (batch->arguments != NULL) {
-        struct shoal_record_reader reader = *batch->arguments;
-        if (!shoal_record_read_bytes(&reader, &argument, &len))
-            return shoal_error_set(err, SHOAL_GARBAGE,
-                                   "the argument of task %" PRId64 " is not there",
-                                   batch->lo);
-    }
+    const char *argument;
+    size_t len;
+    enum shoal_status status = shoal_batch_argument(batch, &argument, &len, err);
+    if (status != SHOAL_OK)
+        return status;
     return shoal_parameters_make(batch->spec, batch->lo, argument, len, ret_parameters,
                                  err);
 }

@@ -41,6 +41,13 @@ struct shoal_batch {
                                                     task lo; NULL: the job has none */
 };
 
+/* The explicit argument of the batch's first task, NULL if the job has none; borrowed.
+ * SHOAL_GARBAGE: it is not there. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_batch_argument(const struct shoal_batch *batch,
+                                       const char **ret_argument, size_t *ret_len,
+                                       struct shoal_error *err);
+
 /* The parameters of the batch's first task. SHOAL_GARBAGE: its argument is not there. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_batch_parameters(const struct shoal_batch *batch,

@@ -355,13 +355,6 @@ static void add_arguments(struct shoal_given *given, struct shoal_buffer *bytes,
     shoal_buffer_add(bytes, begin, (size_t)(end - begin));
 }
 
-static bool has_first_argument(const struct shoal_batch *batch) {
-    struct shoal_record_reader reader = *batch->arguments;
-    const char *argument = NULL;
-    size_t len = 0;
-    return shoal_record_read_bytes(&reader, &argument, &len);
-}
-
 /* What stands between "run" and the first byte of a task. */
 static const char *add_tasks(struct host *host, struct shoal_given *given,
                              struct shoal_buffer *bytes, int64_t *count) {
@@ -888,16 +881,18 @@ static enum shoal_status start(struct shoal_runner *runner,
     bool same = strcmp(host->digest, batch->digest) == 0;
     if (same && shoal_now_ms() < host->refused_till_ms)
         return shoal_error_set(err, SHOAL_REFUSED, "%s", host->refusal);
-    if (batch->arguments != NULL && !has_first_argument(batch))
-        return shoal_error_set(err, SHOAL_INVALID, "the task's argument is missing");
+    const char *argument;
+    size_t len;
+    enum shoal_status status = shoal_batch_argument(batch, &argument, &len, err);
+    if (status != SHOAL_OK)
+        return status;
     if (host->pid != 0 && !host->dying &&
         (!same || host->doomed || host->nonsense[0] != '\0'))
         end_process(host);
-    if (host->pid == 0) {
-        enum shoal_status status = begin_process(host, batch, err);
-        if (status != SHOAL_OK)
-            return status;
-    }
+    if (host->pid == 0)
+        status = begin_process(host, batch, err);
+    if (status != SHOAL_OK)
+        return status;
     int64_t n = batch->hi - batch->lo, most = room(host);
     if (!host->computes && batch->arguments == NULL && n > TAKE_UNKNOWN)
         n = TAKE_UNKNOWN;

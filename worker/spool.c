@@ -3,11 +3,11 @@
 #include "broker/commit_record.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/state.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -406,16 +406,6 @@ static enum shoal_status cannot_write(struct shoal_spool *spool,
     return status;
 }
 
-/* The name of a new file outlives the power as well. */
-static void sync_directory(const char *path) {
-    char copy[PATH_MAX];
-    snprintf(copy, sizeof(copy), "%s", path);
-    SHOAL_CLEANUP(shoal_cleanup_fd)
-    int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0)
-        fsync(fd);
-}
-
 enum shoal_status shoal_spool_create(const char *path,
                                      const struct shoal_spool_head *head,
                                      struct shoal_spool **ret_spool,
@@ -439,7 +429,7 @@ enum shoal_status shoal_spool_create(const char *path,
         return status;
     }
     spool->at = spool->accepted = start;
-    sync_directory(path);
+    shoal_directory_sync_above(path);
     *ret_spool = spool;
     return SHOAL_OK;
 }

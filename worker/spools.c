@@ -208,7 +208,7 @@ static enum shoal_status make_one(struct shoal_spools *spools,
     if (spools->n == SHOAL_SPOOLS_MAX)
         return shoal_error_set(err, SHOAL_FULL, "there are %d spools already",
                                SHOAL_SPOOLS_MAX);
-    if (!shoal_directories_make(spools->directory))
+    if (!shoal_directories_make_lasting(spools->directory))
         return shoal_error_set(err, SHOAL_SYSTEM,
                                "cannot make the directory '%.200s': %s",
                                spools->directory, strerror(errno));

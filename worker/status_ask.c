@@ -73,10 +73,14 @@ static bool is_wanted(const char *file, const char *name) {
     size_t len = strlen(file), end = sizeof(ending) - 1;
     if (len <= end || strcmp(file + len - end, ending) != 0)
         return false;
-    size_t digits = strspn(file + (name == NULL ? 0 : strlen(name) + 1), "0123456789");
-    return name == NULL ||
-           (strncmp(file, name, strlen(name)) == 0 && file[strlen(name)] == '.' &&
-            digits > 0 && strcmp(file + strlen(name) + 1 + digits, ending) == 0);
+    if (name == NULL)
+        return true;
+    size_t of = strlen(name);
+    if (strncmp(file, name, of) != 0 || file[of] != '.')
+        return false;
+    const char *pid = file + of + 1;
+    size_t digits = strspn(pid, "0123456789");
+    return digits > 0 && strcmp(pid + digits, ending) == 0;
 }
 
 /* ---- telling */

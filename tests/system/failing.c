@@ -45,13 +45,17 @@ static const char *fault(const char *program, const char *what, int nth) {
     return words;
 }
 
-static bool has_fired(void) {
+static struct failing_report read_report(void) {
+    static struct failing_report report;
     char path[256];
-    struct failing_report report = {.fired = 0};
     snprintf(path, sizeof(path), "%s/report", daemons.home.path);
     SHOAL_CLEANUP(shoal_cleanup_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
     ck_assert_int_eq(read(fd, &report, sizeof(report)), sizeof(report));
-    return report.fired > 0;
+    return report;
+}
+
+static bool has_fired(void) {
+    return read_report().fired > 0;
 }
 
 /* ---- submitting */
@@ -230,6 +234,24 @@ START_TEST(spool_that_cannot_be_read_at_once_is_read_later) {
 }
 END_TEST
 
+/* Three directories are made, each in one that is synced then; so is the last, in which
+ * the file is. */
+START_TEST(names_of_all_above_a_spool_outlive_the_power) {
+    struct test_process worker;
+    int gate = gate_close("gate");
+    sh_start(&worker, "%s shoal-worker --spool made/for/spools",
+             fault("shoal-worker/1", "fsync", 0));
+    ok("shoal submit -- sh -c ': > began; flock -s gate true'");
+    wait_until(files("began") == 1, LIMIT_MS);
+    test_server_kill(&daemons.server);
+    gate_open(gate);
+    wait_until(files("made/for/spools/*.spool") == 1, LIMIT_MS);
+    wait_until(read_report().counted >= 4, LIMIT_MS);
+    ck_assert_uint_eq(read_report().counted, 4);
+    worker_kill(&worker);
+}
+END_TEST
+
 /* What the others begin with. */
 START_TEST(job_is_done_without_a_fault) {
     struct test_process worker;
@@ -254,6 +276,7 @@ static void add_tests(TCase *tests) {
 static void add_spool_tests(TCase *tests) {
     tcase_add_loop_test(tests, spool_that_cannot_be_read_at_once_is_read_later, 0,
                         (int)SHOAL_COUNT(lacks));
+    tcase_add_test(tests, names_of_all_above_a_spool_outlive_the_power);
 }
 
 int main(void) {

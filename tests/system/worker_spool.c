@@ -202,6 +202,9 @@ START_TEST(status_tells_without_redis) {
     ck_assert_ptr_nonnull(strstr(text, "8 commits"));
     struct said none = sh_exit(1, "shoal-worker --status --name nobody");
     ck_assert_ptr_nonnull(strstr(none.err, "'nobody'"));
+    sh_exit(1, "shoal-worker --status --name %060d", 0); /* longer than any file's */
+    struct said lonely = sh_exit(2, "timeout 20 shoal-worker --json");
+    ck_assert_ptr_nonnull(strstr(lonely.err, "--status"));
     come_back();
     wait_for_spool(0);
     ck_assert_int_eq(told("if .redis.state == \"up\" then 1 else 0 end"), 1);
