@@ -233,7 +233,9 @@ const struct shoal_option shoal_submission_options[] = {
      .least = "0",
      .most = "4096",
      .section = "Each task",
-     .help = "its processes run on so many cores together, such as 0.5; 0: no limit"},
+     .help =
+         "its processes run on so many cores together, such as 0.5, where the host has "
+         "control groups (shoal-worker(1)); 0: no limit"},
     {.name = "max-processes",
      .type = SHOAL_OPTION_INTEGER,
      .value = &config.limits.processes,

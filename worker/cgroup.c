@@ -390,6 +390,19 @@ static bool make(struct shoal_cgroup *group, size_t i) {
     return group->trees[i].dir >= 0;
 }
 
+struct shoal_limits shoal_cgroups_leave(const struct shoal_cgroups *cgroups,
+                                        const struct shoal_limits *limits) {
+    struct shoal_limits left = {.memory = 0};
+    unsigned bits = shoal_cgroups_hold(cgroups);
+    for (size_t i = 0; i < SHOAL_COUNT(bounds); i++) {
+        size_t offset = bounds[i].offset;
+        if ((bits & bounds[i].bit) == 0)
+            *(int64_t *)((char *)&left + offset) =
+                *(const int64_t *)((const char *)limits + offset);
+    }
+    return left;
+}
+
 static struct shoal_cgroup *create(const struct shoal_cgroups *cgroups,
                                    const char *session, const char *name) {
     struct shoal_cgroup *group = calloc(1, sizeof(*group));

@@ -73,6 +73,11 @@ void shoal_cgroups_carry(struct shoal_cgroups *cgroups, struct shoal_handover *h
 /* Which limits groups hold: bits of controllers. */
 unsigned shoal_cgroups_hold(const struct shoal_cgroups *cgroups);
 
+/* Those of the limits that a group could hold and none does: of memory each process has
+ * them alone then, and the others hold nothing (but see `user` of struct shoal_child). */
+struct shoal_limits shoal_cgroups_leave(const struct shoal_cgroups *cgroups,
+                                        const struct shoal_limits *limits);
+
 /* ---- the group of a runner */
 
 struct shoal_cgroup;

@@ -1,5 +1,6 @@
 #include "worker/slot.h"
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/number.h"
@@ -18,6 +19,7 @@ enum {
     MOMENT_US = 300,        /* about what an answer of Redis takes */
     PAUSE_MS = 250,         /* doubling to */
     PAUSE_MAX_MS = 30000,
+    LIMITS_MAX = 200, /* bytes of what is said of them */
 };
 
 static void name_wish(struct shoal_slot *slot) {
@@ -297,6 +299,26 @@ static struct shoal_batch batch_of(struct shoal_held *held) {
     };
 }
 
+/* Limits that nothing holds on this host are no reason not to run a task, but one to tell
+ * of: once for all jobs that are alike. */
+static void say_limits(const struct shoal_slot_host *host, struct shoal_known_spec *known,
+                       const char *job) {
+    struct shoal_limits left = shoal_cgroups_leave(host->cgroups, &known->spec.limits);
+    if (host->has_user)
+        left.processes = 0;
+    if (known->told_limits || !shoal_limits_are_set(&left))
+        return;
+    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer text;
+    shoal_buffer_init(&text, LIMITS_MAX);
+    shoal_limits_print(&left, &text);
+    shoal_warn(
+        "limits that a job asks for are not held on this host, for want of control "
+        "groups (%s%s); its tasks run: job=%s",
+        shoal_buffer_text(&text),
+        left.memory == 0 ? "" : "; of memory each process has that much", job);
+    known->told_limits = true;
+}
+
 /* Hands the tasks up to the lease's end to its runner, which takes what it can. */
 static enum shoal_status launch(struct shoal_slot *slot, struct shoal_held *held,
                                 struct shoal_error *err) {
@@ -306,6 +328,7 @@ static enum shoal_status launch(struct shoal_slot *slot, struct shoal_held *held
         slot->runner->kind->start(slot->runner, &batch, &taken, err);
     if (status != SHOAL_OK)
         return status;
+    say_limits(slot->host, held->known, held->lease.job);
     held->at += taken;
     held->launched = true;
     if (slot->launched++ == 0)

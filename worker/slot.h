@@ -17,6 +17,8 @@ enum { SHOAL_SLOT_STAYS = 3, SHOAL_SLOT_RUNNERS = 1 + SHOAL_SLOT_STAYS };
 
 struct shoal_slot_host {
     const char *worker; /* its name */
+    const struct shoal_cgroups *cgroups;
+    bool has_user; /* of its own for tasks, whose processes can be counted */
     struct shoal_outbox *outbox;
     void (*changed)(void *owner);
     void *owner;

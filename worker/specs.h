@@ -21,6 +21,7 @@ struct shoal_known_spec {
     struct shoal_spec spec;   /* of a ready one */
     struct shoal_error error; /* of a bad one */
     int users;                /* leases that hold it */
+    bool told_limits;         /* it was said which of its limits do not hold here */
     struct shoal_specs *all;
     struct shoal_known_spec *next;
 };

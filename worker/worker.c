@@ -348,6 +348,8 @@ static enum shoal_status make_slots(struct shoal_worker *worker, const char *fol
     };
     worker->slot_host = (struct shoal_slot_host){
         .worker = config->name,
+        .cgroups = &worker->cgroups,
+        .has_user = config->user != NULL,
         .outbox = &worker->outbox,
         .changed = shoal_link_changed,
         .owner = worker,

@@ -347,6 +347,43 @@ START_TEST(memory_is_bounded_without_groups) {
 }
 END_TEST
 
+/* What is asked for, and what the log says is not held; NULL: nothing is said. */
+static const struct {
+    const char *options;
+    const char *says;
+} unheld[] = {
+    {"--cpus 0.5 --max-processes 9", "(cpus 0.5, processes 9);"},
+    {"--memory 100M --cpus 2", "(memory 100M, cpus 2; of memory each process"},
+    {"--max-file-size 1k", NULL},
+    {"", NULL},
+};
+
+START_TEST(limit_that_does_not_hold_here_is_told_once) {
+    static const char words[] = "are not held on this host";
+    worker_start(&worker, "--cgroup off --slots 2");
+    for (int i = 0; i < 2; i++)
+        ok("shoal run %s -p i=1:3 -- true", unheld[_i].options);
+    SHOAL_CLEANUP(shoal_cleanup_free) char *log = test_process_err(&worker);
+    const char *first = strstr(log, words), *says = unheld[_i].says;
+    ck_assert_msg((first != NULL) == (says != NULL), "%s", log);
+    if (says != NULL) {
+        ck_assert_msg(strstr(log, says) != NULL, "%s", log);
+        ck_assert_ptr_null(strstr(first + 1, words));
+    }
+    worker_end(&worker);
+}
+END_TEST
+
+START_TEST(limit_that_groups_hold_is_not_told) {
+    worker_start(&worker, "--slots 2");
+    if (!is_missing(has_groups("memory,cpus,processes"), "control groups for limits")) {
+        ok("shoal run --memory 100M --cpus 2 --max-processes 9 -- true");
+        ck_assert(!has_said(&worker, "are not held on this host"));
+    }
+    worker_end(&worker);
+}
+END_TEST
+
 START_TEST(files_are_bounded) {
     worker_start(&worker, modes[_i]);
     ok("shoal submit --name big --max-file-size 1k -- "
@@ -497,6 +534,9 @@ int main(void) {
     tcase_add_test(tests, fork_bomb_is_bounded_and_ended);
     tcase_add_test(tests, task_over_its_memory_fails_as_oom_alone);
     tcase_add_test(tests, memory_is_bounded_without_groups);
+    tcase_add_loop_test(tests, limit_that_does_not_hold_here_is_told_once, 0,
+                        (int)SHOAL_COUNT(unheld));
+    tcase_add_test(tests, limit_that_groups_hold_is_not_told);
     tcase_add_loop_test(tests, files_are_bounded, 0, n_modes);
     tcase_add_test(tests, cores_and_processes_are_told_to_the_kernel);
     tcase_add_loop_test(tests, next_worker_ends_what_a_dead_one_left, 0, n_modes);
