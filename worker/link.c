@@ -439,25 +439,10 @@ void shoal_link_beat_soon(struct shoal_worker *worker) {
     set_timer(worker->link.heartbeat, 0);
 }
 
-static struct shoal_lease *find_told(struct shoal_link *link, const char *name) {
-    for (size_t i = 0; i < link->told_n; i++) {
-        if (strcmp(link->told[i].name, name) == 0)
-            return &link->told[i];
-    }
-    return NULL;
-}
-
-/* A range of a lease; of several of one lease, from the first to the last. */
 static void tell_lease(struct shoal_link *link, const struct shoal_lease *lease) {
-    struct shoal_lease *told = find_told(link, lease->name);
-    if (told != NULL) {
-        told->lo = lease->lo < told->lo ? lease->lo : told->lo;
-        told->hi = lease->hi > told->hi ? lease->hi : told->hi;
-        return;
-    }
     if (link->told_n == link->told_room) {
         size_t room = link->told_room == 0 ? 64 : link->told_room * 2;
-        told = realloc(link->told, room * sizeof(*told));
+        struct shoal_lease *told = realloc(link->told, room * sizeof(*told));
         if (told == NULL)
             return; /* it goes back and is run again, and the first outcome counts */
         link->told = told;
@@ -473,6 +458,32 @@ static void tell_outcomes(void *owner, const struct shoal_lease *lease) {
         tell_lease(owner, lease);
 }
 
+static int compare_leases(const void *a, const void *b) {
+    const struct shoal_lease *one = a, *other = b;
+    int order = strcmp(one->name, other->name);
+    return order != 0 ? order : strcmp(one->job, other->job);
+}
+
+/* Of several ranges of one lease, from the first to the last. */
+static void join_told(struct shoal_link *link) {
+    size_t kept = 0;
+    if (link->told_n == 0)
+        return;
+    qsort(link->told, link->told_n, sizeof(*link->told), compare_leases);
+    for (size_t i = 1; i < link->told_n; i++) {
+        const struct shoal_lease *lease = &link->told[i];
+        struct shoal_lease *last = &link->told[kept];
+        if (compare_leases(lease, last) != 0) {
+            link->told[++kept] = *lease;
+            continue;
+        }
+        last->lo = lease->lo < last->lo ? lease->lo : last->lo;
+        last->hi = lease->hi > last->hi ? lease->hi : last->hi;
+        last->attempt = lease->attempt > last->attempt ? lease->attempt : last->attempt;
+    }
+    link->told_n = kept + 1;
+}
+
 /* Every lease in hand, from the task that runs on, and those whose outcomes wait. */
 static void tell_leases(struct shoal_worker *worker) {
     worker->link.told_n = 0;
@@ -486,13 +497,15 @@ static void tell_leases(struct shoal_worker *worker) {
         }
     }
     shoal_outbox_each(&worker->outbox, tell_outcomes, &worker->link);
+    join_told(&worker->link);
 }
 
 static void adopt(struct shoal_worker *worker, const struct shoal_registered *answer) {
     const struct shoal_link *link = &worker->link;
     for (size_t i = 0; i < link->told_n && i < answer->n; i++) {
-        for (int64_t s = 0; s < worker->config->slots; s++)
-            shoal_slot_adopted(&worker->slots[s], link->told[i].name,
+        int64_t slot = shoal_slot_of_lease(link->told[i].name);
+        if (slot < worker->config->slots)
+            shoal_slot_adopted(&worker->slots[slot], link->told[i].name,
                                answer->attempts[i]);
     }
 }

@@ -27,6 +27,10 @@ static void name_wish(struct shoal_slot *slot) {
              (unsigned)slot->number & 0xffff, slot->wishes++ & UINT64_C(0xfffffffff));
 }
 
+int64_t shoal_slot_of_lease(const char *lease) {
+    return (int64_t)(strtoul(lease, NULL, 16) & 0xffff); /* as it was named above */
+}
+
 static void told(void *owner, int64_t index, double fraction, const char *text,
                  size_t len);
 static void reported(void *owner, const struct shoal_report *report);

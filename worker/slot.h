@@ -66,6 +66,9 @@ enum shoal_status shoal_slot_init(struct shoal_slot *slot, int number,
                                   struct shoal_error *err);
 void shoal_slot_finish(struct shoal_slot *slot);
 
+/* The number of the slot that named the lease; of another worker's, any. */
+int64_t shoal_slot_of_lease(const char *lease);
+
 bool shoal_slot_is_idle(const struct shoal_slot *slot); /* it has no lease */
 
 /* Whether it would like leases now, and whether only in store. */

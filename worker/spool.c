@@ -25,6 +25,7 @@ enum {
     READ_BYTES = 256 << 10,
     REST_MS = 10000, /* after the disk did not give it */
     TRIES = 6,
+    PARTS_BACK = 64,
 };
 
 static const char first_line[] = "shoal-spool 1\n";
@@ -178,7 +179,7 @@ enum shoal_spool_found shoal_spool_read(const void *bytes, size_t len,
 
 /* ---- a file: what it is */
 
-/* A lease of which there are commits, the last of which ends at `end`. */
+/* A lease, or some of it, of which there are commits, the last of which ends at `end`. */
 struct part {
     struct shoal_lease lease;
     int64_t end;
@@ -280,11 +281,12 @@ void shoal_spool_remove(struct shoal_spool *spool) {
 
 /* ---- leases */
 
-/* The last ones are looked at first: a lease's commits follow each other. */
+/* A lease's commits are near to each other; one that is far away gets a part of its own,
+ * so that many leases do not cost the square of their number. */
 static struct part *find_part(struct shoal_spool *spool,
                               const struct shoal_commit *commit) {
-    for (size_t i = spool->n_parts; i-- > 0;) {
-        struct part *part = &spool->parts[i];
+    for (size_t i = 1; i <= spool->n_parts && i <= PARTS_BACK; i++) {
+        struct part *part = &spool->parts[spool->n_parts - i];
         if (strcmp(part->lease.name, commit->lease) == 0 &&
             strcmp(part->lease.job, commit->job) == 0)
             return part;

@@ -123,7 +123,8 @@ bool shoal_spool_may_grow(const struct shoal_spool *spool); /* it was made here 
 size_t shoal_spool_commits(const struct shoal_spool *spool); /* not accepted yet */
 int64_t shoal_spool_bytes(const struct shoal_spool *spool);
 
-/* Calls `visit` with every lease of which something is not accepted yet. */
+/* Calls `visit` with every lease of which something is not accepted yet, or with ranges
+ * of it. */
 void shoal_spool_each(const struct shoal_spool *spool,
                       void (*visit)(void *owner, const struct shoal_lease *lease),
                       void *owner);
