@@ -33,6 +33,12 @@ static int64_t take_number(const char *info, const char *name) {
     return value == NULL ? -1 : strtoll(value, NULL, 10);
 }
 
+static bool went_well(const char *info, const char *name) {
+    char status[8];
+    take_text(info, name, status, sizeof(status));
+    return status[0] == '\0' || strcmp(status, "ok") == 0;
+}
+
 enum shoal_status shoal_server_read(const redisReply *reply,
                                     struct shoal_server *ret_server,
                                     struct shoal_error *err) {
@@ -52,9 +58,9 @@ enum shoal_status shoal_server_read(const redisReply *reply,
     ret_server->aof = take_number(info, "aof_enabled");
     ret_server->clients = take_number(info, "connected_clients");
     ret_server->uptime_s = take_number(info, "uptime_in_seconds");
-    char aof_status[8];
-    take_text(info, "aof_last_write_status", aof_status, sizeof(aof_status));
-    ret_server->aof_ok = aof_status[0] == '\0' || strcmp(aof_status, "ok") == 0;
+    ret_server->aof_ok = went_well(info, "aof_last_write_status");
+    ret_server->aof_anew = take_number(info, "aof_rewrites") > 0 &&
+                           went_well(info, "aof_last_bgrewrite_status");
     return SHOAL_OK;
 }
 

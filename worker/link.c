@@ -530,15 +530,33 @@ static void renewed(void *owner, enum shoal_status status, const redisReply *rep
                    reply->str);
 }
 
-/* Redis 7 goes on behind a transaction that its file was cut off in, and what it writes
- * then is part of it when the file is loaded once more. A file made anew has no such end.
- */
-static void renew_file(struct shoal_link *link) {
+static void send_words(struct shoal_link *link, const char *word, const char *more,
+                       shoal_redis_reply_fn done) {
     SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
     shoal_request_init(&request);
-    shoal_request_text(&request, "BGREWRITEAOF");
-    if (shoal_redis_send(link->redis, &request, 0, renewed, NULL, NULL) != SHOAL_OK)
-        shoal_warn("no memory to have Redis rewrite its append-only file");
+    shoal_request_text(&request, word);
+    if (more != NULL)
+        shoal_request_text(&request, more);
+    if (shoal_redis_send(link->redis, &request, 0, done, link, NULL) != SHOAL_OK)
+        shoal_warn("cannot have Redis rewrite its append-only file; do it with "
+                   "BGREWRITEAOF");
+}
+
+static void file_seen(void *owner, enum shoal_status status, const redisReply *reply,
+                      const struct shoal_error *err) {
+    struct shoal_server server;
+    (void)err;
+    bool known =
+        status == SHOAL_OK && shoal_server_read(reply, &server, NULL) == SHOAL_OK;
+    if (status == SHOAL_OK && (!known || server.aof_anew != 1))
+        send_words(owner, "BGREWRITEAOF", NULL, renewed);
+}
+
+/* Redis 7 goes on behind a transaction that its file was cut off in, and what it writes
+ * then is part of it when the file is loaded once more. A file made anew has no such end;
+ * of a fleet's workers, who all find out, the first has it made. */
+static void renew_file(struct shoal_link *link) {
+    send_words(link, "INFO", "persistence", file_seen);
 }
 
 static void say_verdict(struct shoal_worker *worker,

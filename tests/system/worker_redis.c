@@ -180,6 +180,10 @@ END_TEST
 START_TEST(redis_that_lost_something_writes_its_file_anew) {
     daemons_start(saves_each_second);
     setenv("SOCKET", daemons.server.socket, 1);
+    worker_start(&second, "--queue other");
+    sh_exit(0, "shoal run --queue other -p i=1:3 -- true");
+    pid_t late = worker_pid(&second);
+    kill(late, SIGSTOP);
     worker_start(&first, "");
     sh_exit(0, "shoal run -p i=1:3 -- true");
     ok("redis-cli -s $SOCKET hset 'shoal:{0}:epoch' seq 0");
@@ -188,7 +192,13 @@ START_TEST(redis_that_lost_something_writes_its_file_anew) {
     wait_until(*ok("redis-cli -s $SOCKET info persistence | grep -v ':0' | "
                    "grep '^aof_rewrites:' || true") != '\0',
                LIMIT_MS);
+    kill(late, SIGCONT); /* who finds out later leaves it as it is */
+    wait_until(has_said(&second, "lost its last moments"), LIMIT_MS);
+    sh_exit(0, "shoal run --queue other -p i=1:3 -- true");
+    const char *calls = ok("redis-cli -s $SOCKET info commandstats | grep bgrewriteaof");
+    ck_assert_msg(strstr(calls, ":calls=1,") != NULL, "%s", calls);
     worker_end(&first);
+    worker_end(&second);
 }
 END_TEST
 
