@@ -105,6 +105,7 @@ class Stage:
         for name in ("SHOAL_STATE", "XDG_STATE_HOME", "SHOAL_QUEUE", "SHOAL_QUEUES"):
             self.clean.pop(name, None)
         self.workers = []
+        self.redis = None  # of its own
 
     def shoal(self, *words, accept=(0,), env=None, limit=LIMIT):
         """What a command without a fault prints."""
@@ -403,6 +404,16 @@ class Execute(Path):
         return complaints
 
 
+def kill_both(keeper):
+    """The keeper and its worker, as at once."""
+    children = pathlib.Path(f"/proc/{keeper.pid}/task/{keeper.pid}/children")
+    keeper.send_signal(signal.SIGSTOP)
+    for pid in map(int, children.read_text().split()):
+        os.kill(pid, signal.SIGKILL)
+    keeper.kill()
+    keeper.wait()
+
+
 class Worker(Path):
     """Its job is done, by it or by who comes behind it."""
 
@@ -448,11 +459,8 @@ class Worker(Path):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(span)
                 return True
-        for pid in map(int, pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()):
-            process.send_signal(signal.SIGSTOP)
-            os.kill(pid, signal.SIGKILL)
-        process.kill()
-        process.returncode = process.wait() and 1
+        kill_both(process)
+        process.returncode = 1
         return False
 
     @staticmethod
@@ -506,6 +514,190 @@ class Runner(Worker):
         complaints += settle(stage, all_ok=False)
         stage.end_workers()
         return complaints
+
+
+class OwnRedis:
+    """One that is killed and comes back, and has all that it said to have."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.socket = folder / "redis.sock"
+        folder.mkdir()
+        self.start()
+
+    def start(self):
+        self.socket.unlink(missing_ok=True)
+        words = ["setpriv", "--pdeathsig", "KILL", "redis-server", "--port", "0", "--unixsocket", self.socket, "--dir",
+                 self.folder, "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--loglevel", "warning"]
+        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(self.answers)
+
+    def answers(self):
+        done = subprocess.run(["redis-cli", "-s", self.socket, "ping"], stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True, check=False)
+        return done.stdout == "PONG\n"
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def wait_until(condition, span=STUCK):
+    """Whether it comes true."""
+    end = time.monotonic() + span
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()
+
+
+class Outage(Worker):
+    """Redis goes while the tasks run, and comes back when their outcomes are in a file, or could not be."""
+
+    few = {"alloc": 2, "call": 2, "eintr": 1, "short": 1}
+
+    def __init__(self, name):
+        super().__init__(name)
+
+    def prepare(self, stage):
+        stage.redis = OwnRedis(stage.folder / "redis")
+        stage.clean["SHOAL_REDIS"] = f"unix:{stage.redis.socket}"
+
+    @staticmethod
+    def state(home):
+        return {"SHOAL_STATE": home / "state"}
+
+    def begin(self, stage, home, fault):
+        """A worker whose three tasks wait for a file."""
+        task = f"cd {home}; : > began.{{i}}.$$; until test -e gate; do sleep 0.02; done; echo i={{i}}"
+        stage.job = stage.shoal("submit", "-p", "i=1:3", "--", "sh", "-c", task)
+        process = stage.start(home, fault, "shoal-worker", "--session-ttl", "4s", "--slots", "3", "--name", "w",
+                              "--log-level", "debug", meant=self.meant, variables=self.state(home))
+        wait_until(lambda: len(list(home.glob("began.*"))) == 3 or process.poll() is not None, 3)
+        return process
+
+    @staticmethod
+    def spools(home):
+        return list((home / "state" / "spool").glob("*.spool"))
+
+    def wait_for_spool(self, home, process):
+        # It is whole when it is there: what waits is written in one piece.
+        wait_until(lambda: any(path.stat().st_size > 500 for path in self.spools(home)) or process.poll() is not None,
+                   PATIENCE)
+
+    def play(self, stage, home, fault):
+        process = self.begin(stage, home, fault)
+        stage.redis.kill()
+        (home / "gate").touch()
+        self.wait_for_spool(home, process)
+        stage.redis.start()
+        return self.finish(stage, home, process, fault)
+
+    def finish(self, stage, home, process, fault):
+        self.watch(stage, process, fault)
+        run = stage.end(home, process)
+        if "the worker was killed" in run.err and not (fault.from_there_on and "signal=15" in run.err):
+            run.exit = -1
+        return run
+
+    def check(self, stage, home, run):
+        complaints = super().check(stage, home, run)
+        bad = [path.name for path in (home / "state").rglob("*.bad")]
+        return complaints + [f"good outcomes are set aside: {bad}"] * bool(bad)
+
+
+class Spool(Outage):
+    """A worker starts over the file of one that was killed, and its outcomes count."""
+
+    def prepare(self, stage):
+        super().prepare(stage)
+        stage.left = stage.folder / "left"
+        (stage.left / "tmp").mkdir(parents=True)
+        process = self.begin(stage, stage.left, None)
+        stage.redis.kill()
+        (stage.left / "gate").touch()
+        self.wait_for_spool(stage.left, process)
+        kill_both(process)
+        shutil.copytree(stage.redis.folder / "appendonlydir", stage.folder / "redis.left")
+
+    def play(self, stage, home, fault):
+        stage.redis.kill()
+        shutil.rmtree(stage.redis.folder / "appendonlydir")
+        shutil.copytree(stage.folder / "redis.left", stage.redis.folder / "appendonlydir")
+        shutil.copytree(stage.left / "state", home / "state")
+        stage.redis.start()
+        process = stage.start(home, fault, "shoal-worker", "--session-ttl", "4s", "--slots", "3", "--name", "w",
+                              "--log-level", "debug", meant=self.meant, variables=self.state(home))
+        return self.finish(stage, home, process, fault)
+
+
+class Upgrade(Outage):
+    """The program that is there takes the worker's place while its tasks run."""
+
+    def prepare(self, stage):
+        """With all others."""
+
+    def __init__(self, name, *, side):
+        super().__init__(name)
+        self.side = side
+        self.meant = {"worker": "shoal-worker/1", "keeper": "shoal-worker", "heir": "shoal-worker"}[side]
+
+    def play(self, stage, home, fault):
+        (home / "bin").mkdir()
+        program = home / "bin" / "shoal-worker"
+        program.symlink_to(stage.build / "shoal-worker")
+        clean = stage.clean
+        stage.clean = {**clean, "PATH": f"{home}/bin:{clean['PATH']}"}
+        try:
+            process = self.begin(stage, home, None if self.side == "heir" else fault)
+        finally:
+            stage.clean = clean
+        if self.side == "heir":
+            self.replace(stage, home, fault, program)
+        if process.poll() is None:
+            process.send_signal(signal.SIGUSR2)
+            over = re.compile("message=(upgraded|.*not upgraded)|worker was killed")
+            wait_until(lambda: over.search((home / "err").read_text(errors="replace")) or process.poll() is not None,
+                       PATIENCE)
+        (home / "gate").touch()
+        self.watch(stage, process, fault)
+        run = stage.end(home, process)
+        if re.search("the worker was killed.* signal=", run.err) and not fault.from_there_on:
+            run.exit = -1
+        return run
+
+    @staticmethod
+    def replace(stage, home, fault, program):
+        """By one that fails where it takes the worker's place."""
+        program.unlink()
+        program.write_text(f"""#!/bin/sh
+case $SHOAL_HANDOVER in
+worker:*)
+    export LD_PRELOAD={stage.build}/tests/support/failing.so FAILING={fault} FAILING_IN=shoal-worker \\
+        FAILING_REPORT={home}/report ;;
+esac
+exec {stage.build}/shoal-worker "$@"
+""")
+        program.chmod(0o755)
+
+
+class Checkpoint(Worker):
+    """What a task keeps is there when it goes on, once more and not less often."""
+
+    def prepare(self, stage):
+        stage.clean["SHOAL_CHECKPOINTS"] = str(stage.folder / "kept")
+
+    def play(self, stage, home, fault):
+        task = (f"test -e $SHOAL_CHECKPOINT/half && exec echo i={{i}}; : > $SHOAL_CHECKPOINT/half; "
+                f"echo {{i}} >> {home}/first; exit 85")
+        self.words = ("--checkpoint", "-p", "i=1:3", "--", "sh", "-c", task.replace("{", "{{").replace("}", "}}"))
+        return super().play(stage, home, fault)
+
+    def check(self, stage, home, run):
+        complaints = super().check(stage, home, run)
+        first = collections.Counter((home / "first").read_text().split() if (home / "first").exists() else ())
+        again = [task for task, n in first.items() if n > 1]
+        shutil.rmtree(stage.folder / "kept", ignore_errors=True)
+        return complaints + [f"begin anew although they kept something: {again}"] * bool(again)
 
 
 class Broker(Path):
@@ -600,7 +792,13 @@ def paths():
         Worker("worker-beats", "-p", "i=1:3", "--", "sleep", "1.5"),
         Worker("worker-function", *function),
         Worker("worker-python", "--python", "builtins:dict", "-p", "i=1:3"),
+        Outage("worker-outage"),
+        Spool("worker-spool"),
+        Checkpoint("worker-checkpoint"),
+        Upgrade("upgrade-worker", side="worker"),
+        Upgrade("upgrade-heir", side="heir"),
         Keeper("keeper", "-p", "i=1:3", "--", "echo", "i={{i}}"),
+        Upgrade("upgrade-keeper", side="keeper"),
         Runner("host", *function),
         Look("host-try", "--try", "{plugin}", "echo", "x=2", program="shoal-host"),
         Broker("broker"),
@@ -638,6 +836,8 @@ class Storm:
             finally:
                 for stage in self.stages:
                     stage.end_workers()
+                    if stage.redis is not None:
+                        stage.redis.kill()
                 server.kill()
                 server.wait()
 
