@@ -103,9 +103,9 @@ START_TEST(what_no_running_task_can_have_left_is_ended) {
     pid_t task = sleeper(of_task);
     let_the_clock_tick();
     pid_t orphan = left[_i].before ? early : sleeper(left[_i].environment);
-    const struct shoal_tree_task tasks[] = {
-        {.slot = 0}, /* an idle slot */
-        {.pid = task, .slot = 1, .job = "0123456789ab", .index = 5},
+    struct shoal_tree_task tasks[] = {
+        {.slot = 0, .folder = "/nowhere"}, /* an idle slot */
+        {.pid = task, .slot = 1, .job = "0123456789ab", .index = 5, .folder = "/nowhere"},
     };
     ck_assert_uint_eq(shoal_tree_sweep(tasks, 2), left[_i].ended ? 1 : 0);
     if (left[_i].ended)
@@ -119,8 +119,11 @@ END_TEST
 
 START_TEST(a_tasks_own_process_stays_whatever_it_says) {
     pid_t task = sleeper(nothing);
-    const struct shoal_tree_task tasks[] = {
-        {.pid = task, .slot = 1, .job = "0123456789ab", .index = 5}};
+    struct shoal_tree_task tasks[] = {{.pid = task,
+                                       .slot = 1,
+                                       .job = "0123456789ab",
+                                       .index = 5,
+                                       .folder = "/nowhere"}};
     ck_assert_uint_eq(shoal_tree_sweep(tasks, 1), 0);
     ck_assert(is_running(task));
 }
@@ -156,8 +159,11 @@ START_TEST(names_cannot_deceive) {
     }
     wait_until(has_started(pid, name), LIMIT_MS);
     let_the_clock_tick();
-    const struct shoal_tree_task tasks[] = {
-        {.pid = sleeper(of_task), .slot = 1, .job = "0123456789ab", .index = 5}};
+    struct shoal_tree_task tasks[] = {{.pid = sleeper(of_task),
+                                       .slot = 1,
+                                       .job = "0123456789ab",
+                                       .index = 5,
+                                       .folder = "/nowhere"}};
     ck_assert_uint_eq(shoal_tree_sweep(tasks, 1), 1);
     wait_until(has_ended(pid), LIMIT_MS);
 }
