@@ -6,8 +6,8 @@ PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
 CC      ?= cc
 
-packages := libhiredis-dev libevent-dev libjansson-dev zlib1g-dev pkg-config gcc redis-server
-test_packages := check jq ngspice python3
+packages := libhiredis-dev libevent-dev libjansson-dev libssl-dev zlib1g-dev pkg-config gcc redis-server
+test_packages := check jq ngspice openssl python3
 bench_packages := python3 redis-tools
 chaos_packages := faketime iproute2 python3 redis-tools
 count_packages := python3 valgrind
@@ -15,7 +15,7 @@ fuzz_packages := clang libclang-rt-dev
 coverage_packages := gcovr python3
 model_packages := gcc spin
 lint_packages := clang clang-format clang-tidy cppcheck groff-base lua-check pyflakes3 shellcheck
-libraries := hiredis libevent jansson zlib
+libraries := hiredis libevent libevent_openssl openssl jansson zlib
 
 warnings := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wvla -Werror
 hardening := -fstack-protector-strong -fPIC

@@ -124,8 +124,7 @@ static void run(struct broker *broker) {
 
 static enum shoal_status start(struct broker *broker, struct shoal_error *err) {
     struct shoal_redis_address address;
-    enum shoal_status status = shoal_redis_address_parse(
-        shoal_daemon.redis, shoal_daemon.password_file, &address, err);
+    enum shoal_status status = shoal_daemon_address(&address, err);
     if (status != SHOAL_OK)
         return status;
     const struct shoal_redis_options redis = {.client_name = "shoal-broker",
@@ -150,6 +149,7 @@ int main(int argc, char **argv) {
     if (start(&broker, &err) != SHOAL_OK)
         return shoal_daemon_refuse(&text, &err);
     signal(SIGPIPE, SIG_IGN);
+    shoal_daemon_warn();
     run(&broker);
     shoal_redis_destroy(broker.redis);
     event_base_free(broker.base);

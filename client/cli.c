@@ -24,8 +24,8 @@ const struct shoal_option shoal_cli_options[] = {
      .given = &shoal_cli.redis_given,
      .argument = "URL",
      .environment = "SHOAL_REDIS",
-     .help = "where the queue is: redis://[user[:password]@]host[:port][/db] or "
-             "unix:PATH; the local cluster unless said",
+     .help = "where the queue is: redis://[user[:password]@]host[:port][/db], rediss:// "
+             "for TLS, or unix:PATH; the local cluster unless said",
      .section = "Common options"},
     {.name = "redis-password-file",
      .type = SHOAL_OPTION_TEXT,
@@ -33,6 +33,28 @@ const struct shoal_option shoal_cli_options[] = {
      .argument = "FILE",
      .environment = "SHOAL_REDIS_PASSWORD_FILE",
      .help = "its first line is the password; only its owner may read it",
+     .section = "Common options"},
+    {.name = "tls-ca",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &shoal_cli.tls.ca,
+     .argument = "FILE",
+     .environment = "SHOAL_TLS_CA",
+     .help = "rediss://: the authorities (PEM) that may have signed its certificate; "
+             "those of the system unless said",
+     .section = "Common options"},
+    {.name = "tls-cert",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &shoal_cli.tls.certificate,
+     .argument = "FILE",
+     .environment = "SHOAL_TLS_CERT",
+     .help = "rediss://: a certificate (PEM), for a Redis that demands one",
+     .section = "Common options"},
+    {.name = "tls-key",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &shoal_cli.tls.key,
+     .argument = "FILE",
+     .environment = "SHOAL_TLS_KEY",
+     .help = "rediss://: its private key (PEM); only its owner may read it",
      .section = "Common options"},
     {.name = "namespace",
      .type = SHOAL_OPTION_NAME,
@@ -304,6 +326,8 @@ static int run_command(const struct shoal_cli_command *command, int argc, char *
     } else if (status == SHOAL_OK) {
         shoal_log_init("shoal", shoal_cli.verbose ? SHOAL_LOG_DEBUG : SHOAL_LOG_WARN,
                        SHOAL_LOG_LOGFMT);
+        if (shoal_redis_url_hide(&shoal_cli.redis, argv))
+            shoal_cli_say("shoal: %s", shoal_redis_url_seen);
         status = check_words(command, argc - rest, argv + rest, &err);
         exit_status = status == SHOAL_OK ? command->run(argc - rest, argv + rest)
                                          : shoal_cli_fail(&err);

@@ -22,6 +22,7 @@ struct shoal_cli {
     const char *redis;
     bool redis_given;
     const char *password_file;
+    struct shoal_tls_files tls;
     const char *name_space;
     bool verbose;
     bool json; /* of commands that read */

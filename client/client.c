@@ -77,6 +77,19 @@ enum shoal_status shoal_client_open(const struct shoal_redis_address *address,
     return SHOAL_OK;
 }
 
+/* Where there is TLS, the variables say what the program does not. */
+static struct shoal_tls_files files_of(const struct shoal_client_options *options,
+                                       bool tls) {
+    struct shoal_tls_files files = {options->tls_ca, options->tls_cert, options->tls_key};
+    if (tls && files.ca == NULL)
+        files.ca = getenv("SHOAL_TLS_CA");
+    if (tls && files.certificate == NULL && files.key == NULL) {
+        files.certificate = getenv("SHOAL_TLS_CERT");
+        files.key = getenv("SHOAL_TLS_KEY");
+    }
+    return files;
+}
+
 enum shoal_status shoal_client_connect(const struct shoal_client_options *options,
                                        struct shoal_client **ret_client,
                                        struct shoal_error *err) {
@@ -93,7 +106,11 @@ enum shoal_status shoal_client_connect(const struct shoal_client_options *option
     if (status != SHOAL_OK)
         return status;
     int64_t timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : 10000;
-    status = shoal_client_open(&address, name_space, timeout_ms, true, ret_client, err);
+    struct shoal_tls_files files = files_of(options, address.tls);
+    status = shoal_redis_address_secure(&address, &files, err);
+    if (status == SHOAL_OK)
+        status =
+            shoal_client_open(&address, name_space, timeout_ms, true, ret_client, err);
     shoal_redis_address_finish(&address);
     return status;
 }

@@ -243,6 +243,14 @@ struct daemon {
     const char *argv[WORDS_MAX]; /* the program first, NULL behind the last */
 };
 
+/* Those of a Redis that needs more than this one, which has no password and no TLS. */
+static void forget_variables(void) {
+    static const char *const names[] = {"SHOAL_REDIS_PASSWORD_FILE", "SHOAL_TLS_CA",
+                                        "SHOAL_TLS_CERT", "SHOAL_TLS_KEY"};
+    for (size_t i = 0; i < SHOAL_COUNT(names); i++)
+        unsetenv(names[i]);
+}
+
 /* In the child: ends with exec, or with why not on `report`. */
 static void become(const struct daemon *daemon, const char *path, int pid_fd, int log,
                    int report) {
@@ -259,7 +267,7 @@ static void become(const struct daemon *daemon, const char *path, int pid_fd, in
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         signal(SIGPIPE, SIG_DFL);
-        unsetenv("SHOAL_REDIS_PASSWORD_FILE"); /* this Redis has no password */
+        forget_variables();
         execv(path, (char **)daemon->argv);
     }
     int why = errno;

@@ -22,7 +22,8 @@
  * Every call that talks to Redis waits for the answer, the client's timeout at most; when
  * the connection breaks meanwhile it is sent again, which every call is made for.
  * Besides what each call says it returns SHOAL_LOST when Redis cannot be reached for that
- * time, SHOAL_DENIED when Redis does not allow it (a password, an ACL), SHOAL_FULL when
+ * time, SHOAL_DENIED when Redis does not allow it (a password, an ACL) or cannot be
+ * trusted (its certificate), SHOAL_FULL when
  * Redis has no room, SHOAL_REFUSED when the queue's state does not allow it,
  * SHOAL_GARBAGE when it answers nonsense. Calls are safe to repeat after SHOAL_LOST too.
  * `ret_` is written on SHOAL_OK only; `err` may be NULL, must begin zeroed (or cleared),
@@ -52,9 +53,15 @@ struct shoal_client_options {
     const char *password_file; /* NULL: none */
     const char *name_space;    /* NULL: "shoal" */
     int64_t timeout_ms;        /* of each call; 0: 10,000 */
+    /* PEM files, for rediss:// only: the authorities that are trusted (NULL:
+     * $SHOAL_TLS_CA, or the system's), and a certificate with its key, which only its
+     * owner may read (both NULL: $SHOAL_TLS_CERT and $SHOAL_TLS_KEY, or none). */
+    const char *tls_ca;
+    const char *tls_cert;
+    const char *tls_key;
 };
 
-/* `options` may be NULL. SHOAL_DENIED: this Redis is too old, evicts keys, or is a
+/* `options` may be NULL, and begins zeroed. SHOAL_DENIED: this Redis is too old, evicts keys, or is a
  * replica. Free with shoal_client_destroy(), for which NULL is fine. */
 SHOAL_PUBLIC SHOAL_MUST_CHECK enum shoal_status
 shoal_client_connect(const struct shoal_client_options *options,

@@ -2,14 +2,13 @@
 #include "common/redis.h"
 
 #include "common/cleanup.h"
+#include "common/secret.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -19,7 +18,7 @@ enum {
     PASSWORD_BYTES = 4096,
 };
 
-static const char scheme[] = "redis://";
+static const char scheme[] = "redis://", tls_scheme[] = "rediss://";
 
 static enum shoal_status no_memory(struct shoal_error *err) {
     return shoal_error_set(err, SHOAL_MEMORY, "no memory left for the address of Redis");
@@ -192,38 +191,15 @@ static enum shoal_status parse_url(const char *url, struct shoal_redis_address *
         return parse_unix(url + strlen("unix:"), address, err);
     if (starts_with(url, scheme))
         return parse_tcp(url + strlen(scheme), address, err);
-    if (starts_with(url, "rediss://"))
-        return shoal_error_set(err, SHOAL_INVALID,
-                               "rediss:// needs TLS, which shoal does not have yet; use "
-                               "redis:// inside a trusted network or a tunnel");
+    address->tls = starts_with(url, tls_scheme);
+    if (address->tls)
+        return parse_tcp(url + strlen(tls_scheme), address, err);
     const char *at_sign =
         strrchr(url, '@'); /* what is in front of it may be a password */
     return shoal_error_set(err, SHOAL_INVALID,
-                           "'%s%.100s' is no URL of Redis; write redis://HOST:PORT/DB or "
-                           "unix:PATH",
+                           "'%s%.100s' is no URL of Redis; write redis://HOST:PORT/DB, "
+                           "rediss:// for TLS, or unix:PATH",
                            at_sign == NULL ? "" : "...", at_sign == NULL ? url : at_sign);
-}
-
-/* Opens a regular file that only its owner can read. */
-static enum shoal_status open_secret(const char *path, int *ret_fd,
-                                     struct shoal_error *err) {
-    SHOAL_CLEANUP(shoal_cleanup_fd)
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    struct stat stat;
-    if (fd < 0 || fstat(fd, &stat) != 0)
-        return shoal_error_set(err, SHOAL_INVALID,
-                               "cannot read the password file '%s': %s", path,
-                               strerror(errno));
-    if (!S_ISREG(stat.st_mode))
-        return shoal_error_set(err, SHOAL_INVALID, "the password file '%s' is not a file",
-                               path);
-    if ((stat.st_mode & (S_IRGRP | S_IROTH)) != 0)
-        return shoal_error_set(
-            err, SHOAL_INVALID,
-            "others can read the password file '%s'; run chmod 600 on it", path);
-    *ret_fd = fd;
-    fd = -1;
-    return SHOAL_OK;
 }
 
 /* The first line of what was read, as a copy. */
@@ -248,7 +224,7 @@ static enum shoal_status take_line(const char *text, size_t len, const char *pat
 static enum shoal_status read_password(const char *path, char **ret_password,
                                        struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_fd) int fd = -1;
-    enum shoal_status status = open_secret(path, &fd, err);
+    enum shoal_status status = shoal_secret_open(path, "password file", &fd, err);
     if (status != SHOAL_OK)
         return status;
     char text[PASSWORD_BYTES];
@@ -289,7 +265,23 @@ enum shoal_status shoal_redis_address_parse(const char *url, const char *passwor
     return SHOAL_OK;
 }
 
+enum shoal_status shoal_redis_address_secure(struct shoal_redis_address *address,
+                                             const struct shoal_tls_files *files,
+                                             struct shoal_error *err) {
+    bool any = files->ca != NULL || files->certificate != NULL || files->key != NULL;
+    if (!address->tls && any)
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "there are files for TLS (--tls-ca, --tls-cert, --tls-key "
+                               "or their variables) and the URL of Redis has none; write "
+                               "rediss://HOST:PORT, or leave them out");
+    enum shoal_status status = address->tls ? shoal_tls_check(files, err) : SHOAL_OK;
+    if (status != SHOAL_OK)
+        return status;
+    return shoal_tls_files_copy(files, &address->tls_files) ? SHOAL_OK : no_memory(err);
+}
+
 void shoal_redis_address_finish(struct shoal_redis_address *address) {
+    shoal_tls_files_finish(&address->tls_files);
     free(address->path);
     free(address->host);
     free(address->user);
@@ -323,8 +315,49 @@ void shoal_redis_address_print(const struct shoal_redis_address *address, char *
     if (address->user != NULL)
         add_user(&user, address->user);
     bool bare = strchr(address->host, ':') == NULL;
-    snprintf(text, room, "%s%s%s%s%s:%u/%d", scheme, shoal_buffer_text(&user),
-             bare ? "" : "[", address->host, bare ? "" : "]", (unsigned)address->port,
-             address->database);
+    snprintf(text, room, "%s%s%s%s%s:%u/%d", address->tls ? tls_scheme : scheme,
+             shoal_buffer_text(&user), bare ? "" : "[", address->host, bare ? "" : "]",
+             (unsigned)address->port, address->database);
     shoal_buffer_finish(&user);
+}
+
+/* ---- hiding */
+
+const char shoal_redis_url_seen[] =
+    "the password in the URL on the command line could be read by others until now; give "
+    "the URL by SHOAL_REDIS, or the password by --redis-password-file";
+
+/* The password in whatever was meant to be a URL; NULL: there is none. */
+static const char *find_password(const char *url, size_t *ret_len) {
+    const char *start = strstr(url, "://");
+    const char *end = strrchr(url, '@');
+    start = start == NULL || start > url + strcspn(url, "@") ? url : start + 3;
+    const char *colon = end == NULL ? NULL : memchr(start, ':', (size_t)(end - start));
+    *ret_len = colon == NULL ? 0 : (size_t)(end - colon - 1);
+    return *ret_len == 0 ? NULL : colon + 1;
+}
+
+static bool is_word(const char *text, char *const *argv) {
+    for (; *argv != NULL; argv++) {
+        if (text >= *argv && text <= *argv + strlen(*argv))
+            return true;
+    }
+    return false;
+}
+
+bool shoal_redis_url_hide(const char **url, char *const *argv) {
+    size_t len = 0;
+    const char *password = *url == NULL ? NULL : find_password(*url, &len);
+    bool is_in_words = password != NULL && is_word(*url, argv);
+    bool is_variable = password != NULL && *url == getenv("SHOAL_REDIS");
+    if (!is_in_words && !is_variable)
+        return false;
+    char *copy = strdup(*url);
+    if (copy != NULL && (!is_variable || setenv("SHOAL_REDIS", copy, 1) == 0)) {
+        memset((char *)password, '*', len);
+        *url = copy;
+    } else {
+        free(copy);
+    }
+    return is_in_words;
 }

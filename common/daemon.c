@@ -16,8 +16,8 @@ const struct shoal_option shoal_daemon_options[] = {
      .argument = "URL",
      .fallback = "redis://127.0.0.1:6379/0",
      .environment = "SHOAL_REDIS",
-     .help =
-         "where the queue is: redis://[user[:password]@]host[:port][/db] or unix:PATH",
+     .help = "where the queue is: redis://[user[:password]@]host[:port][/db], rediss:// "
+             "for TLS, or unix:PATH",
      .section = "Redis"},
     {.name = "redis-password-file",
      .type = SHOAL_OPTION_TEXT,
@@ -25,6 +25,28 @@ const struct shoal_option shoal_daemon_options[] = {
      .argument = "FILE",
      .environment = "SHOAL_REDIS_PASSWORD_FILE",
      .help = "its first line is the password; only its owner may read it",
+     .section = "Redis"},
+    {.name = "tls-ca",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &shoal_daemon.tls.ca,
+     .argument = "FILE",
+     .environment = "SHOAL_TLS_CA",
+     .help = "rediss://: the authorities (PEM) that may have signed its certificate; "
+             "those of the system unless said",
+     .section = "Redis"},
+    {.name = "tls-cert",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &shoal_daemon.tls.certificate,
+     .argument = "FILE",
+     .environment = "SHOAL_TLS_CERT",
+     .help = "rediss://: a certificate (PEM), for a Redis that demands one",
+     .section = "Redis"},
+    {.name = "tls-key",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &shoal_daemon.tls.key,
+     .argument = "FILE",
+     .environment = "SHOAL_TLS_KEY",
+     .help = "rediss://: its private key (PEM); only its owner may read it",
      .section = "Redis"},
     {.name = "namespace",
      .type = SHOAL_OPTION_NAME,
@@ -77,6 +99,8 @@ static const struct shoal_option hidden[] = {
 
 enum { TABLES_MAX = 8 };
 
+static bool password_was_seen; /* on the command line */
+
 static enum shoal_status parse(const struct shoal_daemon_text *text, int argc,
                                char **argv, struct shoal_error *err) {
     const struct shoal_option *all[TABLES_MAX + 2] = {hidden};
@@ -123,8 +147,29 @@ int shoal_daemon_begin(const struct shoal_daemon_text *text, int argc, char **ar
         return shoal_daemon_refuse(text, &err);
     if (only_tells(text))
         return 0;
+    password_was_seen = shoal_redis_url_hide(&shoal_daemon.redis, argv);
     shoal_log_init(text->program, (enum shoal_log_level)shoal_daemon.log_level,
                    (enum shoal_log_format)shoal_daemon.log_format);
     event_set_log_callback(log_of_events);
     return -1;
+}
+
+enum shoal_status shoal_daemon_address(struct shoal_redis_address *ret_address,
+                                       struct shoal_error *err) {
+    struct shoal_redis_address address;
+    enum shoal_status status = shoal_redis_address_parse(
+        shoal_daemon.redis, shoal_daemon.password_file, &address, err);
+    if (status != SHOAL_OK)
+        return status;
+    status = shoal_redis_address_secure(&address, &shoal_daemon.tls, err);
+    if (status == SHOAL_OK)
+        *ret_address = address;
+    else
+        shoal_redis_address_finish(&address);
+    return status;
+}
+
+void shoal_daemon_warn(void) {
+    if (password_was_seen)
+        shoal_warn("%s", shoal_redis_url_seen);
 }

@@ -48,25 +48,74 @@ static void tune(int fd) {
         setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int));
 }
 
-/* How bytes travel over a socket that connects: all that TLS will change. */
-static struct bufferevent *make_stream(struct shoal_dial *dial, int fd) {
-    return bufferevent_socket_new(dial->base, fd, BEV_OPT_CLOSE_ON_FREE);
-}
-
 static void close_stream(struct shoal_dial *dial) {
     if (dial->stream != NULL)
         bufferevent_free(dial->stream);
     dial->stream = NULL;
 }
 
+/* ---- TLS */
+
+static void give_stream(struct shoal_dial *dial) {
+    struct bufferevent *stream = dial->stream;
+    dial->stream = NULL; /* the owner's now */
+    dial->done(dial->owner, stream, NULL);
+}
+
+static void handshake_event(struct bufferevent *stream, short what, void *owner) {
+    int reason = EVUTIL_SOCKET_ERROR();
+    struct shoal_dial *dial = owner;
+    struct shoal_error err = {.status = SHOAL_OK};
+    if (what & BEV_EVENT_CONNECTED) {
+        give_stream(dial);
+        return;
+    }
+    if (!shoal_tls_tells(stream, what, true, &err))
+        shoal_error_set(&err, SHOAL_LOST, "the connection to %s broke: %s", dial->where,
+                        strerror(reason));
+    close_stream(dial);
+    dial->done(dial->owner, NULL, &err);
+}
+
+/* Takes the socket from the stream that has connected it. */
+static int take_socket(struct shoal_dial *dial) {
+    int fd = bufferevent_getfd(dial->stream);
+    bufferevent_setfd(dial->stream, -1);
+    close_stream(dial);
+    return fd;
+}
+
+static void begin_tls(struct shoal_dial *dial) {
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = take_socket(dial);
+    struct shoal_error err = {.status = SHOAL_OK};
+    dial->peer = (struct shoal_tls_peer){.host = dial->address->host,
+                                         .where = dial->where,
+                                         .files = &dial->address->tls_files};
+    if (shoal_tls_begin(dial->base, fd, &dial->peer, &dial->stream, &err) != SHOAL_OK) {
+        dial->done(dial->owner, NULL, &err);
+        return;
+    }
+    fd = -1; /* the stream's now */
+    bufferevent_setcb(dial->stream, NULL, NULL, handshake_event, dial);
+}
+
+bool shoal_dial_shakes_hands(const struct shoal_dial *dial) {
+    return dial->stream != NULL && dial->peer.host != NULL;
+}
+
+/* ---- one address after the other */
+
 static void try_addresses(struct shoal_dial *dial, int reason);
 
-static void stream_event(struct bufferevent *stream, short what, void *owner) {
+static void stream_event(SHOAL_UNUSED struct bufferevent *stream, short what,
+                         void *owner) {
     int reason = EVUTIL_SOCKET_ERROR();
     struct shoal_dial *dial = owner;
     if (what & BEV_EVENT_CONNECTED) {
-        dial->stream = NULL; /* the owner's now */
-        dial->done(dial->owner, stream, NULL);
+        if (dial->address->tls)
+            begin_tls(dial);
+        else
+            give_stream(dial);
         return;
     }
     close_stream(dial);
@@ -85,7 +134,7 @@ static int open_stream(struct shoal_dial *dial, const struct evutil_addrinfo *ad
         tune(fd);
     if (connect(fd, address->ai_addr, address->ai_addrlen) != 0 && errno != EINPROGRESS)
         return errno;
-    dial->stream = make_stream(dial, fd);
+    dial->stream = bufferevent_socket_new(dial->base, fd, BEV_OPT_CLOSE_ON_FREE);
     if (dial->stream == NULL)
         return ENOMEM;
     fd = -1; /* the stream's now */
@@ -188,6 +237,7 @@ static void find_host(struct shoal_dial *dial) {
 }
 
 void shoal_dial_start(struct shoal_dial *dial) {
+    dial->peer = (struct shoal_tls_peer){.host = NULL};
     if (dial->address->path != NULL)
         try_path(dial);
     else

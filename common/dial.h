@@ -1,5 +1,6 @@
 /* A stream of bytes to an address: the host is looked up, what was found is tried one by
- * one. */
+ * one. With TLS there is a handshake over the first that connects, and no other is tried
+ * when that fails. */
 #ifndef SHOAL_DIAL_H
 #define SHOAL_DIAL_H
 
@@ -10,7 +11,7 @@
 #include <sys/un.h>
 
 /* `stream` is connected, writes, does not read yet and is the owner's; or it is NULL, and
- * err says why. May be called from within shoal_dial_start(), but only with an error
+ * err says why: SHOAL_LOST, or what will not change by itself. May be called from within shoal_dial_start(), but only with an error
  * then. */
 typedef void (*shoal_dialled_fn)(void *owner, struct bufferevent *stream,
                                  const struct shoal_error *err);
@@ -29,11 +30,16 @@ struct shoal_dial {
     struct evutil_addrinfo local;      /* the same for a unix socket */
     struct sockaddr_un local_address;
     struct bufferevent *stream; /* that connects */
+    struct shoal_tls_peer peer; /* of a stream that is connected and begins TLS; else its
+                                   fields are NULL */
 };
 
 /* Begins with the first five fields set and the others zero,
  * or after shoal_dial_stop(). */
 void shoal_dial_start(struct shoal_dial *dial);
+
+/* Whether somebody answers there, and is silent now that TLS was begun. */
+bool shoal_dial_shakes_hands(const struct shoal_dial *dial);
 
 /* Gives up, if it is at work, without calling `done`; frees what it holds. */
 void shoal_dial_stop(struct shoal_dial *dial);

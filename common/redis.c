@@ -227,23 +227,38 @@ static void answer(struct shoal_redis *redis, redisReply *reply) {
     redis->answering = NULL;
 }
 
+/* What comes from a port for TLS that was spoken to without: the record of an alert. */
+static bool is_tls(const struct shoal_redis *redis) {
+    return redis->state == GREETING && redis->reader->len > 1 &&
+           memcmp(redis->reader->buf, "\x15\x03", 2) == 0;
+}
+
+static void lose_to_nonsense(struct shoal_redis *redis, const char *what) {
+    redis->refused = is_tls(redis);
+    if (redis->refused)
+        lose(redis, SHOAL_DENIED, "%s speaks TLS; write rediss:// instead of redis://",
+             redis->where);
+    else
+        lose(redis, SHOAL_GARBAGE, "what %s sends is no answer of Redis (%s); dropped it",
+             redis->where, what);
+}
+
 /* Tells one reply; false when no whole one is there, or when the connection is lost. */
 static bool take_reply(struct shoal_redis *redis) {
-    static const char nonsense[] = "what %s sends is no answer of Redis (%s); dropped it";
     void *reply = NULL;
     if (redisReaderGetReply(redis->reader, &reply) != REDIS_OK) {
-        lose(redis, SHOAL_GARBAGE, nonsense, redis->where, redis->reader->errstr);
+        lose_to_nonsense(redis, redis->reader->errstr);
         return false;
     }
     if (reply == NULL) {
         if (is_too_large(redis))
-            lose(redis, SHOAL_GARBAGE, nonsense, redis->where, "too large");
+            lose_to_nonsense(redis, "too large");
         return false;
     }
     redis->reply_bytes = redis->reader->len - redis->reader->pos;
     redis->elements = 0;
     if (STAILQ_EMPTY(&redis->pending)) {
-        lose(redis, SHOAL_GARBAGE, nonsense, redis->where, "nobody asked");
+        lose_to_nonsense(redis, "nobody asked");
         freeReplyObject(reply);
         return false;
     }
@@ -277,7 +292,7 @@ static bool add_words(struct evbuffer *output, const struct shoal_request *reque
 
 /* Sends what was just added without the turn of the loop that libevent would take for it;
  * what the socket does not take now, libevent sends when it does. Whether the peer is
- * gone, reading tells. */
+ * gone, reading tells. Not with TLS, whose bytes are others than these. */
 static void write_now(struct shoal_redis *redis) {
     struct evbuffer *output = bufferevent_get_output(redis->stream);
     evbuffer_unfreeze(output, 1);
@@ -295,7 +310,8 @@ static bool push(struct shoal_redis *redis, const struct shoal_request *first,
     size_t n = first->n + (rest == NULL ? 0 : rest->n);
     char head[32];
     int len = snprintf(head, sizeof(head), "*%zu\r\n", n);
-    bool first_out = redis->state == UP && evbuffer_get_length(output) == 0;
+    bool first_out =
+        redis->state == UP && !redis->address.tls && evbuffer_get_length(output) == 0;
     if (first_out)
         bufferevent_disable(redis->stream, EV_WRITE);
     if (pending == NULL || evbuffer_add(output, head, (size_t)len) != 0 ||
@@ -421,21 +437,38 @@ static void greet(struct shoal_redis *redis) {
 
 /* ---- connecting */
 
-static void stream_event(SHOAL_UNUSED struct bufferevent *stream, short what,
-                         void *owner) {
+/* Whether a failure will be the same when it is tried again. */
+static bool stays(enum shoal_status status) {
+    return status == SHOAL_DENIED || status == SHOAL_INVALID;
+}
+
+/* A port for TLS ends connections that begin with something else. */
+static const char *advice(const struct shoal_redis *redis, bool is_new) {
+    bool has_tls = redis->address.path != NULL || redis->address.tls;
+    return is_new && !has_tls ? "; if it speaks TLS, write rediss://" : "";
+}
+
+static void stream_event(struct bufferevent *stream, short what, void *owner) {
     int reason = EVUTIL_SOCKET_ERROR();
     struct shoal_redis *redis = owner;
-    if (what & BEV_EVENT_EOF)
-        lose(redis, SHOAL_LOST, "%s closed the connection", redis->where);
+    struct shoal_error err = {.status = SHOAL_OK};
+    bool is_new = redis->state == GREETING;
+    if (redis->address.tls && shoal_tls_tells(stream, what, is_new, &err)) {
+        redis->refused = is_new && stays(err.status);
+        lose(redis, err.status, "%s", err.text);
+    } else if (what & BEV_EVENT_EOF)
+        lose(redis, SHOAL_LOST, "%s closed the connection%s", redis->where,
+             advice(redis, is_new));
     else
-        lose(redis, SHOAL_LOST, "the connection to %s broke: %s", redis->where,
-             strerror(reason));
+        lose(redis, SHOAL_LOST, "the connection to %s broke: %s%s", redis->where,
+             strerror(reason), advice(redis, is_new));
 }
 
 static void dialled(void *owner, struct bufferevent *stream,
                     const struct shoal_error *err) {
     struct shoal_redis *redis = owner;
     if (stream == NULL) {
+        redis->refused = stays(err->status);
         lose(redis, err->status, "%s", err->text);
         return;
     }
@@ -493,9 +526,10 @@ static void ticked(SHOAL_UNUSED evutil_socket_t fd, SHOAL_UNUSED short what,
         break;
     case CONNECTING:
     case GREETING:
-        lose(redis, SHOAL_LOST,
-             "%s did not answer within %" PRId64 " ms; can it be reached?", redis->where,
-             redis->options.connect_timeout_ms);
+        lose(redis, SHOAL_LOST, "%s did not answer within %" PRId64 " ms; %s",
+             redis->where, redis->options.connect_timeout_ms,
+             shoal_dial_shakes_hands(&redis->dial) ? "does it speak TLS on that port?"
+                                                   : "can it be reached?");
         break;
     case UP:
         check_deadlines(redis);
@@ -521,8 +555,10 @@ static bool copy_address(const struct shoal_redis_address *from,
                          struct shoal_redis_address *to) {
     to->port = from->port;
     to->database = from->database;
+    to->tls = from->tls;
     return duplicate(from->path, &to->path) && duplicate(from->host, &to->host) &&
-           duplicate(from->user, &to->user) && duplicate(from->password, &to->password);
+           duplicate(from->user, &to->user) && duplicate(from->password, &to->password) &&
+           shoal_tls_files_copy(&from->tls_files, &to->tls_files);
 }
 
 /* What Redis takes: no blanks, nothing that does not print. */

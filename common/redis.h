@@ -18,6 +18,7 @@
 
 #include "common/buffer.h"
 #include "common/error.h"
+#include "common/tls.h"
 
 #include <event2/event.h>
 #include <hiredis/hiredis.h>
@@ -27,8 +28,8 @@
 enum { SHOAL_REDIS_PORT = 6379, SHOAL_REDIS_PENDING_MAX = 100000 };
 
 /* Where Redis is: "redis://[user[:password]@]host[:port][/db]" (also
- * "redis://:password@host"), with %XX in user and password and [::1] for IPv6; or
- * "unix:PATH". "rediss://" is refused with a sentence until TLS is built. */
+ * "redis://:password@host"), with %XX in user and password and [::1] for IPv6;
+ * "rediss://", the same by TLS; or "unix:PATH". */
 struct shoal_redis_address {
     char *path; /* of the unix socket; NULL for TCP */
     char *host; /* of TCP */
@@ -36,6 +37,9 @@ struct shoal_redis_address {
     int database;
     char *user;     /* NULL: the default user */
     char *password; /* NULL: none; never logged */
+    bool tls;
+    struct shoal_tls_files
+        tls_files; /* its own, all NULL unless secure() put them there */
 };
 
 /* `password_file` may be NULL; its first line is the password then. It must not be
@@ -44,12 +48,26 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_redis_address_parse(const char *url, const char *password_file,
                                             struct shoal_redis_address *ret_address,
                                             struct shoal_error *err);
+
+/* Adds the files that TLS uses, once; without it the system's authorities are trusted.
+ * SHOAL_INVALID: they cannot be used, or the address is not one of TLS. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_redis_address_secure(struct shoal_redis_address *address,
+                                             const struct shoal_tls_files *files,
+                                             struct shoal_error *err);
 void shoal_redis_address_finish(struct shoal_redis_address *address);
 
 /* The address for people, without its password: "redis://user@host:6379/0" or
  * "unix:/path". */
 void shoal_redis_address_print(const struct shoal_redis_address *address, char *text,
                                size_t room);
+
+/* Blots out the password of a URL where others could read it: in the words of the command
+ * line, which ps shows, or in the environment that this process was given; what it starts
+ * gets the URL as it was. *url, which may be NULL, becomes a copy that stays until the
+ * end. Returns whether it was in `argv`, for the warning. */
+bool shoal_redis_url_hide(const char **url, char *const *argv);
+extern const char shoal_redis_url_seen[]; /* the warning */
 
 /* A command being put together: its arguments, each counted, in one buffer. */
 struct shoal_request {

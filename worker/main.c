@@ -282,16 +282,25 @@ static enum shoal_status make_config(struct shoal_worker_config *worker,
         worker->user = user;
     }
     if (status == SHOAL_OK)
-        status = shoal_redis_address_parse(shoal_daemon.redis, shoal_daemon.password_file,
-                                           &worker->address, err);
+        status = shoal_daemon_address(&worker->address, err);
     return status;
 }
 
-/* Parsing puts the words into another order, of which the first is kept. */
+/* Parsing puts the words into another order and blots out a password; they are kept as
+ * they were, in one block. */
 static char **copy_words(int argc, char **argv) {
-    char **words = calloc((size_t)argc + 1, sizeof(*words));
-    if (words != NULL)
-        memcpy(words, argv, (size_t)argc * sizeof(*words));
+    size_t pointers = ((size_t)argc + 1) * sizeof(char *), len = 0;
+    for (int i = 0; i < argc; i++)
+        len += strlen(argv[i]) + 1;
+    char **words = malloc(pointers + len);
+    if (words == NULL)
+        return NULL;
+    char *at = (char *)words + pointers;
+    for (int i = 0; i < argc; i++) {
+        words[i] = at;
+        at = stpcpy(at, argv[i]) + 1;
+    }
+    words[argc] = NULL;
     return words;
 }
 
@@ -300,6 +309,7 @@ static int run(struct shoal_worker_config *worker) {
         shoal_upgrade_print();
         return 0;
     }
+    shoal_daemon_warn();
     return shoal_keeper_run(worker);
 }
 

@@ -1,0 +1,13 @@
+/* Files with something secret in them. */
+#ifndef SHOAL_SECRET_H
+#define SHOAL_SECRET_H
+
+#include "common/error.h"
+
+/* Opens a regular file that neither group nor others can read. SHOAL_INVALID: it is not
+ * such a file; the sentence calls it `what`: "password file". */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_secret_open(const char *path, const char *what, int *ret_fd,
+                                    struct shoal_error *err);
+
+#endif
