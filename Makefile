@@ -7,7 +7,7 @@ LIBDIR  ?= $(PREFIX)/lib
 CC      ?= cc
 
 packages := libhiredis-dev libevent-dev libjansson-dev libssl-dev zlib1g-dev pkg-config gcc redis-server
-test_packages := check jq ngspice openssl python3
+test_packages := check jq ngspice python3
 bench_packages := python3 redis-tools
 chaos_packages := faketime iproute2 python3 redis-tools
 count_packages := python3 valgrind

@@ -444,8 +444,8 @@ static bool stays(enum shoal_status status) {
 
 /* A port for TLS ends connections that begin with something else. */
 static const char *advice(const struct shoal_redis *redis, bool is_new) {
-    bool has_tls = redis->address.path != NULL || redis->address.tls;
-    return is_new && !has_tls ? "; if it speaks TLS, write rediss://" : "";
+    bool is_plain = redis->address.path == NULL && !redis->address.tls;
+    return is_new && is_plain ? "; if it speaks TLS, write rediss://" : "";
 }
 
 static void stream_event(struct bufferevent *stream, short what, void *owner) {
@@ -650,6 +650,10 @@ bool shoal_redis_is_up(const struct shoal_redis *redis) {
 
 const char *shoal_redis_why(const struct shoal_redis *redis) {
     return redis->why.text;
+}
+
+bool shoal_redis_is_refused(const struct shoal_redis *redis) {
+    return stays(redis->why.status);
 }
 
 struct event_base *shoal_redis_base(const struct shoal_redis *redis) {

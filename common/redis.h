@@ -123,6 +123,8 @@ void shoal_redis_drop(struct shoal_redis *redis,
 bool shoal_redis_is_up(const struct shoal_redis *redis);
 /* Why it was lost last, or could not be made. */
 const char *shoal_redis_why(const struct shoal_redis *redis);
+/* Whether that stays so until somebody does something: a password, a certificate. */
+bool shoal_redis_is_refused(const struct shoal_redis *redis);
 struct event_base *shoal_redis_base(const struct shoal_redis *redis);
 
 /* Called once per command. `status` SHOAL_OK: `reply` is what Redis said, an error reply

@@ -25,7 +25,8 @@ enum {
     DENIED_MS = 2000,    /* a Redis that refuses all may not be the right one any more */
     SILENT_MS = 20000,   /* without any answer, although nothing seems to be wrong */
     WORD_MS = 10000,     /* between two words about Redis */
-    NEW_WORD_MS = 60000, /* before it is said that there is another reason */
+    NEW_WORD_MS = 60000, /* before it is said that there is another reason; one that
+                            somebody must do something about does not wait */
     COMMITS_MAX = 512,
     DEAD_BYTES = 4096,
     LEAP = 1 << 19, /* half of lib.lua's: something was lost when commits leap */
@@ -829,12 +830,13 @@ static void drop_both(struct shoal_worker *worker, const char *why) {
 static void say_again(struct shoal_link *link, int64_t now_ms) {
     struct shoal_trouble *trouble = &link->trouble;
     const char *why = shoal_redis_why(link->redis);
+    int64_t pause = shoal_redis_is_refused(link->redis) ? WORD_MS : NEW_WORD_MS;
     if (trouble->since_ms == 0)
         return;
     if (!trouble->said)
         say_trouble(trouble, now_ms);
     if (shoal_redis_is_up(link->redis) || strcmp(why, trouble->why) == 0 ||
-        now_ms - trouble->said_ms < NEW_WORD_MS)
+        now_ms - trouble->said_ms < pause)
         return;
     trouble->what = "is away";
     snprintf(trouble->why, sizeof(trouble->why), "%s", why);

@@ -25,7 +25,22 @@ static void print_again(const struct shoal_redis_address *address) {
     assert(shoal_redis_address_parse(text, NULL, &again, &err) == SHOAL_OK);
     assert(same(again.path, address->path) && same(again.host, address->host));
     assert(again.port == address->port && again.database == address->database);
+    assert(again.tls == address->tls);
     shoal_redis_address_finish(&again);
+}
+
+/* Nothing of a password is left on the command line, whatever the URL is. */
+static void hide(const char *url, const struct shoal_redis_address *address) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *word = strdup(url);
+    char *const argv[] = {word, NULL};
+    const char *kept = word;
+    if (word == NULL)
+        return;
+    bool hidden = shoal_redis_url_hide(&kept, argv);
+    assert(strcmp(kept, url) == 0 && strlen(word) == strlen(url));
+    assert(hidden || address == NULL || address->password == NULL);
+    if (hidden)
+        free((char *)kept);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -37,11 +52,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     if (shoal_redis_address_parse(url, NULL, &address, &err) != SHOAL_OK) {
         assert(err.text[0] != '\0');
+        hide(url, NULL);
         return 0;
     }
     assert((address.path == NULL) != (address.host == NULL));
     assert(address.database >= 0);
     print_again(&address);
+    hide(url, &address);
     shoal_redis_address_finish(&address);
     return 0;
 }

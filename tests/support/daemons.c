@@ -61,13 +61,24 @@ static const char *at_home(const char *name) {
 
 /* ---- life */
 
-void daemons_start(const char *const *args) {
-    test_server_start(&daemons.server, args);
+static void make_home(const char *url) {
     test_directory_create(&daemons.home);
     snprintf(daemons.mark, sizeof(daemons.mark), "HOME=%s", daemons.home.path);
-    snprintf(daemons.redis, sizeof(daemons.redis), "SHOAL_REDIS=%s", daemons.server.url);
+    snprintf(daemons.redis, sizeof(daemons.redis), "SHOAL_REDIS=%s", url);
+    snprintf(daemons.ca, sizeof(daemons.ca), "SHOAL_TLS_CA");
     ck_assert_int_eq(mkdir(at_home("tmp"), 0700), 0);
     ck_assert_int_eq(mkdir(at_home("run"), 0700), 0);
+}
+
+void daemons_start(const char *const *args) {
+    test_server_start(&daemons.server, args);
+    make_home(daemons.server.url);
+}
+
+void daemons_start_tls(const char *const *args, const char *ca) {
+    test_server_start_tls(&daemons.server, args);
+    make_home(daemons.server.tls_url);
+    snprintf(daemons.ca, sizeof(daemons.ca), "SHOAL_TLS_CA=%s", ca);
 }
 
 void daemons_finish(void) {
@@ -97,6 +108,10 @@ static void start_command(struct test_process *process, const char *command) {
     const char *const environment[] = {
         daemons.mark,
         daemons.redis,
+        daemons.ca,
+        "SHOAL_TLS_CERT",
+        "SHOAL_TLS_KEY",
+        "SHOAL_REDIS_PASSWORD_FILE",
         path_variable(),
         at_home_variable("TMPDIR", "tmp"),
         at_home_variable("SHOAL_SPOOL", "spool"),

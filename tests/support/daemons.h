@@ -20,11 +20,14 @@ struct test_daemons {
     struct test_directory home;
     char mark[48];   /* "HOME=PATH" */
     char redis[128]; /* "SHOAL_REDIS=URL" */
+    char ca[128];    /* "SHOAL_TLS_CA=FILE"; without "=": there is none */
 };
 extern struct test_daemons daemons;
 
 /* `args` of redis-server as in test_server_start(). */
 void daemons_start(const char *const *args);
+/* The same by TLS, as in test_server_start_tls(); `ca` is the file that is trusted. */
+void daemons_start_tls(const char *const *args, const char *ca);
 /* Every process but Redis must have ended, or do so soon. */
 void daemons_finish(void);
 

@@ -1,6 +1,7 @@
 #include "tests/support/redis_server.h"
 
 #include "common/cleanup.h"
+#include "common/id.h"
 #include "tests/support/wait.h"
 
 #include <errno.h>
@@ -16,7 +17,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { START_MS = 10000, COMMAND_MS = 10000 };
+enum {
+    START_MS = 10000,
+    COMMAND_MS = 10000,
+    PORT_LEAST = 10000, /* below those that outgoing connections get */
+    PORT_MOST = 32000,
+    PORT_TRIES = 20,
+};
 
 static int remove_entry(const char *path, SHOAL_UNUSED const struct stat *stat,
                         SHOAL_UNUSED int type, SHOAL_UNUSED struct FTW *place) {
@@ -62,6 +69,11 @@ static void become_server(const struct test_server *server, pid_t parent) {
     size_t n = 0;
     while (argv[n] != NULL)
         n++;
+    char port[16];
+    const char *const tls[] = {"--bind", "127.0.0.1", "--tls-port", port};
+    snprintf(port, sizeof(port), "%d", server->port);
+    for (size_t i = 0; server->port != 0 && i < SHOAL_COUNT(tls); i++)
+        argv[n++] = tls[i];
     for (size_t i = 0; server->args[i] != NULL; i++)
         argv[n++] = server->args[i];
     int null = open("/dev/null", O_RDWR);
@@ -104,14 +116,33 @@ static bool has_ended(const struct test_server *server) {
     return true;
 }
 
-static void launch(struct test_server *server) {
+/* Whether it runs then, and has not ended at once. */
+static bool try_to_launch(struct test_server *server) {
     pid_t parent = getpid();
     server->pid = fork();
     ck_assert_int_ge(server->pid, 0);
     if (server->pid == 0)
         become_server(server, parent);
     wait_until(answers(server) || has_ended(server), START_MS);
-    ck_assert_msg(answers(server), "redis-server does not start");
+    return answers(server);
+}
+
+/* Somebody may have its port for the moment. */
+static void launch(struct test_server *server) {
+    for (int left = server->port == 0 ? 1 : PORT_TRIES; !try_to_launch(server); left--)
+        ck_assert_msg(left > 1, "redis-server does not start");
+}
+
+static void launch_on_a_port(struct test_server *server) {
+    for (int left = PORT_TRIES;; left--) {
+        server->port =
+            PORT_LEAST + (int)(shoal_random() % (uint64_t)(PORT_MOST - PORT_LEAST));
+        if (try_to_launch(server))
+            break;
+        ck_assert_msg(left > 1, "redis-server does not start");
+    }
+    snprintf(server->tls_url, sizeof(server->tls_url), "rediss://127.0.0.1:%d",
+             server->port);
 }
 
 static void take_args(struct test_server *server, const char *const *args) {
@@ -123,7 +154,7 @@ static void take_args(struct test_server *server, const char *const *args) {
     server->args[n] = NULL;
 }
 
-void test_server_start(struct test_server *server, const char *const *args) {
+static void prepare(struct test_server *server, const char *const *args) {
     signal(SIGPIPE,
            SIG_IGN); /* as our programs do: a server that is gone is an error, no end */
     *server = (struct test_server){.directory = "/tmp/shoal-test-redis-XXXXXX"};
@@ -132,7 +163,16 @@ void test_server_start(struct test_server *server, const char *const *args) {
     snprintf(server->url, sizeof(server->url), "unix:%s", server->socket);
     start_guardian(server);
     take_args(server, args);
+}
+
+void test_server_start(struct test_server *server, const char *const *args) {
+    prepare(server, args);
     launch(server);
+}
+
+void test_server_start_tls(struct test_server *server, const char *const *args) {
+    prepare(server, args);
+    launch_on_a_port(server);
 }
 
 void test_server_restart(struct test_server *server, const char *const *args) {

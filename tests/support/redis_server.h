@@ -1,5 +1,5 @@
 /* A real Redis for tests, private to whoever starts it: a directory of its own, a unix
- * socket and no port. It dies with the process that started it, and then its directory
+ * socket and, unless asked for TLS, no port. It dies with the process that started it, and then its directory
  * goes as well, however that process ended. Failures fail the test. */
 #ifndef SHOAL_TEST_REDIS_SERVER_H
 #define SHOAL_TEST_REDIS_SERVER_H
@@ -15,6 +15,8 @@ struct test_server {
     char socket[96];
     char url[104];                              /* "unix:PATH" */
     const char *args[TEST_SERVER_ARGS_MAX + 1]; /* of start; the caller's texts */
+    int port;                                   /* that speaks TLS; 0: none */
+    char tls_url[40];                           /* "rediss://127.0.0.1:PORT" */
     pid_t pid;                                  /* 0 while it is stopped */
     pid_t guardian;                             /* removes the directory at the end */
     int life; /* held open for as long as the directory lives */
@@ -23,6 +25,10 @@ struct test_server {
 /* Starts `redis-server` with `args` (NULL-terminated, or NULL: none) behind the usual
  * ones, which save nothing, and waits until it answers. DEBUG is allowed. */
 void test_server_start(struct test_server *server, const char *const *args);
+
+/* The same, with a port of 127.0.0.1 that speaks TLS besides, as `args` say, for as long
+ * as the server lives. */
+void test_server_start_tls(struct test_server *server, const char *const *args);
 
 /* Starts it again on the same directory, with other `args` unless they are NULL. */
 void test_server_restart(struct test_server *server, const char *const *args);

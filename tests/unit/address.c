@@ -1,5 +1,7 @@
 #include "common/cleanup.h"
 #include "common/redis.h"
+#include "tests/support/certificates.h"
+#include "tests/support/process.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -43,6 +45,10 @@ static const struct {
     {"redis://:a/b@c:d@h:1/2",
      {.host = "h", .port = 1, .database = 2, .password = "a/b@c:d"},
      "redis://h:1/2"},
+    {"rediss://h", {.host = "h", .port = 6379, .tls = true}, "rediss://h:6379/0"},
+    {"rediss://me:pw@[::1]:7/1",
+     {.host = "::1", .port = 7, .database = 1, .user = "me", .password = "pw", .tls = 1},
+     "rediss://me@[::1]:7/1"},
     {"unix:/run/redis.sock", {.path = "/run/redis.sock"}, "unix:/run/redis.sock"},
     {"unix:relative", {.path = "relative"}, "unix:relative"},
     {"unix:///a", {.path = "///a"}, "unix:///a"},
@@ -67,6 +73,7 @@ START_TEST(urls_are_taken_apart_and_printed_without_the_password) {
     assert_same(address.password, good[_i].address.password);
     ck_assert_uint_eq(address.port, good[_i].address.port);
     ck_assert_int_eq(address.database, good[_i].address.database);
+    ck_assert_int_eq(address.tls, good[_i].address.tls);
     char text[200];
     shoal_redis_address_print(&address, text, sizeof(text));
     ck_assert_str_eq(text, good[_i].printed);
@@ -87,7 +94,9 @@ static const struct {
     {"http://h", "'http://h' is no URL"},
     {"redis:/h", "is no URL"},
     {"REDIS://h", "is no URL"},
-    {"rediss://h", "TLS"},
+    {"rediss:/h", "rediss:// for TLS"},
+    {"redisss://h", "is no URL"},
+    {"rediss://", "a host"},
     {"redis://", "a host"},
     {"redis:///0", "'/0'"},
     {"redis://:6379", "':6379'"},
@@ -244,6 +253,143 @@ START_TEST(printing_fits_any_room) {
 }
 END_TEST
 
+/* ---- files for TLS */
+
+static struct test_directory pems;
+
+static void make_pems(void) {
+    static const struct test_certificate made[] = {
+        {"authority", NULL, NULL, -1, 1},         {"own", "DNS:me", "authority", -1, 1},
+        {"other", "DNS:me", "authority", -1, 1},  {"open", "DNS:me", "authority", -1, 1},
+        {"locked", "DNS:me", "authority", -1, 1},
+    };
+    test_directory_create(&pems);
+    for (size_t i = 0; i < SHOAL_COUNT(made); i++)
+        test_certificate_make(pems.path, &made[i]);
+    char path[64];
+    snprintf(path, sizeof(path), "%s/open.key", pems.path);
+    ck_assert_int_eq(chmod(path, 0640), 0);
+    test_certificate_lock(pems.path, "locked");
+}
+
+static void remove_pems(void) {
+    test_directory_destroy(&pems);
+}
+
+/* A name in that directory as a path; NULL stays. */
+static const char *in_pems(const char *name, char *path) {
+    snprintf(path, 64, "%s/%s", pems.path, name == NULL ? "" : name);
+    return name == NULL ? NULL : path;
+}
+
+static const struct {
+    const char *url;
+    struct shoal_tls_files files;
+    const char *says; /* NULL: they are good */
+} tls_files[] = {
+    {"rediss://h", {NULL, NULL, NULL}, NULL},
+    {"rediss://h", {"authority.pem", NULL, NULL}, NULL},
+    {"rediss://h", {"own.pem", NULL, NULL}, NULL},
+    {"rediss://h", {NULL, "own.pem", "own.key"}, NULL},
+    {"rediss://h", {"authority.pem", "own.pem", "own.key"}, NULL},
+    {"redis://h", {NULL, NULL, NULL}, NULL},
+    {"redis://h", {"authority.pem", NULL, NULL}, "write rediss://HOST:PORT"},
+    {"redis://h", {NULL, "own.pem", "own.key"}, "or leave them out"},
+    {"unix:/x", {"authority.pem", NULL, NULL}, "write rediss://HOST:PORT"},
+    {"rediss://h", {NULL, "own.pem", NULL}, "a certificate for TLS and no key"},
+    {"rediss://h", {NULL, NULL, "own.key"}, "a key for TLS and no certificate"},
+    {"rediss://h", {"none.pem", NULL, NULL}, "none.pem': No such file"},
+    {"rediss://h", {"own.key", NULL, NULL}, "-----BEGIN CERTIFICATE-----"},
+    {"rediss://h", {"", NULL, NULL}, "has no certificate in it"},
+    {"rediss://h", {NULL, "none.pem", "own.key"}, "none.pem': No such file"},
+    {"rediss://h", {NULL, "own.key", "own.key"}, "-----BEGIN CERTIFICATE-----"},
+    {"rediss://h", {NULL, "own.pem", "none.key"}, "none.key': No such file"},
+    {"rediss://h", {NULL, "own.pem", ""}, "is not a file"},
+    {"rediss://h", {NULL, "open.pem", "open.key"}, "run chmod 600 on it"},
+    {"rediss://h", {NULL, "own.pem", "other.key"}, "does not belong to"},
+    {"rediss://h", {NULL, "own.pem", "empty.key"}, "no private key in it"},
+    {"rediss://h", {NULL, "locked.pem", "locked.key"}, "has a passphrase"},
+};
+
+START_TEST(files_for_tls_are_looked_at) {
+    struct shoal_redis_address address;
+    struct shoal_error err = {0};
+    char ca[64], certificate[64], key[64];
+    struct shoal_tls_files given = {in_pems(tls_files[_i].files.ca, ca),
+                                    in_pems(tls_files[_i].files.certificate, certificate),
+                                    in_pems(tls_files[_i].files.key, key)};
+    char empty[64];
+    int fd = open(in_pems("empty.key", empty), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+    ck_assert_int_eq(shoal_redis_address_parse(tls_files[_i].url, NULL, &address, &err),
+                     SHOAL_OK);
+    enum shoal_status status = shoal_redis_address_secure(&address, &given, &err);
+    if (tls_files[_i].says == NULL) {
+        ck_assert_msg(status == SHOAL_OK, "%s", err.text);
+        assert_same(address.tls_files.ca, given.ca);
+        assert_same(address.tls_files.key, given.key);
+    } else {
+        ck_assert_int_eq(status, SHOAL_INVALID);
+        ck_assert_msg(strstr(err.text, tls_files[_i].says) != NULL, "%s", err.text);
+    }
+    shoal_redis_address_finish(&address);
+}
+END_TEST
+
+/* ---- hiding */
+
+static const struct {
+    const char *url;
+    const char *left; /* of it where it stood; NULL: it stays */
+} hidden[] = {
+    {"redis://:secret@h", "redis://:******@h"},
+    {"rediss://me:secret@h:1/2", "rediss://me:******@h:1/2"},
+    {"redis://:a@b:c://d@h", "redis://:*********@h"},
+    {"me:secret@h", "me:******@h"},
+    {"redsi://me:secret@h", "redsi://me:******@h"},
+    {"redis://me@h:1", NULL},
+    {"redis://me:@h:1", NULL},
+    {"redis://h:1", NULL},
+    {"unix:/x", NULL},
+    {"", NULL},
+};
+
+START_TEST(password_leaves_the_command_line) {
+    char word[64], option[80];
+    snprintf(word, sizeof(word), "%s", hidden[_i].url);
+    snprintf(option, sizeof(option), "--redis=%s", hidden[_i].url);
+    char *const argv[] = {(char[]){"shoal"}, option, word, NULL};
+    char *const places[] = {word, option + strlen("--redis=")};
+    for (size_t i = 0; i < SHOAL_COUNT(places); i++) {
+        const char *url = places[i];
+        bool hides = hidden[_i].left != NULL;
+        ck_assert_int_eq(shoal_redis_url_hide(&url, argv), hides);
+        ck_assert_str_eq(url, hidden[_i].url);
+        ck_assert_str_eq(places[i], hides ? hidden[_i].left : hidden[_i].url);
+        if (hides)
+            free((char *)url);
+    }
+}
+END_TEST
+
+START_TEST(password_leaves_the_environment_for_what_is_started) {
+    char variable[] = "SHOAL_REDIS=redis://:secret@h";
+    char *const argv[] = {(char[]){"shoal"}, NULL};
+    ck_assert_int_eq(putenv(variable), 0);
+    const char *url = getenv("SHOAL_REDIS");
+    ck_assert(!shoal_redis_url_hide(&url, argv));
+    ck_assert_str_eq(url, "redis://:secret@h");
+    ck_assert_str_eq(variable, "SHOAL_REDIS=redis://:******@h");
+    ck_assert_str_eq(getenv("SHOAL_REDIS"), url);
+    free((char *)url);
+    url = NULL;
+    ck_assert(!shoal_redis_url_hide(&url, argv));
+    url = "redis://:constant@h"; /* which cannot be written to */
+    ck_assert(!shoal_redis_url_hide(&url, argv));
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("address");
     TCase *urls = tcase_create("urls");
@@ -261,6 +407,15 @@ int main(void) {
                         (int)SHOAL_COUNT(files));
     tcase_add_test(passwords, what_is_no_file_is_no_password);
     suite_add_tcase(suite, passwords);
+    TCase *tls = tcase_create("tls");
+    tcase_add_unchecked_fixture(tls, make_pems, remove_pems);
+    tcase_add_loop_test(tls, files_for_tls_are_looked_at, 0, (int)SHOAL_COUNT(tls_files));
+    suite_add_tcase(suite, tls);
+    TCase *hiding = tcase_create("hiding");
+    tcase_add_loop_test(hiding, password_leaves_the_command_line, 0,
+                        (int)SHOAL_COUNT(hidden));
+    tcase_add_test(hiding, password_leaves_the_environment_for_what_is_started);
+    suite_add_tcase(suite, hiding);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
