@@ -77,15 +77,20 @@ enum shoal_status shoal_client_open(const struct shoal_redis_address *address,
     return SHOAL_OK;
 }
 
+static const char *variable(const char *name) {
+    const char *value = getenv(name);
+    return value == NULL || *value == '\0' ? NULL : value;
+}
+
 /* Where there is TLS, the variables say what the program does not. */
 static struct shoal_tls_files files_of(const struct shoal_client_options *options,
                                        bool tls) {
     struct shoal_tls_files files = {options->tls_ca, options->tls_cert, options->tls_key};
     if (tls && files.ca == NULL)
-        files.ca = getenv("SHOAL_TLS_CA");
+        files.ca = variable("SHOAL_TLS_CA");
     if (tls && files.certificate == NULL && files.key == NULL) {
-        files.certificate = getenv("SHOAL_TLS_CERT");
-        files.key = getenv("SHOAL_TLS_KEY");
+        files.certificate = variable("SHOAL_TLS_CERT");
+        files.key = variable("SHOAL_TLS_KEY");
     }
     return files;
 }

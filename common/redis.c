@@ -227,38 +227,23 @@ static void answer(struct shoal_redis *redis, redisReply *reply) {
     redis->answering = NULL;
 }
 
-/* What comes from a port for TLS that was spoken to without: the record of an alert. */
-static bool is_tls(const struct shoal_redis *redis) {
-    return redis->state == GREETING && redis->reader->len > 1 &&
-           memcmp(redis->reader->buf, "\x15\x03", 2) == 0;
-}
-
-static void lose_to_nonsense(struct shoal_redis *redis, const char *what) {
-    redis->refused = is_tls(redis);
-    if (redis->refused)
-        lose(redis, SHOAL_DENIED, "%s speaks TLS; write rediss:// instead of redis://",
-             redis->where);
-    else
-        lose(redis, SHOAL_GARBAGE, "what %s sends is no answer of Redis (%s); dropped it",
-             redis->where, what);
-}
-
 /* Tells one reply; false when no whole one is there, or when the connection is lost. */
 static bool take_reply(struct shoal_redis *redis) {
+    static const char nonsense[] = "what %s sends is no answer of Redis (%s); dropped it";
     void *reply = NULL;
     if (redisReaderGetReply(redis->reader, &reply) != REDIS_OK) {
-        lose_to_nonsense(redis, redis->reader->errstr);
+        lose(redis, SHOAL_GARBAGE, nonsense, redis->where, redis->reader->errstr);
         return false;
     }
     if (reply == NULL) {
         if (is_too_large(redis))
-            lose_to_nonsense(redis, "too large");
+            lose(redis, SHOAL_GARBAGE, nonsense, redis->where, "too large");
         return false;
     }
     redis->reply_bytes = redis->reader->len - redis->reader->pos;
     redis->elements = 0;
     if (STAILQ_EMPTY(&redis->pending)) {
-        lose_to_nonsense(redis, "nobody asked");
+        lose(redis, SHOAL_GARBAGE, nonsense, redis->where, "nobody asked");
         freeReplyObject(reply);
         return false;
     }
@@ -266,10 +251,23 @@ static bool take_reply(struct shoal_redis *redis) {
     return is_open(redis);
 }
 
+/* What comes from a port for TLS that was spoken to without it: the record of an alert. */
+static bool is_alert(const struct shoal_redis *redis, struct evbuffer *input) {
+    char head[2];
+    return redis->state == GREETING && redis->reply_bytes == 0 &&
+           evbuffer_copyout(input, head, sizeof(head)) == sizeof(head) &&
+           memcmp(head, "\x15\x03", sizeof(head)) == 0;
+}
+
 static void read_replies(struct bufferevent *stream, void *owner) {
     struct shoal_redis *redis = owner;
     struct evbuffer *input = bufferevent_get_input(stream);
     size_t len;
+    if (is_alert(redis, input)) {
+        redis->refused = true;
+        lose(redis, SHOAL_DENIED, "%s speaks TLS; write rediss:// instead of redis://",
+             redis->where);
+    }
     while (is_open(redis) && (len = evbuffer_get_contiguous_space(input)) > 0) {
         if (len > FEED_BYTES)
             len = FEED_BYTES;

@@ -854,6 +854,61 @@ START_TEST(a_port_without_a_server_is_said) {
 }
 END_TEST
 
+/* ---- who speaks TLS and who does not */
+
+static const struct {
+    const char *scheme;
+    struct peer_script script;
+    enum shoal_status status;
+    const char *says;
+} strangers[] = {
+    {"rediss", {.greeting = "-ERR unknown command\r\n"}, SHOAL_DENIED, "not speak TLS"},
+    {"rediss", {.greeting = "HTTP/1.1 400 Bad Request\r\n"}, SHOAL_DENIED, "redis://"},
+    {"rediss", {.greeting = "", .close = true}, SHOAL_LOST, "during the TLS handshake"},
+    {"rediss", {.greeting = ""}, SHOAL_LOST, "within 300 ms; does it speak TLS"},
+    {"rediss", {.greeting = "\x15\x03\x03\x01"}, SHOAL_LOST, "does it speak TLS"},
+    {"redis", {.greeting = "\x15\x03\x01"}, SHOAL_DENIED, "speaks TLS; write rediss://"},
+    {"redis", {.greeting = "", .close = true}, SHOAL_LOST, "speaks TLS, write rediss://"},
+};
+
+START_TEST(who_speaks_something_else_is_told_apart) {
+    struct peer *peer = peer_create(base, true, &strangers[_i].script, 1000);
+    char url[100];
+    snprintf(url, sizeof(url), "%s://127.0.0.1:%d", strangers[_i].scheme,
+             peer_port(peer));
+    struct shoal_redis_options options = {.connect_timeout_ms = 300};
+    struct shoal_redis *redis = create_at(url, options, NULL);
+    struct outcome outcome = {0};
+    for (int times = 0; times < 2; times++) {
+        ck_assert_int_eq(run_words(redis, 5000, &outcome, words("PING", NULL)),
+                         strangers[_i].status);
+        ck_assert_msg(strstr(outcome.text, strangers[_i].says) != NULL, "%s",
+                      outcome.text);
+    }
+    ck_assert_int_eq(shoal_redis_is_refused(redis), strangers[_i].status == SHOAL_DENIED);
+    shoal_redis_destroy(redis);
+    peer_destroy(peer);
+}
+END_TEST
+
+/* With no answer to the greeting yet, and with none to the handshake. */
+START_TEST(a_connection_can_be_given_up_at_any_time) {
+    static const struct peer_script silent = {.greeting = ""};
+    struct peer *peer = peer_create(base, true, &silent, 1000);
+    char url[100];
+    snprintf(url, sizeof(url), "%s://127.0.0.1:%d", _i == 0 ? "redis" : "rediss",
+             peer_port(peer));
+    for (int turns = 0; turns < 20; turns++) {
+        struct shoal_redis *redis = create_at(url, (struct shoal_redis_options){0}, NULL);
+        shoal_redis_start(redis);
+        for (int i = 0; i < turns; i++)
+            event_base_loop(base, EVLOOP_NONBLOCK);
+        shoal_redis_destroy(redis);
+    }
+    peer_destroy(peer);
+}
+END_TEST
+
 START_TEST(an_unknown_host_is_given_up_in_time) {
     struct shoal_redis_options options = {.connect_timeout_ms = 200, .reconnect = true};
     struct shoal_redis *redis = create_at("redis://no-such-host.invalid", options, NULL);
@@ -968,6 +1023,9 @@ static void add_peers(Suite *suite) {
     tcase_add_loop_test(tests, hosts_are_found_by_number_and_by_name, 0,
                         (int)SHOAL_COUNT(hosts));
     tcase_add_test(tests, a_port_without_a_server_is_said);
+    tcase_add_loop_test(tests, who_speaks_something_else_is_told_apart, 0,
+                        (int)SHOAL_COUNT(strangers));
+    tcase_add_loop_test(tests, a_connection_can_be_given_up_at_any_time, 0, 2);
     tcase_add_test(tests, an_unknown_host_is_given_up_in_time);
     tcase_add_test(tests, a_lookup_may_outlive_its_connection);
     suite_add_tcase(suite, tests);
