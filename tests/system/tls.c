@@ -1,5 +1,6 @@
 /* Redis by TLS, with a real server: all goes as without it, who cannot be trusted is
  * refused with a sentence, and nothing secret shows anywhere. */
+#include "client/shoal.h"
 #include "common/cleanup.h"
 #include "tests/support/certificates.h"
 #include "tests/support/daemons.h"
@@ -125,7 +126,8 @@ START_TEST(a_sweep_runs_by_tls) {
     wait_until(has_said(&broker, "keeping the queue moving"), LIMIT_MS);
     worker_start(&worker, "--slots 2");
     expect_only_tls();
-    const char *table = ok("shoal run --name sweep --format csv -p i=1:300 -- echo twice={i}{i}");
+    const char *table =
+        ok("shoal run --name sweep --format csv -p i=1:300 -- echo twice={i}{i}");
     ck_assert_ptr_nonnull(strstr(table, "twice"));
     expect_each_once("sweep");
     ok("shoal doctor --redis rediss://localhost:$PORT");
@@ -326,6 +328,43 @@ START_TEST(a_client_certificate_may_be_renewed_under_a_worker) {
 }
 END_TEST
 
+START_TEST(a_program_names_files_or_has_them_in_variables) {
+    start("good", "yes");
+    struct shoal_client *client = NULL;
+    struct shoal_error err = {.status = SHOAL_OK};
+    char ca[64], certificate[64], key[64];
+    snprintf(ca, sizeof(ca), "%s", pem("authority", "pem"));
+    snprintf(certificate, sizeof(certificate), "%s", pem("client", "pem"));
+    snprintf(key, sizeof(key), "%s", pem("client", "key"));
+    struct shoal_client_options options = {
+        .url = daemons.server.tls_url, .tls_ca = ca, .tls_cert = certificate};
+    unsetenv("SHOAL_TLS_CA");
+    ck_assert_int_eq(shoal_client_connect(&options, &client, &err), SHOAL_INVALID);
+    options.tls_key = key;
+    ck_assert_int_eq(shoal_client_connect(&options, &client, NULL), SHOAL_OK);
+    shoal_client_destroy(client);
+    setenv("SHOAL_TLS_CA", ca, 1);
+    setenv("SHOAL_TLS_CERT", certificate, 1);
+    setenv("SHOAL_TLS_KEY", key, 1);
+    options = (struct shoal_client_options){.url = daemons.server.tls_url};
+    ck_assert_int_eq(shoal_client_connect(&options, &client, NULL), SHOAL_OK);
+    shoal_client_destroy(client);
+    options.url = daemons.server.url; /* where they do not count */
+    ck_assert_int_eq(shoal_client_connect(&options, &client, NULL), SHOAL_OK);
+    shoal_client_destroy(client);
+    options.tls_ca = ca;
+    ck_assert_int_eq(shoal_client_connect(&options, &client, NULL), SHOAL_INVALID);
+}
+END_TEST
+
+/* A local cluster has none, whatever the variables say. */
+START_TEST(a_local_cluster_is_not_confused) {
+    start("good", "no");
+    ok("unset SHOAL_REDIS; export SHOAL_TLS_CERT=none SHOAL_TLS_KEY=none; "
+       "shoal run --slots 1 -p i=1:3 -- true");
+}
+END_TEST
+
 /* ---- nothing secret shows */
 
 static const char secret[] = "hunter2-geheim";
@@ -460,6 +499,8 @@ int main(void) {
     tcase_add_test(tests, who_forgets_the_s_is_told);
     tcase_add_test(tests, a_client_certificate_is_shown_where_one_is_demanded);
     tcase_add_test(tests, a_client_certificate_may_be_renewed_under_a_worker);
+    tcase_add_test(tests, a_program_names_files_or_has_them_in_variables);
+    tcase_add_test(tests, a_local_cluster_is_not_confused);
     tcase_add_loop_test(tests, a_password_shows_nowhere, 0, (int)SHOAL_COUNT(ways));
     tcase_add_test(tests, a_wrong_password_is_not_repeated);
     suite_add_tcase(suite, tests);
