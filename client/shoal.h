@@ -61,8 +61,9 @@ struct shoal_client_options {
     const char *tls_key;
 };
 
-/* `options` may be NULL, and begins zeroed. SHOAL_DENIED: this Redis is too old, evicts keys, or is a
- * replica. Free with shoal_client_destroy(), for which NULL is fine. */
+/* `options` may be NULL, and begins zeroed. SHOAL_DENIED: this Redis is too old, evicts
+ * keys, is a replica, or shows a bad certificate. Free with shoal_client_destroy(), for
+ * which NULL is fine. */
 SHOAL_PUBLIC SHOAL_MUST_CHECK enum shoal_status
 shoal_client_connect(const struct shoal_client_options *options,
                      struct shoal_client **ret_client, struct shoal_error *err);

@@ -11,8 +11,8 @@
 #include <sys/un.h>
 
 /* `stream` is connected, writes, does not read yet and is the owner's; or it is NULL, and
- * err says why: SHOAL_LOST, or what will not change by itself. May be called from within shoal_dial_start(), but only with an error
- * then. */
+ * err says why: SHOAL_LOST, or what will not change by itself. May be called from within
+ * shoal_dial_start(), but only with an error then. */
 typedef void (*shoal_dialled_fn)(void *owner, struct bufferevent *stream,
                                  const struct shoal_error *err);
 

@@ -251,7 +251,7 @@ static bool take_reply(struct shoal_redis *redis) {
     return is_open(redis);
 }
 
-/* What comes from a port for TLS that was spoken to without it: the record of an alert. */
+/* What a port for TLS says to who speaks without: the record of an alert. */
 static bool is_alert(const struct shoal_redis *redis, struct evbuffer *input) {
     char head[2];
     return redis->state == GREETING && redis->reply_bytes == 0 &&

@@ -1,6 +1,7 @@
 /* A real Redis for tests, private to whoever starts it: a directory of its own, a unix
- * socket and, unless asked for TLS, no port. It dies with the process that started it, and then its directory
- * goes as well, however that process ended. Failures fail the test. */
+ * socket and, unless asked for TLS, no port. It dies with the process that started it,
+ * and then its directory goes as well, however that process ended. Failures fail the
+ * test. */
 #ifndef SHOAL_TEST_REDIS_SERVER_H
 #define SHOAL_TEST_REDIS_SERVER_H
 
