@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { HOST_ROOM = 256, NAMES_ROOM = 160, DAY_ROOM = 16 };
+enum { KEY_BYTES = 32768, HOST_ROOM = 256, NAMES_ROOM = 160, DAY_ROOM = 16 };
 
 static enum shoal_status no_memory(struct shoal_error *err) {
     return shoal_error_set(err, SHOAL_MEMORY, "no memory left for TLS");
@@ -53,9 +53,17 @@ static int no_passphrase(SHOAL_UNUSED char *text, SHOAL_UNUSED int room,
     return -1;
 }
 
-/* What OpenSSL says of a file that it could not use. */
+/* Whether that is why OpenSSL failed just now. */
+static bool lacks_memory(void) {
+    return ERR_GET_REASON(ERR_peek_error()) == ERR_R_MALLOC_FAILURE ||
+           ERR_GET_REASON(ERR_peek_last_error()) == ERR_R_MALLOC_FAILURE;
+}
+
+/* What is wrong with a file that OpenSSL could not use. */
 static enum shoal_status bad_file(const char *path, const char *what,
                                   struct shoal_error *err) {
+    if (lacks_memory())
+        return no_memory(err);
     if (access(path, R_OK) != 0)
         return shoal_error_set(err, SHOAL_INVALID, "cannot read the %s '%.150s': %s",
                                what, path, strerror(errno));
@@ -83,13 +91,21 @@ static enum shoal_status read_key(const char *path, EVP_PKEY **ret_key,
     enum shoal_status status = shoal_secret_open(path, "key file", &fd, err);
     if (status != SHOAL_OK)
         return status;
-    BIO *file = BIO_new_fd(fd, BIO_NOCLOSE);
-    if (file == NULL)
-        return no_memory(err);
-    *ret_key = PEM_read_bio_PrivateKey(file, NULL, no_passphrase, NULL);
-    BIO_free(file);
+    char text[KEY_BYTES];
+    ssize_t len = read(fd, text, sizeof(text));
+    if (len < 0)
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot read the key file '%.150s': %s",
+                               path, strerror(errno));
+    BIO *memory = BIO_new_mem_buf(text, (int)len);
+    *ret_key = memory == NULL
+                   ? NULL
+                   : PEM_read_bio_PrivateKey(memory, NULL, no_passphrase, NULL);
+    BIO_free(memory);
+    explicit_bzero(text, sizeof(text));
     if (*ret_key != NULL)
         return SHOAL_OK;
+    if (lacks_memory())
+        return no_memory(err);
     bool is_locked = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_BAD_PASSWORD_READ;
     return shoal_error_set(
         err, SHOAL_INVALID,
@@ -113,6 +129,8 @@ static enum shoal_status show(SSL_CTX *context, const struct shoal_tls_files *fi
     EVP_PKEY_free(key);
     if (fits)
         return SHOAL_OK;
+    if (lacks_memory())
+        return no_memory(err);
     return shoal_error_set(err, SHOAL_INVALID,
                            "the key in '%.150s' does not belong to the certificate in "
                            "'%.150s'; give the two that were made together",
@@ -137,6 +155,7 @@ static int asked(SSL *ssl, void *owner);
 static enum shoal_status make_context(const struct shoal_tls_files *files,
                                       SSL_CTX **ret_context, struct shoal_error *err) {
     enum shoal_status status = check_pair(files, err);
+    ERR_clear_error();
     SSL_CTX *context = status == SHOAL_OK ? SSL_CTX_new(TLS_client_method()) : NULL;
     if (status == SHOAL_OK && context == NULL)
         status = no_memory(err);
@@ -535,8 +554,22 @@ static void tell_reason(const struct talk *talk, unsigned long code,
     }
 }
 
-/* The connection ended without a word of TLS. A server that refuses a certificate may
- * close before its alert has arrived. */
+/* A server that refuses a certificate may close before its alert has arrived. */
+static void tell_suspicion(const struct talk *talk, struct shoal_error *err) {
+    const char *certificate = talk->peer->files->certificate;
+    if (certificate == NULL)
+        shoal_error_set(err, SHOAL_LOST,
+                        "%.200s ended the connection right after the TLS handshake; it "
+                        "may demand a client certificate, by --tls-cert and --tls-key",
+                        talk->peer->where);
+    else
+        shoal_error_set(err, SHOAL_LOST,
+                        "%.150s ended the connection right after the TLS handshake; it "
+                        "may not take the client certificate in '%.150s'",
+                        talk->peer->where, certificate);
+}
+
+/* The connection ended without a word of TLS. */
 static bool tell_end(const struct talk *talk, const SSL *ssl, bool is_new,
                      struct shoal_error *err) {
     if (!SSL_is_init_finished(ssl))
@@ -545,7 +578,7 @@ static bool tell_end(const struct talk *talk, const SSL *ssl, bool is_new,
                         "speak TLS on that port?",
                         talk->peer->where);
     else if (is_new && talk->asked)
-        tell_refused(talk, "it ended the connection as soon as it had seen it", err);
+        tell_suspicion(talk, err);
     else
         return false;
     return true;
