@@ -18,7 +18,8 @@ enum {
     PASSWORD_BYTES = 4096,
 };
 
-static const char scheme[] = "redis://", tls_scheme[] = "rediss://";
+static const char scheme[] = "redis://", tls_scheme[] = "rediss://",
+                  unix_scheme[] = "unix:";
 
 static enum shoal_status no_memory(struct shoal_error *err) {
     return shoal_error_set(err, SHOAL_MEMORY, "no memory left for the address of Redis");
@@ -187,8 +188,8 @@ static enum shoal_status parse_unix(const char *path, struct shoal_redis_address
 
 static enum shoal_status parse_url(const char *url, struct shoal_redis_address *address,
                                    struct shoal_error *err) {
-    if (starts_with(url, "unix:"))
-        return parse_unix(url + strlen("unix:"), address, err);
+    if (starts_with(url, unix_scheme))
+        return parse_unix(url + strlen(unix_scheme), address, err);
     if (starts_with(url, scheme))
         return parse_tcp(url + strlen(scheme), address, err);
     address->tls = starts_with(url, tls_scheme);
@@ -333,7 +334,8 @@ static const char *find_password(const char *url, size_t *ret_len) {
     const char *end = strrchr(url, '@');
     start = start == NULL || start > url + strcspn(url, "@") ? url : start + 3;
     const char *colon = end == NULL ? NULL : memchr(start, ':', (size_t)(end - start));
-    *ret_len = colon == NULL ? 0 : (size_t)(end - colon - 1);
+    bool has_none = colon == NULL || starts_with(url, unix_scheme);
+    *ret_len = has_none ? 0 : (size_t)(end - colon - 1);
     return *ret_len == 0 ? NULL : colon + 1;
 }
 

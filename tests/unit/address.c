@@ -352,6 +352,7 @@ static const struct {
     {"redis://me:@h:1", NULL},
     {"redis://h:1", NULL},
     {"unix:/x", NULL},
+    {"unix:/run/x@y", NULL},
     {"", NULL},
 };
 
