@@ -7,7 +7,7 @@ LIBDIR  ?= $(PREFIX)/lib
 CC      ?= cc
 
 packages := libhiredis-dev libevent-dev libjansson-dev libssl-dev zlib1g-dev pkg-config gcc redis-server
-test_packages := check jq ngspice python3
+test_packages := check fish jq ngspice openssl python3 systemd
 bench_packages := python3 redis-tools
 chaos_packages := faketime iproute2 python3 redis-tools
 count_packages := python3 valgrind
@@ -307,7 +307,7 @@ format: ## lay the C sources out
 # ---- installing
 
 pages := $(patsubst $(BUILD)/%,$(BUILD)/man/%.1,$(programs))
-completions := $(addprefix $(BUILD)/completions/,shoal _shoal)
+completions := $(addprefix $(BUILD)/completions/,shoal shoal.fish _shoal)
 
 .PHONY: man
 man: $(pages) ## build the man pages
@@ -335,6 +335,10 @@ $(BUILD)/man/shoal-broker.1: broker/shoal-broker.1.in $(BUILD)/shoal-broker
 $(BUILD)/completions/shoal: $(BUILD)/shoal
 	@mkdir -p $(@D)
 	$(call say,GEN)$(BUILD)/shoal completion bash > $@.new && mv $@.new $@
+
+$(BUILD)/completions/shoal.fish: $(BUILD)/shoal
+	@mkdir -p $(@D)
+	$(call say,GEN)$(BUILD)/shoal completion fish > $@.new && mv $@.new $@
 
 $(BUILD)/completions/_shoal: $(BUILD)/shoal
 	@mkdir -p $(@D)

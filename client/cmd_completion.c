@@ -1,6 +1,8 @@
 /* Shell completion, made of the same tables as everything else. */
 #include "client/cli.h"
 
+#include "common/cleanup.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -142,24 +144,105 @@ static void zsh(void) {
          "_shoal \"$@\"");
 }
 
+/* ---- fish */
+
+/* Inside '…' of fish: quotes and backslashes are special. */
+static void print_fish_text(const char *text) {
+    putchar('\'');
+    for (; *text != '\0'; text++) {
+        if (*text == '\'' || *text == '\\')
+            putchar('\\');
+        putchar(*text);
+    }
+    putchar('\'');
+}
+
+/* Those of a table, which are a command's own (NULL: of all commands, which stand before or
+ * behind its name). */
+static void print_fish_options(const char *command, const struct shoal_option *table) {
+    for (; table->name != NULL; table++) {
+        if (table->help == NULL)
+            continue;
+        printf("complete -c shoal");
+        if (command != NULL)
+            printf(" -n '__shoal_is %s'", command);
+        printf(" -l %s%s -d ", table->name,
+               table->type == SHOAL_OPTION_FLAG ? "" : " -r");
+        print_fish_text(table->help);
+        putchar('\n');
+    }
+}
+
+static void print_fish_command(const struct shoal_cli_command *command) {
+    printf("complete -c shoal -n __shoal_is -f -a %s -d ", command->name);
+    print_fish_text(command->summary);
+    putchar('\n');
+    for (size_t i = 0; command->tables != NULL && command->tables[i] != NULL; i++)
+        print_fish_options(command->name, command->tables[i]);
+    if (command->reads)
+        printf("complete -c shoal -n '__shoal_is %s' -l json -d 'print JSON, an object a "
+               "line'\n",
+               command->name);
+    if (command->takes_jobs)
+        printf("complete -c shoal -n '__shoal_is %s' -f -a '(__shoal_jobs)'\n",
+               command->name);
+}
+
+static void fish(void) {
+    puts("# fish completion for shoal\n"
+         "function __shoal_jobs\n"
+         "    shoal list --json 2>/dev/null | string replace -rf "
+         "'^{\"id\": *\"([a-z0-9]*)\".*' '$1'\n"
+         "end\n"
+         "# Whether that is the command; without a word: whether there is none yet.\n"
+         "function __shoal_is\n"
+         "    set -l words (commandline -opc)\n"
+         "    set -l skip yes\n"
+         "    for word in $words\n"
+         "        if test -n \"$skip\"\n"
+         "            set skip\n"
+         "            continue\n"
+         "        end\n"
+         "        switch $word");
+    printf("            case");
+    each_option(shoal_cli_options, print_with_value);
+    puts("\n"
+         "                set skip yes\n"
+         "            case '-*'\n"
+         "            case '*'\n"
+         "                test \"$word\" = \"$argv\"\n"
+         "                return\n"
+         "        end\n"
+         "    end\n"
+         "    test -z \"$argv\"\n"
+         "end");
+    print_fish_options(NULL, shoal_cli_options);
+    for (size_t i = 0; shoal_cli_commands[i] != NULL; i++)
+        print_fish_command(shoal_cli_commands[i]);
+}
+
+static const struct {
+    const char *name;
+    void (*print)(void);
+} shells[] = {{"bash", bash}, {"fish", fish}, {"zsh", zsh}};
+
 static int completion(int n, char **words) {
     (void)n;
-    if (strcmp(words[0], "bash") == 0) {
-        bash();
-    } else if (strcmp(words[0], "zsh") == 0) {
-        zsh();
-    } else {
-        struct shoal_error err = {.status = SHOAL_OK};
-        shoal_error_set(&err, SHOAL_INVALID,
-                        "'%.100s' is no shell that shoal knows: bash or zsh", words[0]);
-        return shoal_cli_fail(&err);
+    for (size_t i = 0; i < SHOAL_COUNT(shells); i++) {
+        if (strcmp(words[0], shells[i].name) == 0) {
+            shells[i].print();
+            return SHOAL_EXIT_OK;
+        }
     }
-    return SHOAL_EXIT_OK;
+    struct shoal_error err = {.status = SHOAL_OK};
+    shoal_error_set(&err, SHOAL_INVALID,
+                    "'%.100s' is no shell that shoal knows: bash, fish or zsh", words[0]);
+    return shoal_cli_fail(&err);
 }
 
 const struct shoal_cli_command shoal_cmd_completion = {
     .name = "completion",
-    .usage = "bash|zsh",
+    .usage = "bash|fish|zsh",
     .summary = "print the completion script of a shell",
     .details = "For example: source <(shoal completion bash)",
     .words_least = 1,

@@ -442,8 +442,8 @@ static const struct row lines[] = {
     {"submit", 2, {"there is nothing to run", "--plugin"}},
     {"submit -p x=1 --", 2, {"there is nothing to run", "--plugin"}},
     {"run --", 2, {"there is nothing to run", "--plugin"}},
-    {"completion fish", 2, {"'fish'", "bash or zsh"}},
-    {"completion %l", 2, {"bash or zsh"}},
+    {"completion tcsh", 2, {"'tcsh'", "bash, fish or zsh"}},
+    {"completion %l", 2, {"bash, fish or zsh"}},
     {"list %l", 2, {"too much", "usage: shoal list"}},
 
     {"status none", 2, {"no job 'none'", "shoal list"}},
@@ -718,6 +718,7 @@ static const struct {
     {"audit", 1},
     {"audit --json", 1},
     {"completion bash", 1},
+    {"completion fish", 1},
     {"completion zsh", 1},
     {"help", 1},
     {"help run", 1},

@@ -46,6 +46,7 @@ START_TEST(every_command_has_help) {
     ck_assert_str_eq(help, ok("shoal %s -h", commands[_i]));
     expect_in(ok("shoal help"), line);
     expect_in(ok("shoal completion bash"), commands[_i]);
+    expect_in(ok("shoal completion fish"), commands[_i]);
     expect_in(ok("shoal completion zsh"), commands[_i]);
 }
 END_TEST
@@ -84,6 +85,23 @@ START_TEST(bash_completes) {
                         "echo ${COMPREPLY[@]}'",
                         completions[_i].words, completions[_i].words),
                      completions[_i].offered);
+}
+END_TEST
+
+/* Each offer of fish has its help behind a tab. */
+START_TEST(fish_completes) {
+    ck_assert_str_eq(ok("shoal completion fish > script; fish -c 'source ./script; "
+                        "complete -C \"%s\"' | cut -f 1",
+                        completions[_i].words),
+                     completions[_i].offered);
+}
+END_TEST
+
+START_TEST(fish_completes_jobs) {
+    const char *job = ok("shoal submit -- true");
+    ck_assert_str_eq(ok("shoal completion fish > script; fish -c 'source ./script; "
+                        "complete -C \"shoal show \"'"),
+                     job);
 }
 END_TEST
 
@@ -139,7 +157,7 @@ static const struct {
     {"shoal resume ''", "''"},
     {"shoal queues --order fifo", "--order"},
     {"shoal drain nobody", "'nobody'"},
-    {"shoal completion fish", "'fish'"},
+    {"shoal completion tcsh", "'tcsh'"},
     {"shoal list --redis http://x", "http://x"},
     {"shoal-worker --slots -1", "--slots"},
     {"shoal-worker --queue 'a b'", "'a b'"},
@@ -629,7 +647,9 @@ static void add_help_and_mistakes(Suite *suite) {
     tcase_add_loop_test(tests, every_command_has_help, 0, (int)SHOAL_COUNT(commands));
     tcase_add_test(tests, help_names_exactly_the_commands_that_are_tested);
     tcase_add_loop_test(tests, bash_completes, 0, (int)SHOAL_COUNT(completions));
+    tcase_add_loop_test(tests, fish_completes, 0, (int)SHOAL_COUNT(completions));
     tcase_add_test(tests, bash_completes_jobs);
+    tcase_add_test(tests, fish_completes_jobs);
     tcase_add_loop_test(tests, mistake_is_told_in_a_line_and_changes_nothing, 0,
                         (int)SHOAL_COUNT(mistakes));
     tcase_add_loop_test(tests, absent_redis_is_told, 0, (int)SHOAL_COUNT(needs_redis));
