@@ -4,6 +4,7 @@ VERSION := 0.1.0
 BUILD   ?= build
 PREFIX  ?= /usr/local
 LIBDIR  ?= $(PREFIX)/lib
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 CC      ?= cc
 
 packages := libhiredis-dev libevent-dev libjansson-dev libssl-dev zlib1g-dev pkg-config gcc redis-server
@@ -13,6 +14,7 @@ chaos_packages := faketime iproute2 python3 redis-tools
 count_packages := python3 valgrind
 fuzz_packages := clang libclang-rt-dev
 coverage_packages := gcovr python3
+deb_packages := debhelper dh-python dpkg-dev git lintian python3
 model_packages := gcc spin
 lint_packages := clang clang-format clang-tidy cppcheck groff-base lua-check pyflakes3 shellcheck
 libraries := hiredis libevent libevent_openssl openssl jansson zlib
@@ -166,7 +168,7 @@ $(replays): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/all.a
 $(fuzzers): $(BUILD)/%.fuzzer: $(BUILD)/%.o $(BUILD)/all.a
 	$(call say,LINK)$(CC) -fsanitize=fuzzer -o $@ $^ $(LDFLAGS_ALL) $(LIBS) $$(pkg-config --libs check)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -path $(BUILD)/deb -prune -o -name '*.d' -print 2>/dev/null)
 
 # ---- running
 
@@ -241,7 +243,7 @@ headers := $(sort $(wildcard $(addsuffix /*.h,$(folders)) tests/*/*.h))
 sources := $(sort $(wildcard $(addsuffix /*.c,$(folders)) client/examples/*.c tests/*/*.c))
 python_files := $(sort $(wildcard client/python/*/*.py tests/*/*.py))
 shell_files := .ci/run broker/embed.sh tests/coverage/redis-server tests/coverage/run tests/model/check \
-               tests/packages tests/run $(sort $(wildcard $(addsuffix /*.sh,$(folders)) client/*/*.sh tests/*/*.sh docker/*.sh))
+               tests/packages tests/run $(sort $(wildcard $(addsuffix /*.sh,$(folders)) client/*/*.sh tests/*/*.sh docker/*.sh docker/*/*.sh))
 
 .PHONY: lint run-lint lint-format lint-tidy lint-cppcheck lint-shell lint-lua lint-python lint-headers lint-man lint-promises lint-symbols lint-install
 lint: ## check the sources with everything that looks at them, after installing what is missing
@@ -348,8 +350,10 @@ binaries   := $(PREFIX)/bin
 includes   := $(PREFIX)/include/shoal
 manuals    := $(PREFIX)/share/man/man1
 bash_words := $(PREFIX)/share/bash-completion/completions
+fish_words := $(PREFIX)/share/fish/vendor_completions.d
 zsh_words  := $(PREFIX)/share/zsh/site-functions
 modules    := $(PREFIX)/share/shoal/python/shoal
+units      := worker/systemd/shoal-worker.service broker/systemd/shoal-broker.service
 
 .PHONY: install
 install: all man $(completions) ## install below PREFIX (/usr/local), itself below DESTDIR
@@ -365,7 +369,13 @@ install: all man $(completions) ## install below PREFIX (/usr/local), itself bel
 	install -D -m 644 -t $(DESTDIR)$(manuals) $(pages)
 	install -D -m 644 -t $(DESTDIR)$(modules) $(wildcard client/python/shoal/*.py)
 	install -D -m 644 -t $(DESTDIR)$(bash_words) $(BUILD)/completions/shoal
+	install -D -m 644 -t $(DESTDIR)$(fish_words) $(BUILD)/completions/shoal.fish
 	install -D -m 644 -t $(DESTDIR)$(zsh_words) $(BUILD)/completions/_shoal
+	install -d $(DESTDIR)$(UNITDIR)
+	for unit in $(units); do \
+	    sed 's|@BINDIR@|$(binaries)|' $$unit.in > $(DESTDIR)$(UNITDIR)/$${unit##*/} || exit 1; done
+	install -D -m 644 worker/systemd/shoal-worker.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/shoal-worker.conf
+	install -D -m 644 worker/systemd/shoal-worker.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/shoal-worker.conf
 
 .PHONY: uninstall
 uninstall: ## take away what install brought
@@ -375,9 +385,16 @@ uninstall: ## take away what install brought
 	rm -f $(addprefix $(DESTDIR)$(manuals)/,$(notdir $(pages)))
 	rm -f $(addprefix $(DESTDIR)$(modules)/,$(notdir $(wildcard client/python/shoal/*.py)))
 	rm -rf $(DESTDIR)$(modules)/__pycache__
-	rm -f $(DESTDIR)$(bash_words)/shoal $(DESTDIR)$(zsh_words)/_shoal
+	rm -f $(DESTDIR)$(bash_words)/shoal $(DESTDIR)$(fish_words)/shoal.fish $(DESTDIR)$(zsh_words)/_shoal
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(units)))
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/,sysusers.d/shoal-worker.conf tmpfiles.d/shoal-worker.conf)
 	for folder in $(addprefix $(DESTDIR),$(includes) $(modules) $(PREFIX)/share/shoal/python $(PREFIX)/share/shoal); do \
 	    test ! -d $$folder || rmdir --ignore-fail-on-non-empty $$folder || exit 1; done
+
+.PHONY: deb
+deb: ## build Debian packages of what git tracks, into build/deb
+	@tests/packages $(packages) $(deb_packages)
+	@docker/debian/build.sh $(BUILD) $(VERSION) $(filter lib% zlib%,$(packages))
 
 # ---- the rest
 
