@@ -53,8 +53,9 @@ enum shoal_status shoal_status_directory(bool make, int *ret_fd,
     if (fd < 0)
         return shoal_error_set(err, errno == ENOENT ? SHOAL_UNKNOWN : SHOAL_SYSTEM,
                                "cannot open '%.200s': %s", path, strerror(errno));
-    if (fstat(fd, &status) != 0 || status.st_uid != geteuid() ||
-        (status.st_mode & 077) != 0) {
+    bool is_ours = fstat(fd, &status) == 0 &&
+                   (status.st_uid == geteuid() || (!make && geteuid() == 0));
+    if (!is_ours || (status.st_mode & 077) != 0) {
         close(fd);
         return shoal_error_set(err, SHOAL_DENIED,
                                "'%.200s' must be this user's own, with mode 0700", path);

@@ -15,7 +15,8 @@ struct shoal_status_socket;
 struct shoal_status_socket *shoal_status_listen(const struct shoal_worker *worker);
 void shoal_status_close(struct shoal_status_socket *status); /* NULL is fine */
 
-/* Opens the directory, which is the user's alone; it is made if `make` says so.
+/* Opens the directory, which is the user's alone; it is made if `make` says so. Root may
+ * look into that of a service, which runs as another user.
  * SHOAL_UNKNOWN: there is none. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_status_directory(bool make, int *ret_fd, struct shoal_error *err);
