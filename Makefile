@@ -15,6 +15,7 @@ count_packages := python3 valgrind
 fuzz_packages := clang libclang-rt-dev
 coverage_packages := gcovr python3
 deb_packages := debhelper dh-python dpkg-dev git lintian python3
+test_deb_packages := debootstrap systemd-container
 model_packages := gcc spin
 lint_packages := clang clang-format clang-tidy cppcheck groff-base lua-check pyflakes3 shellcheck
 libraries := hiredis libevent libevent_openssl openssl jansson zlib
@@ -395,6 +396,11 @@ uninstall: ## take away what install brought
 deb: ## build Debian packages of what git tracks, into build/deb
 	@tests/packages $(packages) $(deb_packages)
 	@docker/debian/build.sh $(BUILD) $(VERSION) $(filter lib% zlib%,$(packages))
+
+.PHONY: test-deb
+test-deb: deb ## install, use, upgrade and remove these packages in a container, as root
+	@tests/packages $(test_deb_packages)
+	@tests/deb/run.sh $(BUILD)
 
 # ---- the rest
 

@@ -17,7 +17,7 @@ cp -a docker/debian/. "$to/shoal/debian"
 cd "$to/shoal/debian"
 sed "s/@LIBRARIES@/${libraries#, }/" control.in > control
 ./changelog.sh "$maintainer" "$(git log -1 --format=%ct)" < ../CHANGELOG.md > changelog
-grep -qE "^shoal \\($version[~)]" <(head -n 1 changelog) || {
+grep -qE "^shoal \\(${version}[~)]" <(head -n 1 changelog) || {
     echo "CHANGELOG.md does not begin with version $version, which the Makefile says." >&2
     exit 1
 }
