@@ -40,13 +40,14 @@ in_service() { shoal run --redis "$url" --cwd "$share" "$@"; }
 # Whatever is called after us, or holds something of ours, but for the packages themselves.
 ours() {
     find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /results -o -path /debs -o -path /new \
-        -o -path /home/person -o -path "$share" -o -path /var/cache/apt -o -path /var/log \) -prune \
-        -o \( -name '*shoal*' -o -path '/etc/*' -user shoal \) -print 2> /dev/null
-    find /run /tmp /var/tmp -name '*shoal*' 2> /dev/null
+        -o -path /home/person -o -path /root -o -path "$share" -o -path /var/cache/apt -o -path /var/log \) -prune \
+        -o ! -user person \( -name '*shoal*' -o -path '/etc/*' -user shoal \) -print 2> /dev/null
+    find /run /tmp /var/tmp -name '*shoal*' ! -user person 2> /dev/null
 }
 
 # ---- installing
 
+useradd -m person
 install_all() { apt-get install -y -q /debs/*.deb gcc libc6-dev pkg-config man-db; }
 is 'apt installs them and what they depend on and recommend' install_all
 nothing_runs() {
@@ -63,7 +64,7 @@ is 'settings are for root alone' equal '640 root 640 root' \
 man_pages() {
     local page
     for page in shoal shoal-worker shoal-broker shoal-host; do
-        man "$page" | grep -q . || return 1
+        as_person man "$page" | grep -q . || return 1
     done
 }
 is 'man pages are shown' man_pages
@@ -78,7 +79,6 @@ is 'completions are there' completions
 
 # ---- a person, without a configured Redis
 
-useradd -m person
 cd /home/person || exit 1
 local_sweep() {
     equal 55 "$(as_person shoal run --format csv -p x=1:10 -- echo 'y={x}' |
@@ -123,8 +123,8 @@ is 'tasks gain no privileges' in_service -- grep -q '^NoNewPrivs:.1$' /proc/self
 is 'their system calls are filtered' in_service -- grep -q '^Seccomp:.2$' /proc/self/status
 is 'each is in a control group of the service' in_service -- \
     grep -qE ':/system.slice/shoal-worker.service/shoal-[0-9a-z]+/' /proc/self/cgroup
-is 'functions run there, too' in_service --python json:loads -p s=1:3 --env PYTHONPATH=/home
-is 'root learns how the worker is' sh -c 'shoal-worker --status | grep -q working'
+is 'functions run there, too' in_service --python json:dumps -p obj=1:3
+is 'root learns how the worker is' shoal-worker --status
 cat > program.c << 'END_OF_C'
 #include <shoal/shoal.h>
 #include <stdio.h>
@@ -212,11 +212,10 @@ is 'services have ended' sh -c \
     '! readlink /proc/[0-9]*/exe | grep shoal && ! systemctl is-active shoal-worker shoal-broker'
 is 'no unit failed' equal '' "$(systemctl --failed --plain --no-legend)"
 is 'settings and what waits for Redis are kept' test -s /etc/default/shoal-worker -a -d /var/lib/shoal
-# shellcheck disable=SC2086
-purge() { apt-get purge -y -q $packages; }
-is 'apt purges them' purge
+is 'apt purges them' apt-get purge -y -q shoal-worker shoal-broker
 rm -f /etc/credstore/shoal-redis-password
 is 'nothing is left of them but the user, as is usual' equal '' "$(ours)"
 is 'dpkg has no complaints' equal '' "$(dpkg --audit)"
 
+journalctl -u shoal-worker -u shoal-broker >&2 # for who looks why something failed
 echo "$passed passed, $failed failed"

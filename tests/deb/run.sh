@@ -16,7 +16,7 @@ if [ "$(id -u)" -ne 0 ]; then
     exit 1
 fi
 mirror=$(sed -nE 's/^(URIs:|deb( \[[^]]*\])?) +(http[^ ]*).*/\3/p' \
-    /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources 2> /dev/null | head -n 1)
+    /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources 2> /dev/null | head -n 1 || true)
 release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -66,19 +66,17 @@ ExecStopPost=/bin/systemctl poweroff --no-block
 END_OF_UNIT
 
 touch "$work/results/table"
-tail -f "$work/results/table" &
-shows=$!
-status=0
 timeout --foreground 600 systemd-nspawn -q -D "$root" --volatile=overlay --boot --register=no --keep-unit \
     --private-network --bind="$work/results:/results" --bind-ro="$work/new:/new" \
     --bind-ro="$here/inside.sh:/inside.sh" \
     --bind-ro="$work/test-deb.service:/etc/systemd/system/test-deb.service" \
-    systemd.wants=test-deb.service > "$work/console" 2>&1 < /dev/null || status=$?
-sleep 1 # of tail's look at the table
-kill "$shows"
+    systemd.wants=test-deb.service > "$work/console" 2>&1 < /dev/null &
+machine=$! status=0
+tail -f --pid=$machine "$work/results/table"
+wait $machine || status=$?
 if ! grep -qE '^[0-9]+ passed, 0 failed$' "$work/results/table"; then
-    echo "==== the console (exit status $status), the log"
-    tail -n 20 "$work/console"
+    echo "==== the log, the console (exit status $status)"
     tail -n 100 "$work/results/log" || true
+    tail -n 20 "$work/console"
     exit 1
 fi
