@@ -169,7 +169,7 @@ $(replays): $(BUILD)/%: $(BUILD)/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/all.a
 $(fuzzers): $(BUILD)/%.fuzzer: $(BUILD)/%.o $(BUILD)/all.a
 	$(call say,LINK)$(CC) -fsanitize=fuzzer -o $@ $^ $(LDFLAGS_ALL) $(LIBS) $$(pkg-config --libs check)
 
--include $(shell find $(BUILD) -path $(BUILD)/deb -prune -o -name '*.d' -print 2>/dev/null)
+-include $(shell find $(BUILD) -path '$(BUILD)/deb*' -prune -o -name '*.d' -print 2>/dev/null)
 
 # ---- running
 
