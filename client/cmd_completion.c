@@ -157,8 +157,8 @@ static void print_fish_text(const char *text) {
     putchar('\'');
 }
 
-/* Those of a table, which are a command's own (NULL: of all commands, which stand before or
- * behind its name). */
+/* Those of a table, which are a command's own (NULL: of all commands, which stand before
+ * or behind its name). */
 static void print_fish_options(const char *command, const struct shoal_option *table) {
     for (; table->name != NULL; table++) {
         if (table->help == NULL)

@@ -1,5 +1,5 @@
-/* The units of systemd: they make sense to it, are as tight as their bounds say, and their
- * files of settings name what the programs read. */
+/* The units of systemd: they make sense to it, are as tight as their bounds say, and
+ * their files of settings name what the programs read. */
 #include "common/cleanup.h"
 #include "tests/support/process.h"
 
