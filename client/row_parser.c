@@ -10,12 +10,12 @@
 #include "common/buffer.h"
 #include "common/cleanup.h"
 #include "common/id.h"
+#include "common/json.h"
 #include "common/number.h"
 #include "common/spec.h"
 #include "common/utf8.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -472,13 +472,16 @@ static enum shoal_status write_object(struct shoal_row_parser *parser, json_t *o
 static enum shoal_status make_json_row(struct shoal_row_parser *parser,
                                        const char **ret_argument, size_t *ret_len,
                                        struct shoal_error *err) {
-    json_error_t why;
-    if (is_blank(parser->record.data))
+    struct shoal_error why = {.status = SHOAL_OK};
+    json_t *object = NULL;
+    const char *text = parser->record.data;
+    if (is_blank(text))
         return SHOAL_OK;
-    json_t *object = json_loads(parser->record.data, JSON_REJECT_DUPLICATES, &why);
-    enum shoal_status status = object == NULL
-                                   ? wrong(parser, err, "is no JSON: %s", why.text)
-                                   : check_object(parser, object, err);
+    enum shoal_status status = shoal_json_read(text, strlen(text), &object, &why);
+    if (status == SHOAL_MEMORY)
+        return shoal_error_set(err, status, "%s", why.text);
+    status = status == SHOAL_OK ? check_object(parser, object, err)
+                                : wrong(parser, err, "is no JSON: %s", why.text);
     if (status == SHOAL_OK)
         status = write_object(parser, object, err);
     json_decref(object);

@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "common/id.h"
+#include "common/json.h"
 #include "common/utf8.h"
 
 #include <inttypes.h>
@@ -66,10 +67,12 @@ static bool add_scalar(struct gathering *gathering, const json_t *value) {
 static enum shoal_status gather_fields(struct gathering *gathering, int64_t index,
                                        const char *argument, size_t len,
                                        struct shoal_error *err) {
-    json_t *object = json_loadb(argument, len, JSON_REJECT_DUPLICATES, NULL);
-    enum shoal_status status = SHOAL_OK;
+    json_t *object = NULL;
+    enum shoal_status status = shoal_json_read(argument, len, &object, NULL);
     const char *name = NULL;
     json_t *value = NULL;
+    if (status == SHOAL_MEMORY)
+        return shoal_error_set(err, status, "no memory for parameters");
     if (!json_is_object(object) || json_object_size(object) > SHOAL_PARAMETERS_MAX)
         status = bad_argument(index, "is no JSON object of parameters", err);
     json_object_foreach(object, name, value) {

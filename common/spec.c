@@ -3,6 +3,7 @@
 #include "common/buffer.h"
 #include "common/cleanup.h"
 #include "common/id.h"
+#include "common/json.h"
 #include "common/utf8.h"
 
 #include <inttypes.h>
@@ -199,11 +200,12 @@ enum shoal_status shoal_spec_read(const char *json, size_t len,
     struct shoal_spec spec;
     if (len > SHOAL_SPEC_MAX)
         return garbage("it is too long", err);
-    json_t *root = json_loadb(json, len, JSON_REJECT_DUPLICATES, NULL);
-    if (root == NULL)
-        return garbage("it is no JSON", err);
+    json_t *root = NULL;
+    enum shoal_status status = shoal_json_read(json, len, &root, NULL);
+    if (status != SHOAL_OK)
+        return status == SHOAL_MEMORY ? no_memory(err) : garbage("it is no JSON", err);
     shoal_spec_init(&spec);
-    enum shoal_status status = read_spec(root, &spec, &why);
+    status = read_spec(root, &spec, &why);
     json_decref(root);
     if (status == SHOAL_OK) {
         *ret_spec = spec;

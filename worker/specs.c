@@ -83,17 +83,14 @@ void shoal_specs_release(struct shoal_known_spec *known) {
         known->state = SHOAL_SPEC_WANTED; /* perhaps it is there next time */
 }
 
-/* Without memory it is asked for again, and once more when it cannot be read: jansson
- * tells a want of memory as a wrong word. */
+/* Without memory it is asked for again. */
 static enum shoal_spec_state read_spec(struct shoal_known_spec *known,
                                        const redisReply *reply) {
     enum shoal_status status =
         shoal_spec_read(reply->str, reply->len, &known->spec, &known->error);
-    if (status == SHOAL_OK)
-        return SHOAL_SPEC_READY;
-    bool again = status == SHOAL_MEMORY || !known->doubted;
-    known->doubted = true;
-    return again ? SHOAL_SPEC_WANTED : SHOAL_SPEC_BAD;
+    return status == SHOAL_OK       ? SHOAL_SPEC_READY
+           : status == SHOAL_MEMORY ? SHOAL_SPEC_WANTED
+                                    : SHOAL_SPEC_BAD;
 }
 
 static void take_spec(void *owner, enum shoal_status status, const redisReply *reply,

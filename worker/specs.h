@@ -17,7 +17,6 @@ enum shoal_spec_state {
 struct shoal_known_spec {
     char digest[21];
     enum shoal_spec_state state;
-    bool doubted;             /* it could not be read once */
     struct shoal_spec spec;   /* of a ready one */
     struct shoal_error error; /* of a bad one */
     int users;                /* leases that hold it */

@@ -3,12 +3,12 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/json.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,10 +57,9 @@ static json_t *ask_one(int directory, const char *name) {
     }
     if (fd < 0)
         return NULL;
-    json_t *answer = text.failed ? NULL
-                                 : json_loadb(shoal_buffer_text(&text), text.len,
-                                              JSON_REJECT_DUPLICATES, NULL);
-    if (answer == NULL)
+    json_t *answer = NULL;
+    if (text.failed ||
+        shoal_json_read(shoal_buffer_text(&text), text.len, &answer, NULL) != SHOAL_OK)
         fprintf(stderr,
                 "shoal-worker: the worker of '%s' does not answer; is it "
                 "stopped?\n",
