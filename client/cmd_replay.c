@@ -147,7 +147,7 @@ static void remove_folders(const struct folders *folders) {
 
 static int replay_task(const struct shoal_one_task *one, struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_free) char **environment = NULL;
-    SHOAL_CLEANUP(shoal_cleanup_free) char **passed = shoal_environment_passed();
+    SHOAL_CLEANUP(shoal_cleanup_free) char **passed = shoal_environment_passed(NULL);
     struct folders folders;
     if (make_folders(one, &folders, err) != SHOAL_OK)
         return shoal_cli_fail(err);

@@ -292,6 +292,24 @@ void shoal_redis_address_finish(struct shoal_redis_address *address) {
     *address = (struct shoal_redis_address){0};
 }
 
+static bool is_ours_alone(const struct stat *status) {
+    return status->st_uid == geteuid() && (status->st_mode & (S_IWGRP | S_IWOTH)) == 0;
+}
+
+bool shoal_redis_address_is_own(const struct shoal_redis_address *address) {
+    struct stat status;
+    char folder[PATH_BYTES] = ".";
+    if (address->path == NULL)
+        return false;
+    if (stat(address->path, &status) == 0)
+        return S_ISSOCK(status.st_mode) && is_ours_alone(&status);
+    const char *slash = strrchr(address->path, '/');
+    if (slash != NULL)
+        snprintf(folder, sizeof(folder), "%.*s", (int)(slash - address->path) + 1,
+                 address->path);
+    return errno == ENOENT && stat(folder, &status) == 0 && is_ours_alone(&status);
+}
+
 /* Writes the user's name as it stands in a URL. */
 static void add_user(struct shoal_buffer *text, const char *user) {
     static const char plain[] =

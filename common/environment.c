@@ -75,15 +75,21 @@ static void add_number(struct gathering *gathering, const char *name, uint64_t n
     shoal_buffer_add_char(&gathering->text, '\0');
 }
 
-static bool passes(const char *name) {
-    for (size_t i = 0; i < SHOAL_COUNT(passed); i++) {
-        if (fnmatch(passed[i], name, 0) == 0)
+static bool fits_one(const char *name, const char *const *patterns, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (fnmatch(patterns[i], name, 0) == 0)
             return true;
     }
     return false;
 }
 
-char **shoal_environment_passed(void) {
+static bool passes(const char *name, const struct shoal_option_list *more) {
+    return fits_one(name, passed, SHOAL_COUNT(passed)) ||
+           (more != NULL && strncmp(name, "SHOAL_", 6) != 0 &&
+            fits_one(name, more->items, more->n));
+}
+
+char **shoal_environment_passed(const struct shoal_option_list *more) {
     size_t n = 0, kept = 0;
     while (environ[n] != NULL)
         n++;
@@ -95,7 +101,7 @@ char **shoal_environment_passed(void) {
             continue;
         memcpy(name, environ[i], len);
         name[len] = '\0';
-        if (passes(name))
+        if (passes(name, more))
             list[kept++] = environ[i];
     }
     return list;

@@ -3,11 +3,15 @@
 #ifndef SHOAL_ENVIRONMENT_H
 #define SHOAL_ENVIRONMENT_H
 
+#include "common/option.h"
 #include "common/spec.h"
 
 /* What passes from this process's own environment, NULL behind the last: free() the
- * array, its texts are the environment's. Made once for many tasks. NULL: no memory. */
-char **shoal_environment_passed(void);
+ * array, its texts are the environment's. Made once for many tasks. NULL: no memory.
+ * `more`: names that pass as well (`*` in them stands for anything), or NULL. Of shoal's
+ * own, SHOAL_…, only SHOAL_PYTHON passes: the others say where Redis is and where its
+ * password. */
+char **shoal_environment_passed(const struct shoal_option_list *more);
 
 struct shoal_surroundings {
     int64_t attempt;

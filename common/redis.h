@@ -57,6 +57,10 @@ enum shoal_status shoal_redis_address_secure(struct shoal_redis_address *address
                                              struct shoal_error *err);
 void shoal_redis_address_finish(struct shoal_redis_address *address);
 
+/* Whether that Redis is this user's own: a unix socket that is the user's and that nobody
+ * else may write to. One that is not there yet: whether nobody else could make it. */
+bool shoal_redis_address_is_own(const struct shoal_redis_address *address);
+
 /* The address for people, without its password: "redis://user@host:6379/0" or
  * "unix:/path". */
 void shoal_redis_address_print(const struct shoal_redis_address *address, char *text,

@@ -2,6 +2,7 @@
  * went is left in a variable that both see. */
 #include "worker/child.h"
 
+#include "common/cleanup.h"
 #include "common/environment.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -25,6 +27,8 @@ enum stage { STAGE_NONE, STAGE_SETUP, STAGE_DIRECTORY, STAGE_PROGRAM };
 struct birth {
     const struct shoal_child *child;
     const char *program;
+    char *const *argv;
+    int ruleset; /* of its sandbox; -1: it has none */
     pid_t parent;
     const sigset_t *unusual;
     volatile enum stage failed_at;
@@ -123,10 +127,12 @@ static _Noreturn void become_program(struct birth *birth) {
         if (getppid() != birth->parent)
             _exit(127);
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        birth->failed_at = STAGE_DIRECTORY;
-        if (chdir(birth->child->directory) == 0) {
-            birth->failed_at = STAGE_PROGRAM;
-            execve(birth->program, birth->child->argv, birth->child->environment);
+        if (shoal_sandbox_enter(birth->child->sandbox, birth->ruleset)) {
+            birth->failed_at = STAGE_DIRECTORY;
+            if (chdir(birth->child->directory) == 0) {
+                birth->failed_at = STAGE_PROGRAM;
+                execve(birth->program, birth->argv, birth->child->environment);
+            }
         }
     }
     birth->error = errno;
@@ -273,12 +279,42 @@ static enum shoal_status find_program(const struct shoal_child *child, char *pat
             break;
         at += len + 1;
     }
-    if (child->beside != NULL &&
+    if (child->beside != NULL && child->allow == NULL &&
         is_in(child->beside, strlen(child->beside), "", word, path, room))
         return SHOAL_OK;
     return shoal_error_set(err, SHOAL_REFUSED,
                            "there is no program '%s' in the PATH that tasks have here",
                            word);
+}
+
+/* The same of a worker with a list: the real path of what the list has. The shoal-host of
+ * this installation is always had, where runners are started, and may load what the list
+ * has. */
+static enum shoal_status find_allowed(const struct shoal_child *child, char *real,
+                                      struct shoal_allow_words *words, char *const **argv,
+                                      struct shoal_error *err) {
+    char path[PATH_MAX], full[PATH_MAX];
+    const struct shoal_allow *allow = child->allow;
+    bool is_host = child->beside != NULL && strcmp(child->argv[0], "shoal-host") == 0 &&
+                   *allow->host != '\0';
+    enum shoal_status status = shoal_allow_environment(child->set_by_job, err);
+    if (status == SHOAL_OK && !is_host)
+        status = find_program(child, path, sizeof(path), err);
+    if (status != SHOAL_OK)
+        return status;
+    bool absolute = is_host || *path == '/';
+    if ((size_t)snprintf(full, sizeof(full), "%s%s%s", absolute ? "" : child->directory,
+                         absolute ? "" : "/",
+                         is_host ? allow->host : path) >= sizeof(full))
+        return shoal_error_set(err, SHOAL_REFUSED, "the program's path is too long");
+    if (is_host || (realpath(full, real) != NULL && strcmp(real, allow->host) == 0)) {
+        snprintf(real, PATH_MAX, "%s", allow->host);
+        *argv = words->argv;
+        return shoal_allow_host_words(
+            allow, child->argv, child->directory,
+            shoal_environment_get(child->environment, "PYTHONPATH"), words, err);
+    }
+    return shoal_allow_file(allow, "start", child->argv[0], full, real, err);
 }
 
 /* One in its group hears it once, unless it is to be sure. */
@@ -296,10 +332,18 @@ void shoal_child_wait(pid_t pid) {
 enum shoal_status shoal_child_start(const struct shoal_child *child, pid_t *ret_pid,
                                     struct shoal_error *err) {
     char path[PATH_MAX];
-    struct birth birth = {.child = child, .program = path};
-    enum shoal_status status = find_program(child, path, sizeof(path), err);
+    struct shoal_allow_words words;
+    SHOAL_CLEANUP(shoal_cleanup_fd) int ruleset = -1;
+    struct birth birth = {.child = child, .program = path, .argv = child->argv};
+    enum shoal_status status = child->allow == NULL
+                                   ? find_program(child, path, sizeof(path), err)
+                                   : find_allowed(child, path, &words, &birth.argv, err);
+    if (status == SHOAL_OK && child->sandbox != NULL)
+        status = shoal_sandbox_make(child->sandbox, child->own, SHOAL_COUNT(child->own),
+                                    SHOAL_CHILD_FDS, &ruleset, err);
     if (status != SHOAL_OK)
         return status;
+    birth.ruleset = ruleset;
     pid_t pid = give_birth(&birth);
     if (pid < 0) {
         birth.failed_at = STAGE_SETUP;

@@ -7,7 +7,9 @@
 
 #include "common/error.h"
 #include "common/limits.h"
+#include "worker/allow.h"
 #include "worker/cgroup.h"
+#include "worker/sandbox.h"
 #include "worker/user.h"
 
 #include <stddef.h>
@@ -26,6 +28,10 @@ struct shoal_child {
     struct shoal_limits limits;       /* that the group does not hold, as far as a
                                          process's own limits can */
     const struct shoal_user *user;    /* who it runs as; NULL: who the worker does */
+    const struct shoal_allow *allow;  /* what it may be; NULL: anything */
+    char *const *set_by_job; /* what of the environment the job has set, or NULL */
+    const struct shoal_sandbox *sandbox; /* NULL: none */
+    const char *own[2];                  /* directories that it may write to in there */
 };
 
 /* The child leads a process group of its own, has its signals at their defaults, no other
@@ -33,8 +39,8 @@ struct shoal_child {
  * memory left the kernel ends it before the worker.
  *
  * SHOAL_OK       it is that program now.
- * SHOAL_REFUSED  the program or the directory is not there or cannot be used on this
- *                host; the sentence names the path.
+ * SHOAL_REFUSED  the program or the directory is not there, cannot be used on this host
+ *                or is not allowed; the sentence names the path.
  * SHOAL_INVALID  its arguments and environment are too long for this system.
  * SHOAL_SYSTEM   this host has no processes, memory or descriptors left now. */
 SHOAL_MUST_CHECK

@@ -20,6 +20,7 @@ static struct {
     const char *plugin;
     const char *task;
     const char *python;
+    const char *folder;
     bool try;
     int64_t index;
     int64_t attempt;
@@ -44,6 +45,12 @@ static const struct shoal_option options[] = {
      .value = &config.python,
      .argument = "MODULE:FUNCTION",
      .help = "a Python function to run instead, by $SHOAL_PYTHON or python3"},
+    {.name = "folder",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &config.folder,
+     .argument = "DIR",
+     .help = "with --python: find the module there, not in the current directory, and "
+             "take only a function that is defined there"},
     {.name = "try",
      .type = SHOAL_OPTION_FLAG,
      .value = &config.try,
@@ -292,7 +299,7 @@ static int become_python(char **words) {
         return refuse("runner.py is not where it was installed; install shoal again");
     while (words[given] != NULL)
         given++;
-    SHOAL_CLEANUP(shoal_cleanup_free) char **argv = calloc(given + 16, sizeof(*argv));
+    SHOAL_CLEANUP(shoal_cleanup_free) char **argv = calloc(given + 18, sizeof(*argv));
     if (argv == NULL)
         return refuse("no memory for the words of a command");
     python = python == NULL ? "python3" : python;
@@ -301,10 +308,13 @@ static int become_python(char **words) {
     snprintf(seed, sizeof(seed), "%" PRId64, config.seed);
     snprintf(repetition, sizeof(repetition), "%" PRId64, config.repetition);
     char *const first[] = {(char *)python, runner, (char *)config.python};
+    char *const from[] = {(char *)"--folder", (char *)config.folder};
     char *const tried[] = {"--try",  "--index", index,   "--attempt", attempt,
                            "--seed", seed,      "--rep", repetition};
     for (size_t i = 0; i < SHOAL_COUNT(first); i++)
         argv[n++] = first[i];
+    for (size_t i = 0; i < SHOAL_COUNT(from) && config.folder != NULL; i++)
+        argv[n++] = from[i];
     for (size_t i = 0; i < SHOAL_COUNT(tried) && config.try; i++)
         argv[n++] = tried[i];
     for (size_t i = 0; i < given; i++)
@@ -330,6 +340,8 @@ int main(int argc, char **argv) {
     }
     if (config.python != NULL && (config.plugin != NULL || config.task != NULL))
         return refuse("--python and --plugin do not go together");
+    if (config.folder != NULL && config.python == NULL)
+        return refuse("--folder is for --python");
     signal(SIGPIPE, SIG_IGN);
     return config.python != NULL ? become_python(argv + rest) : run_plugin(argv + rest);
 }

@@ -2,6 +2,7 @@
 #include "common/daemon.h"
 #include "common/id.h"
 #include "common/state.h"
+#include "worker/handover.h"
 #include "worker/keeper.h"
 #include "worker/status.h"
 #include "worker/upgrade.h"
@@ -22,6 +23,12 @@ static struct {
     const char *checkpoints;
     const char *cgroup;
     const char *user;
+    struct shoal_option_list allow;
+    bool allow_any;
+    struct shoal_option_list pass_env;
+    bool sandbox;
+    struct shoal_option_list sandbox_write;
+    bool no_network;
     int64_t slots;
     int64_t threads;
     int64_t max_tasks;
@@ -34,6 +41,8 @@ static struct {
     bool json;
     bool check_upgrade;
 } config;
+
+static const char task_section[] = "What tasks may do";
 
 static const struct shoal_option options[] = {
     {.name = "queue",
@@ -96,7 +105,46 @@ static const struct shoal_option options[] = {
      .type = SHOAL_OPTION_TEXT,
      .value = &config.user,
      .argument = "NAME[:GROUP]",
-     .help = "run tasks as that user; only root can"},
+     .help = "run tasks as that user; only root can",
+     .section = task_section},
+    {.name = "allow",
+     .type = SHOAL_OPTION_LIST,
+     .value = &config.allow,
+     .argument = "PATTERN[:PATTERN...]",
+     .environment = "SHOAL_ALLOW",
+     .help = "programs, plug-ins and Python modules that may run, by their real paths: a "
+             "file, /FOLDER/* for what lies in a folder, /FOLDER/** for all below it; "
+             "this or --allow-any is needed where the Redis is not this user's own",
+     .section = task_section},
+    {.name = "allow-any",
+     .type = SHOAL_OPTION_FLAG,
+     .value = &config.allow_any,
+     .help = "let whoever can write to the Redis run any program here",
+     .section = task_section},
+    {.name = "pass-env",
+     .type = SHOAL_OPTION_LIST,
+     .value = &config.pass_env,
+     .argument = "NAME",
+     .help = "a variable of the worker's environment that tasks get besides PATH, HOME "
+             "and the like; a * in it stands for anything",
+     .section = task_section},
+    {.name = "sandbox",
+     .type = SHOAL_OPTION_FLAG,
+     .value = &config.sandbox,
+     .help = "tasks write to their own directories alone ($SHOAL_TMP, "
+             "$SHOAL_CHECKPOINT), held by Landlock",
+     .section = task_section},
+    {.name = "sandbox-write",
+     .type = SHOAL_OPTION_LIST,
+     .value = &config.sandbox_write,
+     .argument = "PATH",
+     .help = "with --sandbox: a directory or file that they may write to as well",
+     .section = task_section},
+    {.name = "no-network",
+     .type = SHOAL_OPTION_FLAG,
+     .value = &config.no_network,
+     .help = "with --sandbox: tasks can make no sockets but pairs of their own",
+     .section = task_section},
     {.name = "max-tasks-per-runner",
      .type = SHOAL_OPTION_INTEGER,
      .value = &config.max_tasks,
@@ -248,9 +296,91 @@ static enum shoal_status find_spool(char *spool, struct shoal_error *err) {
         "'%.100s' is no directory for a spool: it is empty or too long", config.spool);
 }
 
+/* ---- what tasks may do */
+
+static enum shoal_status find_allowed(struct shoal_worker_config *worker,
+                                      struct shoal_allow *allow,
+                                      struct shoal_error *err) {
+    if (config.allow.n > 0 && config.allow_any)
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "--allow and --allow-any do not go together");
+    if (config.allow.n == 0)
+        return SHOAL_OK;
+    worker->allow = allow;
+    return shoal_allow_init(allow, &config.allow, err);
+}
+
+/* Whoever can write to the Redis says what runs here. One that goes on after an upgrade
+ * was asked when it began. */
+static enum shoal_status check_whose_redis(const struct shoal_worker_config *worker,
+                                           struct shoal_error *err) {
+    char where[512];
+    if (worker->allow != NULL || config.allow_any ||
+        shoal_redis_address_is_own(&worker->address) ||
+        shoal_handover_is_given(SHOAL_WORKER_ROLE))
+        return SHOAL_OK;
+    shoal_redis_address_print(&worker->address, where, sizeof(where));
+    return shoal_error_set(err, SHOAL_INVALID,
+                           "%.200s is not a Redis of this user alone, and whoever can "
+                           "write to it could run any program here: name what may run, "
+                           "as in --allow '/opt/sim/*', or say --allow-any",
+                           where);
+}
+
+static enum shoal_status find_sandbox(struct shoal_worker_config *worker,
+                                      struct shoal_sandbox *sandbox,
+                                      struct shoal_error *err) {
+    if (!config.sandbox && (config.no_network || config.sandbox_write.n > 0))
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "%s is a part of the sandbox: say --sandbox as well",
+                               config.no_network ? "--no-network" : "--sandbox-write");
+    if (!config.sandbox)
+        return SHOAL_OK;
+    worker->sandbox = sandbox;
+    return shoal_sandbox_init(sandbox, &config.sandbox_write, config.no_network, err);
+}
+
+static enum shoal_status check_passed(struct shoal_error *err) {
+    for (size_t i = 0; i < config.pass_env.n; i++) {
+        const char *name = config.pass_env.items[i];
+        if (*name == '\0' || strchr(name, '=') != NULL)
+            return shoal_error_set(err, SHOAL_INVALID,
+                                   "--pass-env '%.100s': write the name of a variable",
+                                   name);
+        if (strncmp(name, "SHOAL_", 6) == 0)
+            return shoal_error_set(err, SHOAL_INVALID,
+                                   "--pass-env '%.100s': shoal's own variables are not "
+                                   "passed on to tasks",
+                                   name);
+    }
+    return SHOAL_OK;
+}
+
+/* Behind make_config(). */
+static enum shoal_status make_bounds(struct shoal_worker_config *worker,
+                                     struct shoal_user *user, struct shoal_allow *allow,
+                                     struct shoal_sandbox *sandbox,
+                                     struct shoal_error *err) {
+    enum shoal_status status = SHOAL_OK;
+    if (config.user != NULL) {
+        status = shoal_user_find(config.user, user, err);
+        worker->user = user;
+    }
+    worker->pass_env = &config.pass_env;
+    if (status == SHOAL_OK)
+        status = check_passed(err);
+    if (status == SHOAL_OK)
+        status = find_allowed(worker, allow, err);
+    if (status == SHOAL_OK)
+        status = check_whose_redis(worker, err);
+    if (status == SHOAL_OK)
+        status = find_sandbox(worker, sandbox, err);
+    return status;
+}
+
 static enum shoal_status make_config(struct shoal_worker_config *worker,
                                      const char **queues, char *queue_list, char *name,
-                                     struct shoal_user *user, struct shoal_error *err) {
+                                     struct shoal_error *err) {
     worker->name_space = shoal_daemon.name_space;
     worker->directory = config.directory;
     worker->ttl_ms = config.ttl_ms;
@@ -277,10 +407,6 @@ static enum shoal_status make_config(struct shoal_worker_config *worker,
         status = find_checkpoints(&worker->checkpoints, err);
     if (status == SHOAL_OK)
         status = shoal_cgroups_find(config.cgroup, &worker->cgroups, err);
-    if (status == SHOAL_OK && config.user != NULL) {
-        status = shoal_user_find(config.user, user, err);
-        worker->user = user;
-    }
     if (status == SHOAL_OK)
         status = shoal_daemon_address(&worker->address, err);
     return status;
@@ -331,13 +457,19 @@ int main(int argc, char **argv) {
     struct shoal_worker_config worker = {
         .program = words == NULL ? NULL : program, .argv = words, .folder_lock = -1};
     struct shoal_user user;
+    struct shoal_allow allow;
+    struct shoal_sandbox sandbox;
     const char *queues[QUEUES_MAX + 1];
     char queue_list[QUEUE_LIST_MAX], name[SHOAL_NAME_MAX + 1], spool[SPOOL_ROOM];
     worker.spool = spool;
-    if (make_config(&worker, queues, queue_list, name, &user, &err) != SHOAL_OK ||
+    if (make_config(&worker, queues, queue_list, name, &err) != SHOAL_OK ||
+        make_bounds(&worker, &user, &allow, &sandbox, &err) != SHOAL_OK ||
         find_spool(spool, &err) != SHOAL_OK)
         return shoal_daemon_refuse(&text, &err);
     exit_status = run(&worker);
+    if (worker.allow != NULL)
+        shoal_allow_finish(&allow);
+    shoal_options_finish(tables);
     shoal_redis_address_finish(&worker.address);
     return exit_status;
 }

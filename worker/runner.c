@@ -56,6 +56,8 @@ shoal_runner_confine(const struct shoal_runner_settings *settings, const char *f
                              strrchr(folder, '/') + 1, limits, &child->limits, err);
     child->group = *group;
     child->user = settings->user;
+    child->allow = settings->allow;
+    child->sandbox = settings->sandbox;
     return status;
 }
 

@@ -97,6 +97,10 @@ struct shoal_runner_settings {
     const char *session;
     const struct shoal_cgroups *cgroups; /* NULL: none */
     const struct shoal_user *user;       /* who tasks run as; NULL: who the worker does */
+    const struct shoal_allow *allow;     /* what they may be; NULL: anything */
+    const struct shoal_sandbox *sandbox; /* where they run; NULL: outside */
+    const struct shoal_option_list *pass_env; /* what else of the worker's environment
+                                                 they get; NULL: nothing */
     int threads; /* what OMP_NUM_THREADS and its like default to: the slot's cores */
     int64_t max_tasks;  /* after so many a runner that stays is replaced; 0: never */
     int64_t max_memory; /* bytes, the same */

@@ -148,7 +148,11 @@ static enum shoal_status start_task(struct exec *exec, const struct shoal_spec *
                                 .environment = environment,
                                 .directory = spec->directory,
                                 .fds = {exec->null, -1, -1},
-                                .n_fds = 3};
+                                .n_fds = 3,
+                                .set_by_job = spec->environment,
+                                .own = {exec->folder}};
+    if (spec->checkpoint)
+        child.own[1] = shoal_environment_get(environment, "SHOAL_CHECKPOINT");
     exec->limits = spec->limits;
     status = shoal_runner_confine(&exec->settings, exec->folder, &spec->limits,
                                   &exec->group, &child, err);
@@ -481,7 +485,7 @@ static enum shoal_status prepare(struct exec *exec, struct shoal_error *err) {
                                exec->settings.directory);
     }
     snprintf(exec->result_path, sizeof(exec->result_path), "%s/.result", exec->folder);
-    exec->passed = shoal_environment_passed();
+    exec->passed = shoal_environment_passed(exec->settings.pass_env);
     /* A worker that was started without 0, 1 or 2 gets them here, and keeps them: no pipe
      * of ours may lie where the child puts its own. */
     do {

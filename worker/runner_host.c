@@ -14,6 +14,7 @@
 #include "common/id.h"
 #include "common/log.h"
 #include "common/scratch.h"
+#include "common/state.h"
 #include "worker/batches.h"
 #include "worker/capture.h"
 #include "worker/child.h"
@@ -251,6 +252,16 @@ static enum shoal_status make_environment(struct host *host,
     return shoal_environment_make(spec, NULL, &surroundings, ret_environment, err);
 }
 
+/* Where its tasks make theirs: in a sandbox, which opens what is there, made before. */
+static const char *own_checkpoints(const struct host *host,
+                                   const struct shoal_spec *spec) {
+    const char *folder = host->settings.checkpoints->folder;
+    return spec->checkpoint && *folder != '\0' && host->settings.sandbox != NULL &&
+                   shoal_directories_make(folder)
+               ? folder
+               : NULL;
+}
+
 static enum shoal_status start_process(struct host *host, const struct shoal_spec *spec,
                                        struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_free) char **environment = NULL;
@@ -271,6 +282,8 @@ static enum shoal_status start_process(struct host *host, const struct shoal_spe
             .directory = spec->directory,
             .fds = {host->null, printed, printed, theirs, host->page},
             .n_fds = 5,
+            .set_by_job = spec->environment,
+            .own = {host->folder, own_checkpoints(host, spec)},
         };
         status = shoal_runner_confine(&host->settings, host->folder, &spec->limits,
                                       &host->group, &child, err);
@@ -1125,7 +1138,7 @@ static enum shoal_status prepare(struct host *host, struct shoal_error *err) {
                                host->settings.directory);
     }
     find_beside(host);
-    host->passed = shoal_environment_passed();
+    host->passed = shoal_environment_passed(host->settings.pass_env);
     host->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     host->timer = evtimer_new(host->settings.base, on_timer, host);
     host->in = evbuffer_new();

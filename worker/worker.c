@@ -341,6 +341,9 @@ static enum shoal_status make_slots(struct shoal_worker *worker, const char *fol
         .session = config->session,
         .cgroups = &worker->cgroups,
         .user = config->user,
+        .allow = config->allow,
+        .sandbox = config->sandbox,
+        .pass_env = config->pass_env,
         .threads = (int)config->threads,
         .max_tasks = config->max_tasks,
         .max_memory = config->max_memory,
@@ -464,6 +467,10 @@ static enum shoal_status start(struct shoal_worker *worker, const char *folder,
         return status;
     shoal_cgroups_begin(&worker->cgroups, worker->config->session);
     say_what_holds_tasks(&worker->cgroups);
+    if (worker->config->allow != NULL)
+        shoal_allow_tell(worker->config->allow);
+    if (worker->config->sandbox != NULL)
+        shoal_sandbox_tell(worker->config->sandbox);
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     signal(SIGPIPE, SIG_IGN);
     worker->base = shoal_loop_new();

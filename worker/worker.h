@@ -29,12 +29,15 @@ struct shoal_worker_config {
     int64_t max_tasks;  /* of a runner that stays, before it is replaced; 0: no bound */
     int64_t max_memory; /* bytes, the same */
     int64_t ttl_ms;     /* of the session */
-    struct shoal_cgroups cgroups;  /* that hold its tasks */
-    const struct shoal_user *user; /* who tasks run as; NULL: who the worker does */
-    const char *spool;             /* where outcomes are kept that Redis does not take */
-    int64_t spool_max;             /* bytes of them */
-    int64_t outbox_memory;         /* bytes of outcomes that may wait in memory */
-    int folder_lock;               /* of a worker that goes on; -1 */
+    struct shoal_cgroups cgroups;        /* that hold its tasks */
+    const struct shoal_user *user;       /* who tasks run as; NULL: who the worker does */
+    const struct shoal_allow *allow;     /* what they may be; NULL: anything */
+    const struct shoal_sandbox *sandbox; /* where they run; NULL: outside */
+    const struct shoal_option_list *pass_env; /* of the worker's environment, besides */
+    const char *spool;     /* where outcomes are kept that Redis does not take */
+    int64_t spool_max;     /* bytes of them */
+    int64_t outbox_memory; /* bytes of outcomes that may wait in memory */
+    int folder_lock;       /* of a worker that goes on; -1 */
     char session[SHOAL_ID_LEN + 1];
     char dead[SHOAL_ID_LEN + 1]; /* session of a predecessor that died, or "" */
     int keeper;          /* readable at its end: the keeper is gone; -1: there is none */

@@ -22,7 +22,7 @@ static void make(char **words) {
                                     .seed = UINT64_MAX,
                                     .parameters = &parameters};
     struct shoal_error err = {.status = SHOAL_OK};
-    passed = shoal_environment_passed();
+    passed = shoal_environment_passed(more);
     const struct shoal_surroundings surroundings = {.attempt = 2,
                                                     .slot = 7,
                                                     .threads = 4,

@@ -1,6 +1,6 @@
 """Runs a Python function for a shoal worker: a runner that stays, standard library only.
 
-    runner.py MODULE:FUNCTION                       started by a worker (by shoal-host)
+    runner.py MODULE:FUNCTION [--folder DIR]        started by a worker (by shoal-host)
     runner.py MODULE:FUNCTION --try [NAME=VALUE...]  one task, for a person
 
 The function gets a task's parameters by name: what is a number in JSON as int or float (5, -0.5, 1e-3;
@@ -200,19 +200,37 @@ def refuse(text):
     sys.exit(2)
 
 
-def load(name):
-    """The function that MODULE:FUNCTION names."""
+def is_from(folder, module):
+    """Whether that module was loaded from a file below the folder."""
+    path = getattr(module, "__file__", None)
+    return path is not None and os.path.realpath(path).startswith(os.path.join(folder, ""))
+
+
+def check_own(found, name, module, folder):
+    """Refuses what a worker with a list of what may run does not mean by a function of that module: one of
+    another module that it imports, os.system, say."""
+    below = os.path.dirname(module.__file__) if is_from(folder, module) else None
+    home = sys.modules.get(getattr(found, "__module__", None) or "")
+    if below is None or not is_from(below, home):
+        refuse(f"'{name}' is not defined in {folder}: this worker was given a list of what may run, with --allow, and "
+               "runs only functions of a module in it")
+
+
+def load(name, folder=None):
+    """The function that MODULE:FUNCTION names; with a folder, one of a module in it."""
     module, _, function = name.partition(":")
     if not module or not function:
         refuse(f"'{name}' is no function: write MODULE:FUNCTION")
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, folder or os.getcwd())
     try:
-        found = importlib.import_module(module)
+        found = of = importlib.import_module(module)
         for part in function.split("."):
             found = getattr(found, part)
     except Exception as error:  # whatever an import may raise
         traceback.print_exc()
         refuse(f"cannot load '{name}': {type(error).__name__}: {error}")
+    if folder:
+        check_own(found, name, of, os.path.realpath(folder))
     if not callable(found):
         refuse(f"'{name}' cannot be called")
     if inspect.iscoroutinefunction(found):
@@ -223,8 +241,8 @@ def load(name):
 class Function:
     """A function, and which of the task's own values it wants."""
 
-    def __init__(self, name):
-        self.call = load(name)
+    def __init__(self, name, folder=None):
+        self.call = load(name, folder)
         try:
             parameters = inspect.signature(self.call).parameters.values()
         except (TypeError, ValueError):
@@ -531,6 +549,7 @@ def main():
     parser = argparse.ArgumentParser(description="Runs a Python function for a shoal worker.")
     parser.add_argument("function", metavar="MODULE:FUNCTION")
     parser.add_argument("--try", action="store_true", dest="tries", help="run one task here and now")
+    parser.add_argument("--folder", help="find the module there, and take only a function that is defined there")
     for name, usual in (("index", 0), ("attempt", 1), ("seed", 0), ("rep", 0)):
         parser.add_argument(f"--{name}", type=int, default=usual, help="of that task")
     parser.add_argument("parameters", nargs="*", metavar="NAME=VALUE")
@@ -538,7 +557,7 @@ def main():
     # `import shoal` in a task's module is to find this one, with the task that runs in it.
     sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     sys.modules.setdefault("shoal.runner", sys.modules["__main__"])
-    function = Function(options.function)
+    function = Function(options.function, options.folder)
     if options.tries:
         try_one(function, options)
         return

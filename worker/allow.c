@@ -1,0 +1,253 @@
+#include "worker/allow.h"
+
+#include "common/cleanup.h"
+#include "common/log.h"
+
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What makes an allowed program run something else: where it, its loader or its
+ * interpreter find programs and libraries, and files that they run first. Alphabetical. */
+static const char *const steering[] = {
+    "BASH_*",  "CLASSPATH", "ENV",  "GCONV_PATH", "GIT_*",   "HOME",  "JAVA_*",
+    "JDK_*",   "JULIA_*",   "LD_*", "LUA_*",      "NODE_*",  "PATH",  "PERL*",
+    "PYTHON*", "RUBY*",     "R_*",  "SHELL",      "SHOAL_*", "XDG_*", "_JAVA_OPTIONS",
+};
+
+static bool ends_with(const char *text, const char *end) {
+    size_t len = strlen(text), of_end = strlen(end);
+    return len >= of_end && strcmp(text + len - of_end, end) == 0;
+}
+
+/* ---- patterns */
+
+/* The length of the folder of "FOLDER/ *" and "FOLDER/ **", 0 of "/ *"; -1: it is a
+ * file's. */
+static int folder_of(const char *pattern) {
+    if (ends_with(pattern, "/**"))
+        return (int)strlen(pattern) - 3;
+    return ends_with(pattern, "/*") ? (int)strlen(pattern) - 2 : -1;
+}
+
+bool shoal_allow_matches(const char *pattern, const char *path) {
+    int len = folder_of(pattern);
+    if (len < 0)
+        return strcmp(pattern, path) == 0;
+    if (strncmp(pattern, path, (size_t)len) != 0 || path[len] != '/' ||
+        path[len + 1] == '\0')
+        return false;
+    return ends_with(pattern, "/**") || strchr(path + len + 1, '/') == NULL;
+}
+
+/* Whether it is absolute and plain: no "..", no "//", stars only as its last part. */
+static bool is_pattern(const char *text) {
+    int folder = folder_of(text);
+    const char *end = text + (folder < 0 ? (int)strlen(text) : folder);
+    if (*text != '/' || (folder < 0 && end - text < 2))
+        return false;
+    for (const char *at = text; at < end;) {
+        const char *part = at + 1;
+        size_t len = strcspn(part, "/");
+        if (len == 0 || memchr(part, '*', len) != NULL || (len == 1 && *part == '.') ||
+            (len == 2 && strncmp(part, "..", 2) == 0))
+            return false;
+        at = part + len;
+    }
+    return true;
+}
+
+/* ---- who may write */
+
+/* Whether one who has the bit of `writers` may put files into the folder or exchange a
+ * folder above it, which then stands in `path`. In one with the sticky bit nobody
+ * exchanges what is another's. */
+static bool is_open_to(mode_t writers, char *path) {
+    struct stat status;
+    for (char *end = path;; end += strcspn(end, "/")) {
+        char kept = *end;
+        *end = '\0';
+        bool last = kept == '\0';
+        if (stat(end == path ? "/" : path, &status) == 0 &&
+            (status.st_mode & writers) != 0 && (last || !(status.st_mode & S_ISVTX)))
+            return true;
+        if (last)
+            return false;
+        *end++ = kept;
+    }
+}
+
+/* The same of the folder that a pattern is about. */
+static bool pattern_is_open_to(mode_t writers, const char *pattern, char *path) {
+    int len = folder_of(pattern);
+    if (len < 0)
+        len = (int)(strrchr(pattern, '/') - pattern);
+    snprintf(path, PATH_MAX, "%.*s", len, pattern);
+    return is_open_to(writers, path);
+}
+
+/* ---- the list */
+
+/* What it names, where links lead. What is not here yet stays as it is written. */
+static char *resolve(const char *text) {
+    char named[PATH_MAX], real[PATH_MAX], pattern[PATH_MAX + 4];
+    int folder = folder_of(text);
+    if (folder == 0)
+        return strdup(text);
+    snprintf(named, sizeof(named), "%.*s", folder < 0 ? PATH_MAX - 1 : folder, text);
+    if (realpath(named, real) == NULL)
+        return strdup(text);
+    snprintf(pattern, sizeof(pattern), "%s%s", strcmp(real, "/") == 0 ? "" : real,
+             folder < 0 ? "" : text + folder);
+    return strdup(pattern);
+}
+
+static enum shoal_status add_pattern(struct shoal_allow *allow, const char *text,
+                                     struct shoal_error *err) {
+    char folder[PATH_MAX];
+    if (strlen(text) >= PATH_MAX || !is_pattern(text))
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "--allow '%.200s': write an absolute path without '..', a "
+                               "folder with /* behind it for what is in it, or with /** "
+                               "for all below it",
+                               text);
+    char **patterns = realloc(allow->patterns, (allow->n + 1) * sizeof(*patterns));
+    if (patterns != NULL)
+        allow->patterns = patterns;
+    char *pattern = patterns == NULL ? NULL : resolve(text);
+    if (pattern == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for --allow");
+    allow->patterns[allow->n++] = pattern;
+    if (pattern_is_open_to(S_IWOTH, pattern, folder))
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "--allow '%.200s': everybody can write to '%.200s', so it "
+                               "would allow anything; run chmod o-w on it, or say "
+                               "--allow-any",
+                               text, *folder == '\0' ? "/" : folder);
+    return SHOAL_OK;
+}
+
+/* Patterns joined by ':'. */
+static enum shoal_status add_patterns(struct shoal_allow *allow, const char *text,
+                                      struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *copy = strdup(text);
+    enum shoal_status status = SHOAL_OK;
+    if (copy == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for --allow");
+    for (char *rest = copy; rest != NULL && status == SHOAL_OK;)
+        status = add_pattern(allow, strsep(&rest, ":"), err);
+    return status;
+}
+
+static void find_host(char *host) {
+    char own[PATH_MAX], path[PATH_MAX + 16];
+    ssize_t len = readlink("/proc/self/exe", own, sizeof(own) - 1);
+    own[len < 0 ? 0 : len] = '\0';
+    char *slash = strrchr(own, '/');
+    snprintf(path, sizeof(path), "%.*s/shoal-host",
+             slash == NULL ? 0 : (int)(slash - own), own);
+    if (realpath(path, host) == NULL)
+        *host = '\0';
+}
+
+enum shoal_status shoal_allow_init(struct shoal_allow *ret_allow,
+                                   const struct shoal_option_list *texts,
+                                   struct shoal_error *err) {
+    struct shoal_allow *allow = ret_allow;
+    enum shoal_status status = SHOAL_OK;
+    *allow = (struct shoal_allow){.n = 0};
+    find_host(allow->host);
+    for (size_t i = 0; i < texts->n && status == SHOAL_OK; i++)
+        status = add_patterns(allow, texts->items[i], err);
+    if (status != SHOAL_OK)
+        shoal_allow_finish(allow);
+    return status;
+}
+
+void shoal_allow_finish(struct shoal_allow *allow) {
+    for (size_t i = 0; i < allow->n; i++)
+        free(allow->patterns[i]);
+    free(allow->patterns);
+    allow->patterns = NULL;
+    allow->n = 0;
+}
+
+void shoal_allow_tell(const struct shoal_allow *allow) {
+    char folder[PATH_MAX];
+    shoal_info("tasks are what --allow lists: patterns=%zu", allow->n);
+    for (size_t i = 0; i < allow->n; i++) {
+        if (pattern_is_open_to(S_IWGRP, allow->patterns[i], folder))
+            shoal_warn("a group decides with you what tasks may run, as it can write "
+                       "there: folder=%s allow=%s",
+                       *folder == '\0' ? "/" : folder, allow->patterns[i]);
+    }
+}
+
+/* ---- files */
+
+static bool is_listed(const struct shoal_allow *allow, const char *path) {
+    for (size_t i = 0; i < allow->n; i++) {
+        if (shoal_allow_matches(allow->patterns[i], path))
+            return true;
+    }
+    return false;
+}
+
+/* Whether everybody may change the file, or a folder of its path, which stands in `path`
+ * then. */
+static bool is_everybodys(const char *file, char *path) {
+    struct stat status;
+    snprintf(path, PATH_MAX, "%s", file);
+    if (stat(file, &status) == 0 && (status.st_mode & S_IWOTH) != 0)
+        return true;
+    *strrchr(path, '/') = '\0';
+    return is_open_to(S_IWOTH, path);
+}
+
+enum shoal_status shoal_allow_file(const struct shoal_allow *allow, const char *to,
+                                   const char *name, const char *path, char *real,
+                                   struct shoal_error *err) {
+    char open[PATH_MAX];
+    if (realpath(path, real) == NULL)
+        return shoal_error_set(err, SHOAL_REFUSED, "cannot %s '%s': %s", to, name,
+                               errno == ENOENT ? "it is not there" : strerror(errno));
+    if (!is_listed(allow, real))
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "this worker does not %s '%s': its real path '%s' is not "
+                               "among what --allow names",
+                               to, name, real);
+    if (is_everybodys(real, open))
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "this worker does not %s '%s', which is '%s': everybody "
+                               "can write to '%s', so --allow does not cover it",
+                               to, name, real, *open == '\0' ? "/" : open);
+    return SHOAL_OK;
+}
+
+/* ---- variables */
+
+static bool steers(const char *name) {
+    for (size_t i = 0; i < SHOAL_COUNT(steering); i++) {
+        if (fnmatch(steering[i], name, 0) == 0)
+            return true;
+    }
+    return false;
+}
+
+enum shoal_status shoal_allow_environment(char *const *words, struct shoal_error *err) {
+    for (; words != NULL && *words != NULL; words++) {
+        char name[128];
+        snprintf(name, sizeof(name), "%.*s", (int)strcspn(*words, "="), *words);
+        if (steers(name))
+            return shoal_error_set(err, SHOAL_REFUSED,
+                                   "this worker was given a list of what may run, with "
+                                   "--allow, and takes no job that sets %s by --env: it "
+                                   "can make an allowed program run another",
+                                   name);
+    }
+    return SHOAL_OK;
+}

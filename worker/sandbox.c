@@ -1,0 +1,256 @@
+#include "worker/sandbox.h"
+
+#include "common/cleanup.h"
+#include "common/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Later than the headers of older systems. */
+#define MAY_TRUNCATE (UINT64_C(1) << 14)
+#define SCOPE_SIGNAL (UINT64_C(1) << 1)
+enum { ABI_TRUNCATE = 3, ABI_NET = 4, ABI_SCOPE = 6 };
+
+/* As the kernel knows it since ABI 6; older ones are given its beginning. */
+struct ruleset {
+    uint64_t fs, net, scoped;
+};
+
+/* What is refused outside, … */
+#define MAY_CHANGE_FILE (LANDLOCK_ACCESS_FS_WRITE_FILE | MAY_TRUNCATE)
+#define MAY_CHANGE                                                                       \
+    (MAY_CHANGE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |  \
+     LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |                        \
+     LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |                        \
+     LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |                      \
+     LANDLOCK_ACCESS_FS_MAKE_SYM | LANDLOCK_ACCESS_FS_REFER)
+
+/* … of which this is nowhere allowed: a device is the machine itself. */
+#define NOWHERE (LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK)
+
+/* What any program may write to, where it is there. */
+static const char *const devices[] = {"/dev/full", "/dev/null", "/dev/zero"};
+
+/* ---- no network: no sockets but pairs of one's own, and no other way to make one */
+
+#if defined(__x86_64__)
+#define MACHINE AUDIT_ARCH_X86_64
+#define FIRST_STRANGE 0x40000000 /* x32, where calls have other numbers */
+#elif defined(__aarch64__)
+#define MACHINE AUDIT_ARCH_AARCH64
+#define FIRST_STRANGE UINT32_MAX
+#endif
+
+#ifdef MACHINE
+#define LOAD(field)                                                                      \
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
+#define RETURN(what) BPF_STMT(BPF_RET | BPF_K, what)
+/* Skips so many, if it is so. */
+#define SKIP_IF(test, value, n) BPF_JUMP(BPF_JMP | (test) | BPF_K, value, n, 0)
+
+static struct sock_filter calls[] = {
+    LOAD(arch),
+    SKIP_IF(BPF_JEQ, MACHINE, 1),
+    RETURN(SECCOMP_RET_KILL_PROCESS),
+    LOAD(nr),
+    SKIP_IF(BPF_JGE, FIRST_STRANGE, 3),
+    SKIP_IF(BPF_JEQ, SYS_socket, 3),
+    SKIP_IF(BPF_JEQ, SYS_io_uring_setup, 2),
+    RETURN(SECCOMP_RET_ALLOW),
+    RETURN(SECCOMP_RET_KILL_PROCESS),
+    RETURN(SECCOMP_RET_ERRNO | EACCES),
+};
+
+static bool leave_network(void) {
+    const struct sock_fprog program = {.len = SHOAL_COUNT(calls), .filter = calls};
+    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+#else
+static bool leave_network(void) {
+    errno = ENOSYS;
+    return false;
+}
+#endif
+
+/* ---- the rules */
+
+static uint64_t may_change(const struct shoal_sandbox *sandbox) {
+    uint64_t all = MAY_CHANGE;
+    if (sandbox->abi < ABI_TRUNCATE)
+        all &= ~MAY_TRUNCATE;
+    if (sandbox->abi < 2)
+        all &= ~(uint64_t)LANDLOCK_ACCESS_FS_REFER; /* refused without being asked */
+    return all;
+}
+
+static int make_ruleset(const struct shoal_sandbox *sandbox) {
+    const struct ruleset rules = {
+        .fs = may_change(sandbox),
+        .scoped = sandbox->abi < ABI_SCOPE ? 0 : SCOPE_SIGNAL,
+    };
+    size_t size = sandbox->abi >= ABI_SCOPE ? sizeof(rules)
+                  : sandbox->abi >= ABI_NET ? offsetof(struct ruleset, scoped)
+                                            : offsetof(struct ruleset, net);
+    return (int)syscall(SYS_landlock_create_ruleset, &rules, size, 0);
+}
+
+/* Allows to write to a file, or to all beneath a directory. */
+static bool add_rule(const struct shoal_sandbox *sandbox, int ruleset, const char *path) {
+    struct stat status;
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &status) != 0)
+        return false;
+    struct landlock_path_beneath_attr rule = {
+        .allowed_access = may_change(sandbox) & ~(uint64_t)NOWHERE, .parent_fd = fd};
+    if (!S_ISDIR(status.st_mode))
+        rule.allowed_access &= MAY_CHANGE_FILE;
+    return syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule,
+                   0) == 0;
+}
+
+static enum shoal_status add_rules(const struct shoal_sandbox *sandbox, int ruleset,
+                                   const char *const *paths, size_t n,
+                                   struct shoal_error *err) {
+    for (size_t i = 0; i < n; i++) {
+        if (paths[i] != NULL && !add_rule(sandbox, ruleset, paths[i]))
+            return shoal_error_set(err, SHOAL_SYSTEM,
+                                   "cannot make a sandbox in which '%.300s' can be "
+                                   "written to: %s",
+                                   paths[i], strerror(errno));
+    }
+    return SHOAL_OK;
+}
+
+enum shoal_status shoal_sandbox_make(const struct shoal_sandbox *sandbox,
+                                     const char *const *own, size_t n_own, int least,
+                                     int *ret_ruleset, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_fd) int ruleset = make_ruleset(sandbox);
+    if (ruleset < 0)
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot make a sandbox: %s",
+                               strerror(errno));
+    for (size_t i = 0; i < SHOAL_COUNT(devices); i++) {
+        if (!add_rule(sandbox, ruleset, devices[i]) && errno != ENOENT)
+            return shoal_error_set(err, SHOAL_SYSTEM, "cannot make a sandbox: %s: %s",
+                                   devices[i], strerror(errno));
+    }
+    enum shoal_status status = add_rules(sandbox, ruleset, own, n_own, err);
+    if (status == SHOAL_OK)
+        status = add_rules(sandbox, ruleset, sandbox->writable->items,
+                           sandbox->writable->n, err);
+    if (status != SHOAL_OK)
+        return status;
+    *ret_ruleset = fcntl(ruleset, F_DUPFD_CLOEXEC, least);
+    if (*ret_ruleset < 0)
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot make a sandbox: %s",
+                               strerror(errno));
+    return SHOAL_OK;
+}
+
+/* Of root: with them the kernel itself is at hand. no_new_privs keeps them away. */
+static bool leave_capabilities(void) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
+    return syscall(SYS_capset, &header, none) == 0;
+}
+
+bool shoal_sandbox_enter(const struct shoal_sandbox *sandbox, int ruleset) {
+    return sandbox == NULL ||
+           (syscall(SYS_landlock_restrict_self, ruleset, 0) == 0 &&
+            leave_capabilities() && (!sandbox->no_network || leave_network()));
+}
+
+/* ---- trying it out */
+
+enum found { FOUND_HOLDS, FOUND_NO_LANDLOCK, FOUND_NO_FILTER };
+
+/* In a child. That it says of itself what it is called is a write outside. */
+static enum found try_inside(const struct shoal_sandbox *sandbox, int ruleset) {
+    const struct shoal_sandbox files = {.abi = sandbox->abi};
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (!shoal_sandbox_enter(&files, ruleset) ||
+        open("/proc/self/comm", O_WRONLY | O_CLOEXEC) >= 0 || errno != EACCES)
+        return FOUND_NO_LANDLOCK;
+    if (sandbox->no_network &&
+        (!leave_network() || socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0 ||
+         errno != EACCES))
+        return FOUND_NO_FILTER;
+    return FOUND_HOLDS;
+}
+
+static enum found try_out(const struct shoal_sandbox *sandbox, int ruleset) {
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit((int)try_inside(sandbox, ruleset));
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return pid > 0 && WIFEXITED(status) ? (enum found)WEXITSTATUS(status)
+                                        : FOUND_NO_LANDLOCK;
+}
+
+static enum shoal_status check_paths(const struct shoal_option_list *paths,
+                                     struct shoal_error *err) {
+    for (size_t i = 0; i < paths->n; i++) {
+        const char *path = paths->items[i];
+        if (*path != '/' || access(path, F_OK) != 0)
+            return shoal_error_set(
+                err, SHOAL_INVALID, "--sandbox-write '%.200s': %s", path,
+                *path == '/' ? strerror(errno) : "write an absolute path");
+    }
+    return SHOAL_OK;
+}
+
+enum shoal_status shoal_sandbox_init(struct shoal_sandbox *ret_sandbox,
+                                     const struct shoal_option_list *writable,
+                                     bool no_network, struct shoal_error *err) {
+    static const char *const sentences[] = {
+        [FOUND_NO_LANDLOCK] =
+            "--sandbox: this kernel has no Landlock, or does not let us use it; boot one "
+            "since 5.13 with 'landlock' in its list of security modules (lsm=), or leave "
+            "--sandbox out",
+        [FOUND_NO_FILTER] =
+            "--no-network: this kernel does not let us filter system calls (seccomp), so "
+            "it cannot be held here; leave it out",
+    };
+    struct shoal_sandbox sandbox = {
+        .abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0,
+                            LANDLOCK_CREATE_RULESET_VERSION),
+        .no_network = no_network,
+        .writable = writable,
+    };
+    SHOAL_CLEANUP(shoal_cleanup_fd) int ruleset = -1;
+    enum shoal_status status = check_paths(writable, err);
+    if (status == SHOAL_OK && sandbox.abi >= 1)
+        status = shoal_sandbox_make(&sandbox, NULL, 0, 0, &ruleset, err);
+    if (status != SHOAL_OK)
+        return status;
+    enum found found = sandbox.abi < 1 ? FOUND_NO_LANDLOCK : try_out(&sandbox, ruleset);
+    if (found != FOUND_HOLDS)
+        return shoal_error_set(err, SHOAL_INVALID, "%s", sentences[found]);
+    *ret_sandbox = sandbox;
+    return SHOAL_OK;
+}
+
+void shoal_sandbox_tell(const struct shoal_sandbox *sandbox) {
+    shoal_info("tasks are in a sandbox: landlock=%d network=%s", sandbox->abi,
+               sandbox->no_network ? "none" : "as it is");
+    if (sandbox->abi < ABI_TRUNCATE)
+        shoal_warn("this kernel's sandbox does not hold who empties files elsewhere that "
+                   "its user may write to; one since 6.2 does: landlock=%d",
+                   sandbox->abi);
+}

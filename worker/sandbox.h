@@ -1,0 +1,44 @@
+/* The sandbox of tasks (--sandbox): by Landlock they write to nothing but their own
+ * directories and what the worker names, and signal nobody outside; by a filter of system
+ * calls, if asked, they have no network. Root's have no capabilities. All of that passes
+ * on to what a task starts.
+ *
+ * They read and start what they may without it. Modes, owners and times of files are not
+ * held by Landlock: who owns a file can still change those. */
+#ifndef SHOAL_SANDBOX_H
+#define SHOAL_SANDBOX_H
+
+#include "common/error.h"
+#include "common/option.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct shoal_sandbox {
+    int abi; /* of the kernel's Landlock */
+    bool no_network;
+    const struct shoal_option_list *writable; /* what tasks may write to besides */
+};
+
+/* Tries it out in a child. SHOAL_INVALID: a path is not there or not absolute; or this
+ * kernel cannot hold what is asked, which the sentence says. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_sandbox_init(struct shoal_sandbox *ret_sandbox,
+                                     const struct shoal_option_list *writable,
+                                     bool no_network, struct shoal_error *err);
+
+/* Says in the log what it holds. */
+void shoal_sandbox_tell(const struct shoal_sandbox *sandbox);
+
+/* The rules for a child that may write beneath `own` (NULL ones are none), as a
+ * descriptor from `least` on. SHOAL_SYSTEM: not now. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_sandbox_make(const struct shoal_sandbox *sandbox,
+                                     const char *const *own, size_t n_own, int least,
+                                     int *ret_ruleset, struct shoal_error *err);
+
+/* Enters it for good: system calls alone, with no_new_privs set. `sandbox` NULL: nothing.
+ * False with errno: it is not held. */
+bool shoal_sandbox_enter(const struct shoal_sandbox *sandbox, int ruleset);
+
+#endif
