@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static const struct {
@@ -370,6 +372,60 @@ START_TEST(password_leaves_the_command_line) {
         ck_assert_str_eq(places[i], hides ? hidden[_i].left : hidden[_i].url);
         if (hides)
             free((char *)url);
+}
+END_TEST
+
+/* ---- whose it is */
+
+static const struct {
+    const char *name;
+    mode_t folder, socket; /* 0: there is no socket */
+    bool own;
+} whose[] = {
+    {"redis.sock", 0700, 0600, true},  {"redis.sock", 0755, 0755, true},
+    {"redis.sock", 0777, 0700, true},  {"redis.sock", 0700, 0770, false},
+    {"redis.sock", 0700, 0702, false}, {"redis.sock", 0700, 0, true},
+    {"redis.sock", 0755, 0, true},     {"redis.sock", 0775, 0, false},
+    {"redis.sock", 01777, 0, false},   {"none/redis.sock", 0700, 0, false},
+};
+
+static void bind_socket(const char *path, mode_t mode) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    snprintf(name.sun_path, sizeof(name.sun_path), "%s", path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&name, sizeof(name)), 0);
+    ck_assert_int_eq(chmod(path, mode), 0);
+    close(fd);
+}
+
+START_TEST(redis_is_ones_own_when_nobody_else_writes_to_it) {
+    char folder[] = "/tmp/shoal-own-XXXXXX", path[64], url[80];
+    struct shoal_redis_address address;
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/%s", folder, whose[_i].name);
+    snprintf(url, sizeof(url), "unix:%s", path);
+    if (whose[_i].socket != 0)
+        bind_socket(path, whose[_i].socket);
+    ck_assert_int_eq(chmod(folder, whose[_i].folder), 0);
+    ck_assert_int_eq(shoal_redis_address_parse(url, NULL, &address, NULL), SHOAL_OK);
+    bool own = shoal_redis_address_is_own(&address);
+    shoal_redis_address_finish(&address);
+    unlink(path);
+    rmdir(folder);
+    ck_assert_msg(own == whose[_i].own, "%s %o %o", whose[_i].name,
+                  (unsigned)whose[_i].folder, (unsigned)whose[_i].socket);
+}
+END_TEST
+
+START_TEST(what_is_no_socket_of_ours_is_not_ones_own) {
+    static const char *const urls[] = {"redis://127.0.0.1", "redis://localhost",
+                                       "unix:/etc/passwd", "unix:/dev/null"};
+    for (size_t i = 0; i < SHOAL_COUNT(urls); i++) {
+        struct shoal_redis_address address;
+        ck_assert_int_eq(shoal_redis_address_parse(urls[i], NULL, &address, NULL),
+                         SHOAL_OK);
+        ck_assert(!shoal_redis_address_is_own(&address));
+        shoal_redis_address_finish(&address);
     }
 }
 END_TEST
@@ -391,6 +447,7 @@ START_TEST(password_leaves_the_environment_for_what_is_started) {
 }
 END_TEST
 
+
 int main(void) {
     Suite *suite = suite_create("address");
     TCase *urls = tcase_create("urls");
@@ -401,6 +458,9 @@ int main(void) {
     tcase_add_loop_test(urls, no_sentence_shows_the_password, 0,
                         (int)SHOAL_COUNT(secrets));
     tcase_add_test(urls, printing_fits_any_room);
+    tcase_add_loop_test(urls, redis_is_ones_own_when_nobody_else_writes_to_it, 0,
+                        (int)SHOAL_COUNT(whose));
+    tcase_add_test(urls, what_is_no_socket_of_ours_is_not_ones_own);
     suite_add_tcase(suite, urls);
     TCase *passwords = tcase_create("passwords");
     tcase_add_unchecked_fixture(passwords, make_directory, remove_directory);

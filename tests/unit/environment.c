@@ -11,6 +11,7 @@ static char *values[] = {"0.5", "a b=c\n"};
 static struct shoal_parameters parameters = {
     .n = 2, .names = names, .values = values, .repetition = 3};
 
+static const struct shoal_option_list *more;
 static char **passed;
 static char **environment;
 
@@ -119,6 +120,23 @@ START_TEST(a_list_says_what_passes_from_the_worker) {
 }
 END_TEST
 
+/* Of shoal's own nothing, whatever is asked for: they tell where Redis is. */
+START_TEST(what_else_was_asked_for_passes) {
+    const char *asked[] = {"LICENSE", "MODEL_*", "*"};
+    const struct shoal_option_list list = {.items = asked, .n = _i == 0 ? 2 : 3};
+    more = &list;
+    setenv("LICENSE", "x=1", 1);
+    setenv("MODEL_DATA", "x=2", 1);
+    setenv("LICENSES", "x=3", 1);
+    setenv("SHOAL_REDIS", "x=4", 1);
+    make(NULL);
+    assert_value("LICENSE", "x=1");
+    assert_value("MODEL_DATA", "x=2");
+    assert_value("LICENSES", _i == 0 ? NULL : "x=3");
+    assert_value("SHOAL_REDIS", NULL);
+}
+END_TEST
+
 static const char *const threads[] = {
     "BLIS_NUM_THREADS",    "JULIA_NUM_THREADS",      "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS",        "OPENBLAS_NUM_THREADS",
@@ -179,6 +197,7 @@ int main(void) {
     tcase_add_test(tcase, a_line_is_the_argument);
     tcase_add_loop_test(tcase, a_list_says_what_passes_from_the_worker, 0,
                         SHOAL_COUNT(own));
+    tcase_add_loop_test(tcase, what_else_was_asked_for_passes, 0, 2);
     tcase_add_loop_test(tcase, threads_default_to_the_slots_cores, 0,
                         SHOAL_COUNT(threads));
     tcase_add_loop_test(tcase, the_workers_own_threads_win_over_the_default, 0,

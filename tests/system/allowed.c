@@ -1,0 +1,408 @@
+/* What tasks may be and do, with real workers: every way around the list of --allow and
+ * out of the sandbox that we know of. */
+#include "common/cleanup.h"
+#include "tests/support/daemons.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct test_process worker, other;
+
+static bool is_missing(bool there, const char *what) {
+    if (!there)
+        printf("skipped: this host does not let us use %s\n", what);
+    return !there;
+}
+
+/* Two folders of the list, and one that is not in it. Whatever is started that must not
+ * be leaves `forbidden`. */
+static void setup(void) {
+    daemons_start(NULL);
+    setenv("PLUGIN", test_built("tests/support/tasks.so").text, 1);
+    ok("mkdir sim sim/deep tree tree/pkg tree/open out; chmod 1777 tree/open; "
+       "printf '#!/bin/sh\\necho ran=good\\n' > sim/good; chmod +x sim/good; "
+       "printf '#!/bin/sh\\n: > \"$HOME/forbidden\"; echo ran=bad\\n' > out/bad; "
+       "chmod +x out/bad; cp sim/good out/fine; cp sim/good tree/pkg/good; "
+       "cp out/bad sim/deep/bad; cp out/bad tree/open/bad; cp out/bad sim/anyones; "
+       "chmod 0777 sim/anyones; "
+       "ln -s ../out/bad sim/link; ln -s ../out sim/folder; ln -s ../sim/good out/in; "
+       "printf '#!%%s/out/fine\\n' \"$HOME\" > sim/script; chmod +x sim/script");
+    ok("cp $PLUGIN sim/tasks.so; ln -s $PLUGIN sim/link.so; "
+       "printf 'import os, helper\\nfrom os import system\\nfrom helper import near\\n"
+       "def f(x):\\n    return {\"ran\": \"good\"}\\n' > sim/model.py; "
+       "printf 'def near(x):\\n    return {\"ran\": \"good\"}\\n' > sim/helper.py; "
+       "printf 'open(\"forbidden\", \"w\")\\ndef f(x):\\n    pass\\n' > out/outside.py; "
+       "ln -s ../out/outside.py sim/outside.py; ln -s ../sim/model.py out/alias.py; "
+       "printf 'from .part import f\\n' > tree/pkg/__init__.py; "
+       "printf 'def f(x):\\n    return {\"ran\": \"good\"}\\n' > tree/pkg/part.py");
+}
+
+static void teardown(void) {
+    daemons_finish();
+}
+
+#define LISTED "--allow \"$HOME/sim/*:$HOME/tree/**\""
+
+/* One whose own PATH leads into the list and out of it. */
+static void listed_start(void) {
+    sh_start(&worker,
+             "env PATH=\"$PATH:$HOME/out:$HOME/sim\" shoal-worker --session-ttl 4s "
+             "--name listed --slots 2 " LISTED);
+    wait_until(has_said(&worker, "message=registered"), LIMIT_MS);
+}
+
+/* ---- the list */
+
+static const char *const allowed[] = {
+    "-- sim/good",
+    "-- \"$HOME/sim/good\"",
+    "-- out/../sim/./good",
+    "--cwd \"$HOME/sim\" -- ./good",
+    "-- good",
+    "-- out/in",
+    "-- tree/pkg/good",
+    "-- sim/script",
+    "--env MODEL=x -- sim/good",
+    "--cwd \"$HOME/sim\" -p x=1 --python model:f",
+    "--cwd \"$HOME/sim\" -p x=1 --python model:helper.near",
+    "--cwd \"$HOME/sim\" -p x=1 --python model:near",
+    "--cwd \"$HOME/tree\" -p x=1 --python pkg:f",
+    "--cwd \"$HOME/tree\" -p x=1 --python pkg.part:f",
+};
+
+START_TEST(what_is_listed_runs) {
+    listed_start();
+    const char *rows = ok("shoal run --format csv %s", allowed[_i]);
+    ck_assert_msg(strstr(rows, "good") != NULL, "%s: %s", allowed[_i], rows);
+    ok("shoal run --plugin sim/tasks.so --task nothing");
+    worker_end(&worker);
+}
+END_TEST
+
+static const struct {
+    const char *submission, *said;
+} refused[] = {
+    {"-- sim/../out/bad", "/out/bad' is not among what --allow names"},
+    {"-- \"$HOME/sim/../out/bad\"", "/out/bad' is not among"},
+    {"-- sim/link", "does not start 'sim/link': its real path"},
+    {"-- sim/folder/bad", "/out/bad' is not among"},
+    {"--cwd \"$HOME/out\" -- ./bad", "/out/bad' is not among"},
+    {"-- bad", "/out/bad' is not among"},
+    {"-- sim/deep/bad", "/sim/deep/bad' is not among"},
+    {"-- sim/anyones", "everybody can write to"},
+    {"-- tree/open/bad", "everybody can write to"},
+    {"-- sim", "is not among"},
+    {"-- sim/good/bad", "cannot start"},
+    {"-- sh -c ': > \"$HOME/forbidden\"'", "is not among"},
+    {"-- env out/bad", "is not among"},
+    {"--env PATH=\"$HOME/out\" -- bad", "sets PATH by --env"},
+    {"--env PATH=\"$HOME/out\" -- sim/good", "sets PATH by --env"},
+    {"--env LD_PRELOAD=\"$PLUGIN\" -- sim/good", "sets LD_PRELOAD by --env"},
+    {"-- \"$(command -v shoal-host)\" --try --python outside:f",
+     "starts shoal-host only"},
+    {"--cwd \"$HOME/out\" -p x=1 --python outside:f", "does not load 'outside:f'"},
+    {"--cwd \"$HOME/sim\" -p x=1 --python outside:f", "/out/outside.py' is not among"},
+    {"--cwd \"$HOME/out\" -p x=1 --python alias:f", "is called otherwise"},
+    {"--cwd \"$HOME/sim\" -p x=1 --python os:system", "no module 'os'"},
+    {"--cwd \"$HOME/sim\" -p command=1 --python model:system", "is not defined in"},
+    {"--cwd \"$HOME/sim\" -p command=1 --python model:os.system", "is not defined in"},
+    {"--cwd \"$HOME/sim\" -p x=1 --python model:f.__class__", "is not defined in"},
+    {"--env SHOAL_PYTHON=\"$HOME/out/bad\" --cwd \"$HOME/sim\" -p x=1 --python model:f",
+     "sets SHOAL_PYTHON by --env"},
+    {"--plugin \"$PLUGIN\" --task nothing", "does not load '"},
+    {"--plugin sim/link.so --task nothing", "is not among"},
+    {"--plugin sim/../out/no.so --task nothing", "cannot load"},
+};
+
+/* It is told to whoever submitted it, nothing was started, and the worker goes on. */
+START_TEST(what_is_not_listed_is_refused) {
+    listed_start();
+    const char *job = ok("shoal submit %s", refused[_i].submission);
+    sh_exit(1, "shoal wait %s", job);
+    const json_t *row = row_of(job, 0);
+    ck_assert_str_eq(text_in(row, "reason"), "spawn");
+    const char *story = ok("shoal show %s 0", job);
+    ck_assert_msg(strstr(story, refused[_i].said) != NULL, "%s: %s",
+                  refused[_i].submission, story);
+    ck_assert_uint_eq(files("forbidden") + files("*/forbidden"), 0);
+    ok("shoal run -- sim/good");
+    expect_audit();
+    worker_end(&worker);
+}
+END_TEST
+
+START_TEST(other_workers_run_what_one_does_not) {
+    listed_start();
+    worker_start(&other, "--name free --slots 1 --allow-any");
+    const char *job = ok("shoal submit -p i=1:10 -- out/fine");
+    sh_exit(0, "shoal wait %s", job);
+    expect_each_once(job);
+    const json_t *rows = rows_of(job);
+    for (size_t i = 0; i < json_array_size(rows); i++)
+        ck_assert_str_eq(text_in(json_array_get(rows, i), "worker"), "free");
+    worker_end(&worker);
+    worker_end(&other);
+}
+END_TEST
+
+/* Two links take each other's place as fast as the kernel lets them. */
+static pid_t swap_for_ever(const char *folder) {
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        int fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        for (;;) {
+            if (renameat2(fd, "one", fd, "two", RENAME_EXCHANGE) != 0)
+                _exit(1);
+        }
+    }
+    ck_assert_int_gt(pid, 0);
+    return pid;
+}
+
+/* In each start the link leads to one or the other; what was looked at is what runs. */
+START_TEST(link_that_changes_behind_the_check_changes_nothing) {
+    bool ran = false, was_refused = false;
+    ok("mkdir swap; ln -s ../sim/good swap/one; ln -s ../out/bad swap/two");
+    worker_start(&worker, "--name listed --slots 4 " LISTED);
+    pid_t pid = swap_for_ever(ok("realpath swap"));
+    for (int i = 0; i < 5 || ((!ran || !was_refused) && i < 100); i++) {
+        sh("shoal run -p i=1:100 --name race -- swap/one");
+        const char *rows = ok("shoal results race --format csv");
+        ran = ran || strstr(rows, ",ok,") != NULL;
+        was_refused = was_refused || strstr(rows, ",spawn,") != NULL;
+        ck_assert_ptr_null(strstr(rows, "bad"));
+        ck_assert_uint_eq(files("forbidden"), 0);
+    }
+    kill(pid, SIGKILL);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    ck_assert(ran && was_refused);
+    ok("shoal run -- sim/good");
+    worker_end(&worker);
+}
+END_TEST
+
+/* ---- whose Redis */
+
+static const struct {
+    const char *options, *said;
+} senseless[] = {
+    {"--redis redis://127.0.0.1:1", "127.0.0.1:1/0 is not a Redis of this user alone"},
+    {"--redis redis://127.0.0.1:1", "--allow '/opt/sim/*', or say --allow-any"},
+    {"--redis unix:/tmp/no-such.sock", "is not a Redis of this user alone"},
+    {"--allow sim", "'sim'"},
+    {"--allow '/tmp/*'", "everybody can write to '/tmp'"},
+    {"--allow /usr/bin/true --allow-any", "do not go together"},
+    {"--no-network", "--no-network is a part of the sandbox"},
+    {"--sandbox-write /tmp", "--sandbox-write is a part of the sandbox"},
+    {"--sandbox --sandbox-write tmp", "'tmp'"},
+    {"--sandbox --sandbox-write /no/such", "'/no/such'"},
+    {"--pass-env A=1", "'A=1'"},
+    {"--pass-env SHOAL_REDIS", "'SHOAL_REDIS'"},
+};
+
+START_TEST(worker_refuses_to_start_with_a_sentence) {
+    struct said said = sh_exit(2, "shoal-worker %s", senseless[_i].options);
+    ck_assert_msg(strstr(said.err, senseless[_i].said) != NULL, "%s", said.err);
+}
+END_TEST
+
+START_TEST(a_strangers_redis_needs_a_word_of_what_may_run) {
+    ok("chmod 0777 %s", daemons.server.socket);
+    struct said said = sh_exit(2, "shoal-worker");
+    ck_assert_ptr_nonnull(strstr(said.err, "--allow-any"));
+    worker_start(&worker, "--allow-any");
+    ok("shoal run -- true");
+    worker_end(&worker);
+    sh_start(&worker, "env SHOAL_ALLOW=\"$HOME/sim/*\" shoal-worker --session-ttl 4s");
+    wait_until(has_said(&worker, "message=registered"), LIMIT_MS);
+    ok("shoal run -- sim/good");
+    sh_exit(1, "shoal run -- true");
+    worker_end(&worker);
+}
+END_TEST
+
+/* ---- what passes */
+
+START_TEST(nothing_that_shoal_was_told_passes_to_tasks) {
+    sh_start(&worker, "env SHOAL_LOG_LEVEL=debug SHOAL_CGROUP=auto SHOAL_SECRET=1 "
+                      "TOKEN=1 MODEL_DATA=2 shoal-worker --session-ttl 4s "
+                      "--pass-env 'MODEL_*'");
+    wait_until(has_said(&worker, "message=registered"), LIMIT_MS);
+    ok("printf 'import os\\ndef names():\\n    return \" \".join(os.environ)\\n' > e.py; "
+       "shoal run --format csv -- sh -c 'env | cut -d= -f1' > names; "
+       "shoal run --format csv --python e:names >> names");
+    ck_assert_str_eq(ok("grep -ow 'SHOAL_[A-Z_]*' names | sort -u | xargs"),
+                     "SHOAL_ATTEMPT SHOAL_JOB SHOAL_REP SHOAL_RESULT SHOAL_SEED "
+                     "SHOAL_SLOT SHOAL_TASK SHOAL_TMP");
+    ck_assert_str_eq(ok("grep -ow MODEL_DATA names | wc -l"), "2");
+    sh_exit(1, "grep -qw TOKEN names");
+    worker_end(&worker);
+}
+END_TEST
+
+/* ---- the sandbox */
+
+static bool has_sandbox(void) {
+    struct said said = sh("shoal-worker --sandbox --no-network --check-upgrade");
+    ck_assert(said.exit == 0 || (said.exit == 2 && strstr(said.err, "kernel") != NULL));
+    return !is_missing(said.exit == 0, "Landlock and filters of system calls");
+}
+
+/* Where `inside` is a directory that --sandbox-write names. */
+static const struct {
+    const char *script;
+    bool works;
+} deeds[] = {
+    {"echo x > $SHOAL_TMP/file && mkdir $SHOAL_TMP/a && mv $SHOAL_TMP/file $SHOAL_TMP/a",
+     true},
+    {"echo a=1 > $SHOAL_RESULT", true},
+    {"echo x > /dev/null && echo y > /dev/stdout && echo z > /dev/stderr", true},
+    {"echo x > inside/file && rm inside/file", true},
+    {"mkfifo $SHOAL_TMP/fifo", true},
+    {"cat kept && ls / && sh -c true", true},
+    {"sleep 1000 & kill $! && ! wait $!", true},
+    {"python3 -c 'import socket; socket.socketpair()'", true},
+    {"echo x > outside", false},
+    {"echo x >> kept", false},
+    {": > kept", false},
+    {"truncate -s 0 kept", false},
+    {"rm kept", false},
+    {"mkdir outside", false},
+    {"mkfifo outside", false},
+    {"ln -s kept outside", false},
+    {"mv kept outside", false},
+    {"mv kept $SHOAL_TMP", false},
+    {"mv kept inside", false},
+    {"ln kept $SHOAL_TMP/outside && echo x > $SHOAL_TMP/outside", false},
+    {"echo x > $SHOAL_TMP/x && mv $SHOAL_TMP/x outside", false},
+    {"echo x > $SHOAL_TMP/x && ln $SHOAL_TMP/x outside", false},
+    {"ln -s $PWD/kept $SHOAL_TMP/way && echo x >> $SHOAL_TMP/way", false},
+    {"echo x > $SHOAL_TMP/../../outside", false},
+    {"echo x > /proc/self/cwd/outside", false},
+    {"mknod $SHOAL_TMP/null c 1 3", false},
+    {"kill -0 $PPID", false},
+    {"tr '\\0' ' ' < /proc/$PPID/environ | grep .", false},
+    {"unshare -Urm sh -c 'mount -t tmpfs x /mnt'", false},
+    {"(setsid sh -c 'echo x > outside'; test -e outside)", false},
+};
+
+START_TEST(sandbox_holds_writes) {
+    if (!has_sandbox())
+        return;
+    ok("echo kept > kept; mkdir inside");
+    worker_start(&worker, "--sandbox --sandbox-write \"$HOME/inside\"");
+    for (size_t i = 0; i < SHOAL_COUNT(deeds); i++) {
+        ok("cat > script << 'END'\n%s\nEND", deeds[i].script);
+        struct said said = sh("shoal run -- sh script");
+        ck_assert_msg(said.exit == (deeds[i].works ? 0 : 1), "%s: %d %s%s",
+                      deeds[i].script, said.exit, said.out, said.err);
+        ck_assert_str_eq(text_of("kept"), "kept");
+        ck_assert_uint_eq(files("outside"), 0);
+    }
+    worker_end(&worker);
+}
+END_TEST
+
+START_TEST(sandbox_has_the_tasks_checkpoint) {
+    if (!has_sandbox())
+        return;
+    worker_start(&worker, "--sandbox --checkpoints \"$HOME/points\"");
+    ok("shoal run --checkpoint -- sh -c 'echo x > $SHOAL_CHECKPOINT/x'");
+    sh_exit(1, "shoal run --checkpoint -- "
+               "sh -c 'mkdir $SHOAL_CHECKPOINT/../sibling 2>/dev/null'");
+    sh_exit(1, "shoal run --env SHOAL_CHECKPOINT=\"$HOME\" -- "
+               "sh -c 'echo x > $SHOAL_CHECKPOINT/outside'");
+    ok("printf 'import os, shoal\\ndef f(path):\\n"
+       "    open(os.path.join(shoal.checkpoint(), \"x\"), \"w\")\\n"
+       "    open(os.path.join(os.environ[\"SHOAL_TMP\"], \"x\"), \"w\")\\n"
+       "    open(path, \"w\")\\n' > f.py");
+    ok("shoal run --checkpoint --python f:f -p path=/dev/null");
+    sh_exit(1, "shoal run --checkpoint --python f:f -p path=\"$HOME/outside\"");
+    ck_assert_uint_eq(files("outside"), 0);
+    worker_end(&worker);
+}
+END_TEST
+
+/* The signals of the end are the worker's to send. */
+START_TEST(task_in_a_sandbox_is_ended_as_any_other) {
+    if (!has_sandbox())
+        return;
+    worker_start(&worker, "--sandbox --no-network --slots 1");
+    const char *job = ok("shoal submit --timeout 500ms --grace 100ms -- sh -c "
+                         "'trap \"\" TERM; setsid sleep 1000 & sleep 1000; sleep 1000'");
+    sh_exit(1, "shoal wait %s", job);
+    ck_assert_str_eq(text_in(row_of(job, 0), "reason"), "timeout");
+    char mark[64];
+    snprintf(mark, sizeof(mark), "SHOAL_JOB=%s", job);
+    test_none_left(mark, LIMIT_MS);
+    worker_end(&worker);
+}
+END_TEST
+
+/* Each tries to reach what listens: by TCP, by an abstract name, by the path of Redis. */
+static const char *const reaches[] = {
+    "s.socket().connect((\"127.0.0.1\", %d))",
+    "s.socket(s.AF_UNIX).connect(\"\\0shoal-test-%d\")",
+    "s.socket(s.AF_UNIX).connect(os.environ[\"REDIS\"])  # %d",
+    "s.socket(type=s.SOCK_DGRAM).sendto(b\"x\", (\"127.0.0.1\", %d))",
+};
+
+START_TEST(sandbox_without_network_reaches_nobody) {
+    if (!has_sandbox())
+        return;
+    struct test_process listener;
+    char script[256];
+    sh_start(
+        &listener,
+        "python3 -c 'import socket as s, time\n"
+        "a = s.create_server((\"127.0.0.1\", 0))\nport = a.getsockname()[1]\n"
+        "b = s.socket(s.AF_UNIX)\nb.bind(\"\\0shoal-test-%%d\" %% port)\nb.listen()\n"
+        "open(\"port\", \"w\").write(\"%%d\\n\" %% port)\ntime.sleep(1000)'");
+    wait_until(number_of("port") > 0, LIMIT_MS);
+    snprintf(script, sizeof(script), reaches[_i], (int)number_of("port"));
+    ok("cat > reach.py << 'END'\nimport os, socket as s\n%s\nEND", script);
+    worker_start(&worker, "--name with --sandbox");
+    ok("shoal run --env REDIS=%s -- python3 reach.py", daemons.server.socket);
+    worker_end(&worker);
+    worker_start(&worker, "--name without --sandbox --no-network");
+    sh_exit(1, "shoal run --env REDIS=%s --name cut -- python3 reach.py",
+            daemons.server.socket);
+    ck_assert_ptr_nonnull(strstr(ok("shoal show cut 0"), "PermissionError"));
+    worker_end(&worker);
+    test_process_finish(&listener);
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("allowed");
+    TCase *tests = tcase_create("allowed");
+    tcase_set_timeout(tests, 60);
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_loop_test(tests, what_is_listed_runs, 0, (int)SHOAL_COUNT(allowed));
+    tcase_add_loop_test(tests, what_is_not_listed_is_refused, 0,
+                        (int)SHOAL_COUNT(refused));
+    tcase_add_test(tests, other_workers_run_what_one_does_not);
+    tcase_add_test(tests, link_that_changes_behind_the_check_changes_nothing);
+    tcase_add_loop_test(tests, worker_refuses_to_start_with_a_sentence, 0,
+                        (int)SHOAL_COUNT(senseless));
+    tcase_add_test(tests, a_strangers_redis_needs_a_word_of_what_may_run);
+    tcase_add_test(tests, nothing_that_shoal_was_told_passes_to_tasks);
+    tcase_add_test(tests, sandbox_holds_writes);
+    tcase_add_test(tests, sandbox_has_the_tasks_checkpoint);
+    tcase_add_test(tests, task_in_a_sandbox_is_ended_as_any_other);
+    tcase_add_loop_test(tests, sandbox_without_network_reaches_nobody, 0,
+                        (int)SHOAL_COUNT(reaches));
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
