@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 /* What makes an allowed program run something else: where it, its loader or its
- * interpreter find programs and libraries, and files that they run first. Alphabetical. */
+ * interpreter find programs and libraries, and files that they run first.
+ * Alphabetical. */
 static const char *const steering[] = {
     "BASH_*",  "CLASSPATH", "ENV",  "GCONV_PATH", "GIT_*",   "HOME",  "JAVA_*",
     "JDK_*",   "JULIA_*",   "LD_*", "LUA_*",      "NODE_*",  "PATH",  "PERL*",

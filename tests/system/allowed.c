@@ -97,7 +97,7 @@ static const struct {
     {"-- sim/deep/bad", "/sim/deep/bad' is not among"},
     {"-- sim/anyones", "everybody can write to"},
     {"-- tree/open/bad", "everybody can write to"},
-    {"-- sim", "is not among"},
+    {"-- ./sim", "is not among"},
     {"-- sim/good/bad", "cannot start"},
     {"-- sh -c ': > \"$HOME/forbidden\"'", "is not among"},
     {"-- env out/bad", "is not among"},

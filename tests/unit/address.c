@@ -372,6 +372,7 @@ START_TEST(password_leaves_the_command_line) {
         ck_assert_str_eq(places[i], hides ? hidden[_i].left : hidden[_i].url);
         if (hides)
             free((char *)url);
+    }
 }
 END_TEST
 
