@@ -249,6 +249,11 @@ enum shoal_status shoal_sandbox_init(struct shoal_sandbox *ret_sandbox,
 void shoal_sandbox_tell(const struct shoal_sandbox *sandbox) {
     shoal_info("tasks are in a sandbox: landlock=%d network=%s", sandbox->abi,
                sandbox->no_network ? "none" : "as it is");
+    if (sandbox->abi < ABI_SCOPE)
+        shoal_warn(
+            "this kernel's sandbox does not hold whom tasks signal; one since 6.12 "
+            "does: landlock=%d",
+            sandbox->abi);
     if (sandbox->abi < ABI_TRUNCATE)
         shoal_warn("this kernel's sandbox does not hold who empties files elsewhere that "
                    "its user may write to; one since 6.2 does: landlock=%d",
