@@ -448,7 +448,6 @@ START_TEST(password_leaves_the_environment_for_what_is_started) {
 }
 END_TEST
 
-
 int main(void) {
     Suite *suite = suite_create("address");
     TCase *urls = tcase_create("urls");
