@@ -237,6 +237,8 @@ class Path:
             if fault.from_there_on:  # it may be unable to remove a file, and to write that it is
                 complaints = [text for text in complaints if not text.startswith("files left") and
                               not (fault.what == "call" and "not say why" in text)]
+            if run.report.fired and run.report.function in ("unlink", "rmdir"):  # the next worker there removes it
+                complaints = [text for text in complaints if not text.startswith("files left")]
             if "[err]" in run.err:  # libevent ends a program whose own socket pair fails; the next worker cleans up
                 complaints = [text for text in complaints if not text.startswith("files left")]
             return run, complaints

@@ -18,7 +18,7 @@ static void setup(void) {
 
 /* With texts, names and lists that are longer than what is there for them at first. */
 static const char text[] =
-    "{\"command\": [\"sh\", \"-c\", \"echo a text that is longer than thirty-two bytes\"], "
+    "{\"command\": [\"sh\", \"-c\", \"echo a text of more than thirty-two bytes\"], "
     "\"a name that is longer than what there is room for, too\": {\"x\": [1, 2.5, null, "
     "true, \"\\u00e4\\n\", 6, 7, 8, 9, 10, 11, 12]}, \"a\": 1, \"b\": 2, \"c\": 3, "
     "\"d\": 4, \"e\": 5, \"f\": 6, \"g\": 7}";
