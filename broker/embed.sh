@@ -12,7 +12,7 @@ trap 'rm -f "$text"' EXIT
 
 # @LAYOUT@ becomes that of keys.h, @RELEASE@ the version of shoal, which the environment has.
 #
-# The first line of a script tells Redis its flags. What stands before the line "-- ---- the move", if
+# The first line of a script tells Redis its flags; who may call one that writes, begin() finds out. What stands before the line "-- ---- the move", if
 # there is one, is made once too. VERSION becomes the hash.
 function_of() {
     flags=$(sed -n "1s/^#!lua *\\(flags=\\([a-z-]*\\)\\)*$/\\2/p" "$1")
@@ -23,7 +23,8 @@ function_of() {
     if [ "$move" = 1 ]; then sed '1d' "$1"; else sed "1,/$move/d" "$1"; fi
     echo "end"
     echo "redis.register_function{function_name = '$2_VERSION', flags = {${flags:+"'$flags'"}},"
-    echo "callback = function(keys, args) return play(move, keys, args) end} end"
+    if [ "$flags" = no-writes ]; then may=nil; else may="'$2'"; fi
+    echo "callback = function(keys, args) return play(move, $may, keys, args) end} end"
 }
 
 assemble() {
@@ -46,6 +47,8 @@ sed "s/VERSION/$version/; s/[\\\\\"]/\\\\&/g; s/.*/\"&\\\\n\"/" "$text"
 echo ";"
 for script; do
     name=$(basename "$script" .lua)
-    printf 'const struct shoal_script shoal_script_%s = {"%s", "%s_%s", library};\n' \
-        "$name" "$name" "$name" "$version"
+    reads=false
+    case $(head -n 1 "$script") in *flags=no-writes) reads=true ;; esac
+    printf 'const struct shoal_script shoal_script_%s = {"%s", "%s_%s", library, %s};\n' \
+        "$name" "$name" "$name" "$version" "$reads"
 done

@@ -176,8 +176,16 @@ static enum shoal_status parse_tcp(const char *text, struct shoal_redis_address 
     return status == SHOAL_OK ? parse_place(at_sign + 1, address, err) : status;
 }
 
+/* "PATH", or "//user[:password]@PATH" with a path that begins with '/'. */
 static enum shoal_status parse_unix(const char *path, struct shoal_redis_address *address,
                                     struct shoal_error *err) {
+    const char *login_end = starts_with(path, "//") ? strstr(path, "@/") : NULL;
+    if (login_end != NULL) {
+        enum shoal_status status = parse_login(path + 2, login_end, address, err);
+        if (status != SHOAL_OK)
+            return status;
+        path = login_end + 1;
+    }
     if (*path == '\0' || strlen(path) >= PATH_BYTES)
         return shoal_error_set(
             err, SHOAL_INVALID,
@@ -223,8 +231,8 @@ static enum shoal_status take_line(const char *text, size_t len, const char *pat
     return *ret_line == NULL ? no_memory(err) : SHOAL_OK;
 }
 
-static enum shoal_status read_password(const char *path, char **ret_password,
-                                       struct shoal_error *err) {
+enum shoal_status shoal_redis_password_read(const char *path, char **ret_password,
+                                            struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_fd) int fd = -1;
     enum shoal_status status = shoal_secret_open(path, "password file", &fd, err);
     if (status != SHOAL_OK)
@@ -249,7 +257,7 @@ static enum shoal_status add_password(const char *path,
             "there is a password in the URL of Redis and another in '%s'; "
             "give one of them",
             path);
-    return read_password(path, &address->password, err);
+    return shoal_redis_password_read(path, &address->password, err);
 }
 
 enum shoal_status shoal_redis_address_parse(const char *url, const char *password_file,

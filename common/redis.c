@@ -83,6 +83,7 @@ struct shoal_redis {
 
     struct shoal_error why; /* it was lost last */
     unsigned failures;      /* how often that was */
+    bool cannot_load;       /* FUNCTION LOAD was refused to this user */
     bool refused;           /* the greeting was, which will not change by itself */
     bool tell_down;
     bool repeat; /* what was lost while shoal_redis_run() waits */
@@ -483,6 +484,7 @@ static void dialled(void *owner, struct bufferevent *stream,
 static void connect_now(struct shoal_redis *redis) {
     redis->state = CONNECTING;
     redis->refused = false;
+    redis->cannot_load = false;
     redis->dial.where = redis->where;
     arm(redis, shoal_now_ms() + redis->options.connect_timeout_ms);
     if (!make_reader(redis))
@@ -644,6 +646,14 @@ void shoal_redis_drop(struct shoal_redis *redis, const char *why) {
 
 bool shoal_redis_is_up(const struct shoal_redis *redis) {
     return redis->state == UP;
+}
+
+bool shoal_redis_cannot_load(const struct shoal_redis *redis) {
+    return redis->cannot_load;
+}
+
+void shoal_redis_note_cannot_load(struct shoal_redis *redis) {
+    redis->cannot_load = true;
 }
 
 const char *shoal_redis_why(const struct shoal_redis *redis) {

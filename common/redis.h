@@ -29,7 +29,7 @@ enum { SHOAL_REDIS_PORT = 6379, SHOAL_REDIS_PENDING_MAX = 100000 };
 
 /* Where Redis is: "redis://[user[:password]@]host[:port][/db]" (also
  * "redis://:password@host"), with %XX in user and password and [::1] for IPv6;
- * "rediss://", the same by TLS; or "unix:PATH". */
+ * "rediss://", the same by TLS; "unix:PATH", or "unix://user[:password]@/PATH". */
 struct shoal_redis_address {
     char *path; /* of the unix socket; NULL for TCP */
     char *host; /* of TCP */
@@ -55,6 +55,11 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_redis_address_secure(struct shoal_redis_address *address,
                                              const struct shoal_tls_files *files,
                                              struct shoal_error *err);
+
+/* The first line of such a file; the caller's: free(). */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_redis_password_read(const char *path, char **ret_password,
+                                            struct shoal_error *err);
 void shoal_redis_address_finish(struct shoal_redis_address *address);
 
 /* Whether that Redis is this user's own: a unix socket that is the user's and that nobody
@@ -171,11 +176,13 @@ struct shoal_script {
     const char *name; /* for people */
     const char *function;
     const char *library;
+    bool reads; /* by FCALL_RO, which who may only read may call */
 };
 
-/* Runs a script with one key and the arguments that `args` holds: by FCALL, and again
- * behind FUNCTION LOAD when Redis does not know the function (it is new, or came back
- * without its data). Otherwise as shoal_redis_send() and shoal_redis_run(). */
+/* Runs a script with one key and the arguments that `args` holds: by FCALL, or FCALL_RO,
+ * and again behind FUNCTION LOAD when Redis does not know the function (it is new, or
+ * came back without its data). SHOAL_DENIED: this user may not load it, among others.
+ * Otherwise as shoal_redis_send() and shoal_redis_run(). */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_script_send(struct shoal_redis *redis,
                                     const struct shoal_script *script, const char *key,

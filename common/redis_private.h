@@ -28,6 +28,10 @@ enum shoal_status shoal_redis_run_with(struct shoal_redis *redis, shoal_redis_se
 /* What a timeout of 0 stands for; any other stays. */
 int64_t shoal_redis_timeout(const struct shoal_redis *redis, int64_t timeout_ms);
 
+/* Whether this user may not load functions, as Redis has said on this connection. */
+bool shoal_redis_cannot_load(const struct shoal_redis *redis);
+void shoal_redis_note_cannot_load(struct shoal_redis *redis);
+
 bool shoal_reply_is_error(const redisReply *reply, const char *word);
 
 /* Whether this error goes away by itself: LOADING, BUSY … */

@@ -79,7 +79,8 @@ static const struct known_error {
     {"WRONGPASS", SHOAL_DENIED, false,
      "Redis refused the user name or the password; check the URL or the password file"},
     {"NOPERM", SHOAL_DENIED, false,
-     "this user may not do that in Redis; allow it there with ACL SETUSER"},
+     "this user may not do that in Redis; 'shoal acl' makes users who may do what their "
+     "role needs"},
     {"DENIED", SHOAL_DENIED, false,
      "Redis is in protected mode and takes only local connections; set a password there"},
     {"ERR max number of clients reached", SHOAL_DENIED, true,

@@ -30,7 +30,7 @@ static enum shoal_status send_call(struct call *call, shoal_redis_reply_fn done,
                                    void *owner, struct shoal_error *err) {
     struct shoal_request first;
     shoal_request_init(&first);
-    shoal_request_text(&first, "FCALL");
+    shoal_request_text(&first, call->script->reads ? "FCALL_RO" : "FCALL");
     shoal_request_text(&first, call->script->function);
     int64_t left = call->deadline - shoal_now_ms();
     enum shoal_status status = shoal_redis_send_two(
@@ -46,14 +46,26 @@ static void finish(struct call *call, enum shoal_status status, const redisReply
     destroy(call);
 }
 
+/* Said once for all that wait: a library is larger than what is asked of it. */
+static void refuse_to_load(struct call *call) {
+    shoal_redis_note_cannot_load(call->redis);
+    shoal_error_set(&call->refusal, SHOAL_DENIED,
+                    "Redis does not have the functions of shoal %s and this user may not "
+                    "load them; start a shoal-broker of this version, or run 'shoal "
+                    "doctor --load' as a user who may",
+                    SHOAL_VERSION);
+}
+
 /* Another may have loaded it meanwhile, which is as good. */
 static void loaded(void *owner, enum shoal_status status, const redisReply *reply,
                    const struct shoal_error *err) {
     struct call *call = owner;
     (void)err;
     shoal_error_clear(&call->refusal);
-    if (status == SHOAL_OK && reply->type == REDIS_REPLY_ERROR &&
-        strstr(reply->str, "already exists") == NULL)
+    if (status == SHOAL_OK && shoal_reply_is_error(reply, "NOPERM"))
+        refuse_to_load(call);
+    else if (status == SHOAL_OK && reply->type == REDIS_REPLY_ERROR &&
+             strstr(reply->str, "already exists") == NULL)
         shoal_redis_status_of(reply, &call->refusal);
     if (call->over)
         destroy(call);
@@ -81,6 +93,8 @@ static void answered(void *owner, enum shoal_status status, const redisReply *re
         finish(call, status, reply, err);
         return;
     }
+    if (call->refusal.status == SHOAL_OK && shoal_redis_cannot_load(call->redis))
+        refuse_to_load(call);
     if (call->refusal.status != SHOAL_OK || ++call->loads > LOADS_MAX) {
         failure = call->refusal; /* why it does not take it says more */
         if (failure.status == SHOAL_OK)

@@ -881,8 +881,15 @@ end
 
 -- ---- a call
 
-local function begin(keys, args)
-  P, ARGV, call, position, now_ms, full = keys[1], args, redis.call, 0, nil, nil
+-- Redis checks each command of a function against the user who calls it, so that one who may not do
+-- all of a move would do half of it. Hence a move (but one that only reads) asks first whether that
+-- user may call it, which is to say: call a function with the key `may:<move>`.
+local function begin(keys, args, move)
+  P = keys[1]
+  if move and not redis.acl_check_cmd('FCALL', move, '1', may_key(move)) then
+    return redis.error_reply("NOPERM this user has no permission for the move '" .. move .. "'")
+  end
+  ARGV, call, position, now_ms, full = args, redis.call, 0, nil, nil
   texts, loaded, in_order, touched, totals = {}, {}, {}, {}, {}
   if n_shapes > 2000 then policies, n_shapes = {}, 0 end
   expiries, leftovers, mail, lists_of = {}, {}, {}, {}
@@ -890,8 +897,9 @@ end
 
 -- Makes a move. Redis does not roll back: when one fails on what should not be there, the jobs that
 -- it had to do with are written as far as it came, so that their counters are those of their maps.
-local function play(move, keys, args)
-  begin(keys, args)
+local function play(move, name, keys, args)
+  local denied = begin(keys, args, name)
+  if denied then return denied end
   local layout, release
   store, layout, release = unpack(call('HMGET', epoch_key(), 'id', 'layout', 'version'))
   local refused = other_layout(layout, release)

@@ -1,0 +1,25 @@
+/* Who may do what in Redis: the rules of its users, one for each role. */
+#ifndef SHOAL_ACCESS_H
+#define SHOAL_ACCESS_H
+
+#include "common/buffer.h"
+
+enum shoal_role {
+    SHOAL_ROLE_BROKER, /* shoal-broker: keeps the queue moving, loads the functions */
+    SHOAL_ROLE_READ,   /* looks: status, list, results, doctor, audit */
+    SHOAL_ROLE_SUBMIT, /* a person: submit, cancel, retry, pause, drain, and looks */
+    SHOAL_ROLE_WORKER, /* shoal-worker */
+    SHOAL_ROLE_COUNT
+};
+
+const char *shoal_role_name(enum shoal_role role);
+
+/* Appends the words of ACL SETUSER, with a space between two, that give a role what it
+ * needs for the keys that begin with `prefix` in that database, and nothing else. */
+void shoal_access_rules(enum shoal_role role, const char *prefix, int database,
+                        struct shoal_buffer *text);
+
+/* Whether a role may call a move, "submit" for example. */
+bool shoal_access_may(enum shoal_role role, const char *move);
+
+#endif
