@@ -56,6 +56,7 @@ enum shoal_status shoal_server_read(const redisReply *reply,
     ret_server->used_memory = take_number(info, "used_memory");
     ret_server->max_memory = take_number(info, "maxmemory");
     ret_server->aof = take_number(info, "aof_enabled");
+    ret_server->port = take_number(info, "tcp_port");
     ret_server->clients = take_number(info, "connected_clients");
     ret_server->uptime_s = take_number(info, "uptime_in_seconds");
     ret_server->aof_ok = went_well(info, "aof_last_write_status");

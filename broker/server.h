@@ -14,6 +14,7 @@ struct shoal_server {
     int64_t aof;        /* 1: there is an append-only file */
     int64_t aof_ok;     /* 1: its last write went well */
     int64_t aof_anew;   /* 1: it was written anew since Redis started, or is just now */
+    int64_t port;       /* 0: a unix socket alone */
     int64_t clients;
     int64_t uptime_s;
 };
