@@ -78,7 +78,7 @@ static void make_users(void) {
 
 static void start_broker(void) {
     as("broker");
-    sh_start(&broker, "exec shoal-broker");
+    sh_start(&broker, "shoal-broker");
     wait_until(has_said(&broker, "keeping the queue moving"), LIMIT_MS);
 }
 
@@ -102,7 +102,7 @@ static const char *const submits[] = {
     "shoal submit --name bad --retries 1 -p i=1:3 -- false; shoal wait bad || true",
     "shoal retry bad; shoal wait bad || true",
     "shoal retry --failed bad; shoal wait bad || true",
-    "seq 300 > lines; shoal run --from lines -- echo {line}",
+    "seq 300 > lines; shoal run --from lines -- echo {}",
     "seq 3000 | shoal run --from - --plugin $PLUGIN --task line > rows",
     "shoal run --plugin $PLUGIN --task echo -p x=1:3",
     "shoal submit --name taken -p i=1:20 -- true; shoal wait taken; shoal results --take "
@@ -113,7 +113,9 @@ static const char *const submits[] = {
     "shoal submit --name soon --delay 100ms -- true; shoal wait soon",
     "shoal submit --name alike -- true; shoal submit --name alike -- true; "
     "shoal wait alike; shoal forget alike",
-    "shoal submit --name short --keep 50ms -- true; shoal wait short",
+    "shoal submit --name old -- true > id; shoal wait old; "
+    "redis-cli -s $SOCKET zadd 'shoal:{0}:dates' 1 x:$(cat id); "
+    "while shoal status $(cat id) 2> /dev/null; do sleep 0.05; done",
     "shoal pause other; shoal queues --order fifo other; shoal resume other",
 };
 
@@ -226,7 +228,7 @@ static const struct {
     {"SYNC", 0},
     {"FAILOVER", 0},
     {"CLUSTER INFO", 0},
-    {"MODULE LOAD /tmp/x.so", 0},
+    {"MODULE LIST", 0},
     {"MONITOR", 0},
     {"SLOWLOG GET", 0},
     {"LATENCY DOCTOR", 0},
@@ -526,7 +528,8 @@ START_TEST(default_user_is_off_and_the_admin_gets_in) {
     as("admin");
     ok("redis-cli -s $SOCKET --no-auth-warning --user shoal-admin "
        "--pass $(cat passwords/shoal-admin) acl list > loaded");
-    ok("sort applied > a; sort loaded > b; diff a b");
+    ok("for f in applied loaded; do tr ' ()' '\\n' < $f | grep -v sanitize | sort > $f.w; "
+       "done; cmp applied.w loaded.w");
     as("submit");
     ok("shoal doctor --json | grep -q '\"check\":\"port\",\"verdict\":\"ok\"'");
 }
@@ -616,9 +619,8 @@ static const struct {
 START_TEST(doctor_finds_what_is_too_wide) {
     make_users();
     if (widths[_i].rules != NULL)
-        ok("set -f; redis-cli -s $SOCKET acl setuser shoal-read %s%s%s",
-           widths[_i].rules[0] == '(' ? "'" : "", widths[_i].rules,
-           widths[_i].rules[0] == '(' ? "'" : "");
+        ok("printf 'acl setuser shoal-read %%s\\n' '%s' | redis-cli -s $SOCKET",
+           widths[_i].rules);
     as(widths[_i].rules == NULL ? NULL : "read");
     ck_assert_str_eq(verdict_of(widths[_i].check), widths[_i].verdict);
     const char *said = sh("shoal doctor").out;
