@@ -11,6 +11,7 @@ struct shoal_checkup {
     struct shoal_use *use;
     struct shoal_row row; /* of --json */
     struct shoal_server server;
+    char user[128]; /* that looks; "" while that is not known */
     int counts[SHOAL_VERDICT_COUNT];
 };
 
@@ -24,6 +25,13 @@ void shoal_checkup_tell(struct shoal_checkup *checkup, enum shoal_verdict verdic
 SHOAL_MUST_CHECK
 enum shoal_status shoal_checkup_access(struct shoal_checkup *checkup,
                                        struct shoal_error *err);
+
+/* Whether this user may run a command, by ACL DRYRUN: Redis notes whatever it denies, and
+ * who looks should not be in that. `ret_may`: 1, 0, or -1 when Redis does not tell. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_checkup_may(struct shoal_checkup *checkup,
+                                    const char *const *words, int *ret_may,
+                                    struct shoal_error *err);
 
 /* Gives Redis the functions of this version, in place of what is there by their name. */
 SHOAL_MUST_CHECK

@@ -74,33 +74,32 @@ static const struct {
     {SHOAL_ROLE_WORKER, "advance"},
 };
 
-/* `ret_may`: 1, 0, or -1 when Redis does not tell. */
-static enum shoal_status may(struct shoal_checkup *checkup, const char *user,
-                             const char *const *words, int *ret_may,
-                             struct shoal_error *err) {
+enum shoal_status shoal_checkup_may(struct shoal_checkup *checkup,
+                                    const char *const *words, int *ret_may,
+                                    struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
-    const char *said = NULL, *all[10] = {"ACL", "DRYRUN", user};
+    const char *said = NULL, *all[10] = {"ACL", "DRYRUN", checkup->user};
     char key[SHOAL_KEY_MAX];
     size_t n = 3;
+    *ret_may = -1;
+    if (checkup->user[0] == '\0')
+        return SHOAL_OK;
     shoal_key_make(key, checkup->use->client->queue.prefix, SHOAL_KEY_EPOCH, "");
     for (; *words != NULL && n < SHOAL_COUNT(all) - 1; words++)
         all[n++] = strcmp(*words, "@") == 0 ? key : *words;
     enum shoal_status status =
         ask_if_allowed(checkup->use->client->redis, all, &reply, err);
-    *ret_may = reply == NULL                                                  ? -1
-               : !shoal_reply_text(reply, &said)                              ? -1
-               : reply->type == REDIS_REPLY_STATUS && strcmp(said, "OK") == 0 ? 1
-                                                                              : 0;
+    if (status == SHOAL_OK && shoal_reply_text(reply, &said))
+        *ret_may = reply->type == REDIS_REPLY_STATUS && strcmp(said, "OK") == 0;
     return status;
 }
 
-static enum shoal_status may_move(struct shoal_checkup *checkup, const char *user,
-                                  const char *move, int *ret_may,
-                                  struct shoal_error *err) {
+static enum shoal_status may_move(struct shoal_checkup *checkup, const char *move,
+                                  int *ret_may, struct shoal_error *err) {
     char key[SHOAL_KEY_MAX];
     shoal_key_make(key, checkup->use->client->queue.prefix, SHOAL_KEY_MAY, move);
-    return may(checkup, user, (const char *const[]){"FCALL", move, "1", key, NULL},
-               ret_may, err);
+    return shoal_checkup_may(
+        checkup, (const char *const[]){"FCALL", move, "1", key, NULL}, ret_may, err);
 }
 
 static void add_name(char *names, const char *name, const char *between) {
@@ -109,13 +108,12 @@ static void add_name(char *names, const char *name, const char *between) {
 }
 
 /* `ret_roles` is a set, empty when Redis does not tell. */
-static enum shoal_status find_roles(struct shoal_checkup *checkup, const char *user,
-                                    unsigned *ret_roles, char *names,
-                                    struct shoal_error *err) {
+static enum shoal_status find_roles(struct shoal_checkup *checkup, unsigned *ret_roles,
+                                    char *names, struct shoal_error *err) {
     *ret_roles = 0;
     for (size_t i = 0; i < SHOAL_COUNT(signs); i++) {
         int is = 0;
-        enum shoal_status status = may_move(checkup, user, signs[i].move, &is, err);
+        enum shoal_status status = may_move(checkup, signs[i].move, &is, err);
         if (status != SHOAL_OK || is < 0)
             return status;
         if (is == 0)
@@ -130,13 +128,12 @@ static enum shoal_status find_roles(struct shoal_checkup *checkup, const char *u
     return SHOAL_OK;
 }
 
-static enum shoal_status find_deeds(struct shoal_checkup *checkup, const char *user,
-                                    unsigned roles, char *names,
-                                    struct shoal_error *err) {
+static enum shoal_status find_deeds(struct shoal_checkup *checkup, unsigned roles,
+                                    char *names, struct shoal_error *err) {
     size_t n = 0;
     for (size_t i = 0; i < SHOAL_COUNT(deeds); i++) {
         int is = 0;
-        enum shoal_status status = may(checkup, user, deeds[i].words, &is, err);
+        enum shoal_status status = shoal_checkup_may(checkup, deeds[i].words, &is, err);
         if (status != SHOAL_OK)
             return status;
         n += is == 1;
@@ -158,9 +155,11 @@ static enum shoal_status check_user(struct shoal_checkup *checkup,
         ask_if_allowed(checkup->use->client->redis,
                        (const char *const[]){"ACL", "WHOAMI", NULL}, &reply, err);
     if (status == SHOAL_OK && shoal_reply_text(reply, &user))
-        status = find_roles(checkup, user, &roles, role, err);
+        snprintf(checkup->user, sizeof(checkup->user), "%s", user);
+    if (status == SHOAL_OK)
+        status = find_roles(checkup, &roles, role, err);
     if (status == SHOAL_OK && roles != 0)
-        status = find_deeds(checkup, user, roles, wide, err);
+        status = find_deeds(checkup, roles, wide, err);
     if (status != SHOAL_OK)
         return status;
     if (roles == 0)
@@ -256,8 +255,10 @@ static enum shoal_status check_bind(struct shoal_checkup *checkup, bool is_open,
                                     struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
     const char *words[] = {"CONFIG", "GET", "bind", NULL};
-    enum shoal_status status =
-        ask_if_allowed(checkup->use->client->redis, words, &reply, err);
+    int is = 0;
+    enum shoal_status status = shoal_checkup_may(checkup, words, &is, err);
+    if (status == SHOAL_OK && is != 0)
+        status = ask_if_allowed(checkup->use->client->redis, words, &reply, err);
     if (status != SHOAL_OK || checkup->server.port <= 0 || reply == NULL)
         return status;
     const char *bind = setting(reply, "bind");
@@ -340,10 +341,11 @@ enum shoal_status shoal_checkup_load(struct shoal_checkup *checkup,
                                      struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
     struct shoal_error why = {.status = SHOAL_OK};
-    enum shoal_status status = ask(checkup->use->client->redis,
-                                   (const char *const[]){"FUNCTION", "LOAD", "REPLACE",
-                                                         shoal_script_audit.library, NULL},
-                                   &reply, &why);
+    enum shoal_status status =
+        ask(checkup->use->client->redis,
+            (const char *const[]){"FUNCTION", "LOAD", "REPLACE",
+                                  shoal_script_audit.library, NULL},
+            &reply, &why);
     if (status == SHOAL_DENIED && strstr(why.text, "NOPERM") != NULL)
         return shoal_error_set(err, SHOAL_DENIED,
                                "this user may not load functions; give --redis the "

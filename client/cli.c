@@ -25,7 +25,7 @@ const struct shoal_option shoal_cli_options[] = {
      .argument = "URL",
      .environment = "SHOAL_REDIS",
      .help = "where the queue is: redis://[user[:password]@]host[:port][/db], rediss:// "
-             "for TLS, or unix:PATH; the local cluster unless said",
+             "for TLS, unix:PATH or unix://user@/PATH; the local cluster unless said",
      .section = "Common options"},
     {.name = "redis-password-file",
      .type = SHOAL_OPTION_TEXT,

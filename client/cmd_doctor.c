@@ -163,18 +163,21 @@ static enum shoal_status check_fleet(struct shoal_checkup *checkup,
     size_t n = 0;
     struct shoal_store_info store;
     struct shoal_queue *queue = &checkup->use->client->queue;
-    struct shoal_error why = {.status = SHOAL_OK};
-    enum shoal_status status = shoal_queue_workers(queue, &workers, &n, &why);
-    if (status == SHOAL_OK)
-        status = shoal_queue_store(queue, &store, &why);
-    if (status == SHOAL_DENIED && strstr(why.text, "NOPERM") != NULL) {
+    int may = 0;
+    enum shoal_status status = shoal_checkup_may(
+        checkup, (const char *const[]){"HGETALL", "@", NULL}, &may, err);
+    if (status == SHOAL_OK && may == 0) {
         shoal_checkup_tell(checkup, SHOAL_GOOD, "workers",
                            "not looked at: of the users that 'shoal acl' makes, read and "
                            "submit may");
         return SHOAL_OK;
     }
+    if (status == SHOAL_OK)
+        status = shoal_queue_workers(queue, &workers, &n, err);
+    if (status == SHOAL_OK)
+        status = shoal_queue_store(queue, &store, err);
     if (status != SHOAL_OK)
-        return shoal_error_set(err, status, "%s", why.text);
+        return status;
     if (n == 0)
         shoal_checkup_tell(checkup, SHOAL_WARNING, "workers",
                            "none: jobs wait; start shoal-worker somewhere");

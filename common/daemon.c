@@ -17,7 +17,7 @@ const struct shoal_option shoal_daemon_options[] = {
      .fallback = "redis://127.0.0.1:6379/0",
      .environment = "SHOAL_REDIS",
      .help = "where the queue is: redis://[user[:password]@]host[:port][/db], rediss:// "
-             "for TLS, or unix:PATH",
+             "for TLS, unix:PATH or unix://user@/PATH",
      .section = "Redis"},
     {.name = "redis-password-file",
      .type = SHOAL_OPTION_TEXT,

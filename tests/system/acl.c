@@ -116,6 +116,7 @@ static const char *const submits[] = {
     "shoal submit --name old -- true > id; shoal wait old; "
     "redis-cli -s $SOCKET zadd 'shoal:{0}:dates' 1 x:$(cat id); "
     "while shoal status $(cat id) 2> /dev/null; do sleep 0.05; done",
+    "shoal run --checkpoint -- sh -c 'test $SHOAL_ATTEMPT -gt 1 || exit 85'",
     "shoal pause other; shoal queues --order fifo other; shoal resume other",
 };
 
@@ -145,20 +146,34 @@ static void lose_the_last_moments(void) {
                LIMIT_MS);
 }
 
-/* Whether each command that a role has was called. `calls` is INFO's word on them. */
+/* What only mishaps call, which other tests bring about. */
+static const char *const rare[] = {"bgrewriteaof"};
+
+static bool is_rare(const char *command, size_t len) {
+    for (size_t i = 0; i < SHOAL_COUNT(rare); i++) {
+        if (strlen(rare[i]) == len && strncmp(rare[i], command, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Each command that a role has was called, as INFO counts it: a row that no move needs any
+ * more is found. */
 static void expect_all_used(const char *calls, enum shoal_role role) {
     SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer rules;
+    char unused[512] = "";
     shoal_buffer_init(&rules, 1 << 16);
     shoal_access_rules(role, "shoal:{0}:", 0, &rules);
     for (const char *at = shoal_buffer_text(&rules); (at = strchr(at, '+')) != NULL;) {
         char line[64];
-        int len = (int)strcspn(++at, " )");
-        snprintf(line, sizeof(line), "cmdstat_%.*s:calls=", len, at);
+        size_t len = strcspn(++at, " )"), end = strlen(unused);
+        snprintf(line, sizeof(line), "cmdstat_%.*s:calls=", (int)len, at);
         const char *found = strstr(calls, line);
-        ck_assert_msg(found != NULL && found[strlen(line)] != '0',
-                      "role %s has %.*s, which nobody called", shoal_role_name(role), len,
-                      at);
+        if ((found == NULL || found[strlen(line)] == '0') && !is_rare(at, len))
+            snprintf(unused + end, sizeof(unused) - end, " %.*s", (int)len, at);
     }
+    ck_assert_msg(unused[0] == '\0', "nobody called what role %s may:%s",
+                  shoal_role_name(role), unused);
 }
 
 START_TEST(every_role_does_its_work_without_a_denial) {
@@ -180,10 +195,8 @@ START_TEST(every_role_does_its_work_without_a_denial) {
     ok("shoal doctor && shoal audit");
     expect_no_denial(); /* which a restart would forget */
     const char *calls = ok("redis-cli -s $SOCKET info commandstats");
-    for (enum shoal_role role = 0; role < SHOAL_ROLE_COUNT; role++) {
-        if (role != SHOAL_ROLE_WORKER) /* whose BGREWRITEAOF comes below */
-            expect_all_used(calls, role);
-    }
+    for (int role = SHOAL_ROLE_COUNT - 1; role >= 0; role--)
+        expect_all_used(calls, (enum shoal_role)role);
     lose_redis(ok("shoal submit -- sh -c 'until test -e gate; do sleep 0.01; done'"));
     lose_the_last_moments();
     ok("shoal drain --wait --host $(hostname)");
