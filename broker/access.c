@@ -6,7 +6,7 @@
  * hash of its text and changes with every version (begin() in lib.lua looks).
  *
  * A script that uses another command, or another kind of key, goes in here as well;
- * tests/lint/access.py compares, and tests/system/acl.c does the work of every role. */
+ * tests/system/acl.c does the work of every role. */
 #include "broker/access.h"
 
 #include "broker/keys.h"

@@ -262,6 +262,8 @@ static enum shoal_status turn_default_off(const struct user *admin,
     if (status != SHOAL_OK)
         return status;
     free(address.user);
+    if (address.password != NULL) /* of who connects now */
+        explicit_bzero(address.password, strlen(address.password));
     free(address.password);
     address.password = NULL;
     address.user = strdup(admin->name);

@@ -1,5 +1,5 @@
-/* Users of Redis for each role, as `shoal acl` makes them: the work of every role meets no
- * denial, what else there is meets one, and shoal doctor finds those that are too wide. */
+/* Users of Redis for each role, as `shoal acl` makes them: the work of every role meets
+ * no denial, what else there is meets one, and shoal doctor finds who is too wide. */
 #include "broker/access.h"
 #include "broker/scripts.h"
 #include "common/cleanup.h"
@@ -103,10 +103,12 @@ static const char *const submits[] = {
     "shoal retry bad; shoal wait bad || true",
     "shoal retry --failed bad; shoal wait bad || true",
     "seq 300 > lines; shoal run --from lines -- echo {}",
-    "seq 3000 | shoal run --from - --plugin $PLUGIN --task line > rows",
+    "seq 30000 | shoal run --from - --plugin $PLUGIN --task line > rows",
     "shoal run --plugin $PLUGIN --task echo -p x=1:3",
     "shoal submit --name taken -p i=1:20 -- true; shoal wait taken; shoal results --take "
     "taken",
+    "shoal submit --name rows --max-running 1 --from lines -- echo {}; shoal wait rows; "
+    "shoal results --take rows",
     "shoal submit --name held -- sleep 600; shoal cancel --kill held; "
     "shoal wait held || true",
     "shoal submit --name later --delay 1h -- true; shoal cancel later",
@@ -116,7 +118,8 @@ static const char *const submits[] = {
     "shoal submit --name old -- true > id; shoal wait old; "
     "redis-cli -s $SOCKET zadd 'shoal:{0}:dates' 1 x:$(cat id); "
     "while shoal status $(cat id) 2> /dev/null; do sleep 0.05; done",
-    "shoal run --checkpoint -- sh -c 'test $SHOAL_ATTEMPT -gt 1 || exit 85'",
+    "shoal run --checkpoint -- sh -c 'test $SHOAL_ATTEMPT -gt 1 || "
+    "{ sleep 1.1; exit 85; }'",
     "shoal pause other; shoal queues --order fifo other; shoal resume other",
 };
 
@@ -157,8 +160,8 @@ static bool is_rare(const char *command, size_t len) {
     return false;
 }
 
-/* Each command that a role has was called, as INFO counts it: a row that no move needs any
- * more is found. */
+/* Each command that a role has was called, as INFO counts it: a row that no move needs
+ * any more is found. */
 static void expect_all_used(const char *calls, enum shoal_role role) {
     SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer rules;
     char unused[512] = "";
@@ -418,8 +421,8 @@ START_TEST(move_of_another_role_changes_nothing) {
 }
 END_TEST
 
-/* A job pushed by hand cannot be forbidden: its lists and hashes are what a worker's moves
- * write. */
+/* A job pushed by hand cannot be forbidden: its lists and hashes are what a worker's
+ * moves write. */
 START_TEST(worker_may_not_submit_and_flushing_ends_nothing) {
     make_users();
     start_broker();
@@ -541,8 +544,9 @@ START_TEST(default_user_is_off_and_the_admin_gets_in) {
     as("admin");
     ok("redis-cli -s $SOCKET --no-auth-warning --user shoal-admin "
        "--pass $(cat passwords/shoal-admin) acl list > loaded");
-    ok("for f in applied loaded; do tr ' ()' '\\n' < $f | grep -v sanitize | sort > $f.w; "
-       "done; cmp applied.w loaded.w");
+    ok("for f in applied loaded; do "
+       "tr ' ()' '\\n' < $f | grep -v sanitize | sort > $f.w; done; "
+       "cmp applied.w loaded.w");
     as("submit");
     ok("shoal doctor --json | grep -q '\"check\":\"port\",\"verdict\":\"ok\"'");
 }

@@ -54,6 +54,8 @@ static const struct {
     {"unix:/run/redis.sock", {.path = "/run/redis.sock"}, "unix:/run/redis.sock"},
     {"unix:relative", {.path = "relative"}, "unix:relative"},
     {"unix:///a", {.path = "///a"}, "unix:///a"},
+    {"unix://u%40:p@/a", {.path = "/a", .user = "u@", .password = "p"}, "unix:/a"},
+    {"unix:/a@/b", {.path = "/a@/b"}, "unix:/a@/b"},
 };
 
 static void assert_same(const char *text, const char *expected) {

@@ -26,7 +26,7 @@ static const struct {
     {"WRONGPASS invalid username-password pair or user is disabled.", SHOAL_DENIED,
      "check the"},
     {"NOPERM this user has no permissions to run the 'get' command", SHOAL_DENIED,
-     "ACL SETUSER"},
+     "shoal acl"},
     {"WRONGTYPE Operation against a key holding the wrong kind of value", SHOAL_GARBAGE,
      "namespace"},
     {"ERR max number of clients reached", SHOAL_DENIED, "maxclients"},
