@@ -81,6 +81,9 @@ static const struct known_error {
     {"NOPERM", SHOAL_DENIED, false,
      "this user may not do that in Redis; 'shoal acl' makes users who may do what their "
      "role needs"},
+    {"ERR The user executing the script", SHOAL_DENIED, false, /* within a move */
+     "this user may not do all of that in Redis; 'shoal acl' makes users who may do what "
+     "their role needs"},
     {"DENIED", SHOAL_DENIED, false,
      "Redis is in protected mode and takes only local connections; set a password there"},
     {"ERR max number of clients reached", SHOAL_DENIED, true,

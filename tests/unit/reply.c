@@ -27,6 +27,8 @@ static const struct {
      "check the"},
     {"NOPERM this user has no permissions to run the 'get' command", SHOAL_DENIED,
      "shoal acl"},
+    {"ERR The user executing the script can't run this command or subcommand script: x",
+     SHOAL_DENIED, "shoal acl"},
     {"WRONGTYPE Operation against a key holding the wrong kind of value", SHOAL_GARBAGE,
      "namespace"},
     {"ERR max number of clients reached", SHOAL_DENIED, "maxclients"},
