@@ -155,7 +155,7 @@ static void name_of(struct link *link, const char *bytes, size_t len, char *name
         word_of(bytes, len, 2, second);
         recognise(link, second);
     }
-    const char *what = strcasecmp(first, "FCALL") == 0 ? second : first;
+    const char *what = strncasecmp(first, "FCALL", 5) == 0 ? second : first;
     int until = (int)strcspn(what, "_"); /* behind it is the version of the scripts */
     snprintf(name, NAME_LEN, "%s/%.*s", link->who, until > 30 ? 30 : until, what);
     for (char *at = name; *at != '\0'; at++)
