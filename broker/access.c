@@ -93,8 +93,8 @@ static const struct grant {
 } grants[] = {
     /* looking */
     {READ | SUBMIT, READS,
-     "exists fcall_ro get hget hgetall hmget hvals llen lrange smembers xrevrange zrange "
-     "zrevrange zscan zscore",
+     "exists fcall_ro get hget hgetall hmget hvals llen lpos lrange smembers xrevrange "
+     "zrange zrevrange zscan zscore",
      EVERY},
     {SUBMIT, READS, "hexists hlen lindex scard zcard zrevrangebyscore", EVERY},
     {BROKER | WORKER, READS,
@@ -103,6 +103,8 @@ static const struct grant {
      K(AGAIN) | K(BARRED) | K(BUSY) | K(CLOCK) | K(DATES) | K(DUE) | K(EPOCH) | K(JOB) |
          K(LEASES) | K(NAMES) | K(OPEN) | K(QUEUE) | K(QUEUES) | K(READY) | K(SESSION) |
          K(SESSIONS) | K(WAKE)},
+    {BROKER | WORKER, READS, "lpos", K(READY)},
+    {BROKER | WORKER, READS, "zrandmember", K(JOBS)},
     {WORKER, READS, "get hgetall hlen xrevrange zscore",
      K(ARGS) | K(BARRED) | K(LEASES) | K(SESSIONS) | K(SPEC)},
 
@@ -114,9 +116,8 @@ static const struct grant {
     {MOVERS, WRITES, "hdel", K(NAMES) | K(SPECS)},
     {BROKER | WORKER, WRITES, "hdel", K(LEASES)},
     {WORKER, WRITES, "hdel", K(SESSION)},
-    {SUBMIT | WORKER, WRITES, "hsetnx", K(EPOCH)},
+    {MOVERS, WRITES, "hset", K(QUEUE) | K(SPECS)}, /* in place of what is no number */
     {MOVERS, BOTH, "hincrby", K(QUEUE) | K(SPECS)},
-    {BROKER | WORKER, BOTH, "hincrby", K(CLOCK)},
     {WORKER, BOTH, "hincrby", K(EPOCH)},
 
     /* sorted sets */
@@ -145,7 +146,7 @@ static const struct grant {
     {SUBMIT, WRITES, "sadd", K(QUEUES)},
     {MOVERS, WRITES, "srem", K(BUSY)},
     {SUBMIT, WRITES, "xadd xdel xtrim", K(ARGS)},
-    {SUBMIT, WRITES, "setnx", K(SPEC)},
+    {SUBMIT, WRITES, "set", K(SPEC)},
 
     /* whole keys */
     {MOVERS, WRITES, "del", K(BARRED) | K(SPEC) | K(TODO) | K(WAKE)},

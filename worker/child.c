@@ -293,7 +293,7 @@ static enum shoal_status find_program(const struct shoal_child *child, char *pat
 static enum shoal_status find_allowed(const struct shoal_child *child, char *real,
                                       struct shoal_allow_words *words, char *const **argv,
                                       struct shoal_error *err) {
-    char path[PATH_MAX], full[PATH_MAX];
+    char path[PATH_MAX] = "", full[PATH_MAX];
     const struct shoal_allow *allow = child->allow;
     bool is_host = child->beside != NULL && strcmp(child->argv[0], "shoal-host") == 0 &&
                    *allow->host != '\0';

@@ -91,7 +91,7 @@ static struct shoal_janitor janitor;
 
 /* Jobs with checkpoints, the first half of which Redis knows. */
 static void start(void) {
-    char key[SHOAL_KEY_MAX], job[SHOAL_ID_LEN + 1];
+    char key[SHOAL_KEY_MAX], job[SHOAL_ID_LEN + 12];
     setup();
     test_server_start(&server, NULL);
     base = event_base_new();
@@ -118,7 +118,7 @@ static void end(void) {
 }
 
 static size_t kept(void) {
-    char job[SHOAL_ID_LEN + 1];
+    char job[SHOAL_ID_LEN + 12];
     size_t n = 0;
     for (int i = 0; i < JOBS; i++) {
         snprintf(job, sizeof(job), "aaaaaaaa%04d", i);

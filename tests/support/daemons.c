@@ -66,6 +66,7 @@ static void make_home(const char *url) {
     snprintf(daemons.mark, sizeof(daemons.mark), "HOME=%s", daemons.home.path);
     snprintf(daemons.redis, sizeof(daemons.redis), "SHOAL_REDIS=%s", url);
     snprintf(daemons.ca, sizeof(daemons.ca), "SHOAL_TLS_CA");
+    unsetenv("SHOAL_REDIS_PASSWORD_FILE"); /* a test may set its own */
     ck_assert_int_eq(mkdir(at_home("tmp"), 0700), 0);
     ck_assert_int_eq(mkdir(at_home("run"), 0700), 0);
 }
@@ -111,7 +112,6 @@ static void start_command(struct test_process *process, const char *command) {
         daemons.ca,
         "SHOAL_TLS_CERT",
         "SHOAL_TLS_KEY",
-        "SHOAL_REDIS_PASSWORD_FILE",
         path_variable(),
         at_home_variable("TMPDIR", "tmp"),
         at_home_variable("SHOAL_SPOOL", "spool"),

@@ -320,7 +320,7 @@ static const struct {
     {"HGETALL shoal:{0}:epoch", R | S},
     {"LRANGE shoal:{0}:results:x 0 -1", R | S},
     {"GET shoal:{0}:spec:x", R | S | W},
-    {"SETNX shoal:{0}:spec:x x", S},
+    {"SET shoal:{0}:spec:x x", S},
     {"ZADD shoal:{0}:jobs 0 x", S},
     {"XADD shoal:{0}:args:x 1-1 n 1", S},
     {"BLMPOP 0.001 1 shoal:{0}:mail:x LEFT", S},
