@@ -658,6 +658,25 @@ static int64_t hash_number(const redisReply *hash, const char *name) {
     return text == NULL ? 0 : bounded(strtoll(text, NULL, 10));
 }
 
+/* How long the fleet's clock has stood still: nobody has kept house since then. */
+static enum shoal_status read_standstill(struct shoal_queue *queue,
+                                         const redisReply *fleet, int64_t *ret_ms,
+                                         struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *time = NULL;
+    int64_t seconds = 0, micros = 0;
+    enum shoal_status status =
+        ask_array(queue, (const char *[]){"TIME", NULL}, &time, err);
+    if (status != SHOAL_OK)
+        return status;
+    bool good = shoal_reply_int(shoal_reply_at(time, 0), &seconds) &&
+                shoal_reply_int(shoal_reply_at(time, 1), &micros) &&
+                hash_get(fleet, "wall") != NULL;
+    int64_t ms = bounded(seconds) * 1000 + bounded(micros) / 1000;
+    *ret_ms = good ? ms - hash_number(fleet, "wall") : 0;
+    *ret_ms = *ret_ms < 0 ? 0 : *ret_ms;
+    return SHOAL_OK;
+}
+
 enum shoal_status shoal_queue_workers(struct shoal_queue *queue,
                                       struct shoal_worker_info **ret_workers,
                                       size_t *ret_n, struct shoal_error *err) {
@@ -666,8 +685,11 @@ enum shoal_status shoal_queue_workers(struct shoal_queue *queue,
     KEY_OF(key, SESSIONS, "");
     const char *words[] = {"ZRANGE", key, "0", "-1", "WITHSCORES", NULL};
     enum shoal_status status = ask_array(queue, words, &sessions, err);
+    int64_t standstill = 0;
     if (status == SHOAL_OK)
         status = read_clock(queue, &fleet, err);
+    if (status == SHOAL_OK)
+        status = read_standstill(queue, fleet, &standstill, err);
     if (status != SHOAL_OK)
         return status;
     size_t n = sessions->elements / 2;
@@ -682,7 +704,9 @@ enum shoal_status shoal_queue_workers(struct shoal_queue *queue,
             !shoal_reply_int(sessions->element[2 * i + 1], &deadline))
             continue;
         status = read_worker(queue, session, &workers[i], err);
-        workers[i].silent_ms += hash_number(fleet, "now") - bounded(deadline);
+        int64_t over_ms = hash_number(fleet, "now") + standstill - bounded(deadline);
+        workers[i].silent_ms += over_ms;
+        workers[i].lost = over_ms > 0;
     }
     if (status != SHOAL_OK) {
         free(workers);

@@ -196,7 +196,9 @@ struct shoal_worker_info {
     int64_t slots;
     int64_t running;   /* slots with a task */
     int64_t since_ms;  /* since 1970 */
-    int64_t silent_ms; /* of the fleet's clock since the last heartbeat, about */
+    int64_t silent_ms; /* since the last heartbeat, about */
+    bool lost;         /* for longer than its session: its tasks go back when somebody
+                          keeps house, a worker or a broker */
     bool draining;
 };
 

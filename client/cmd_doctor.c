@@ -178,9 +178,17 @@ static enum shoal_status check_fleet(struct shoal_checkup *checkup,
         status = shoal_queue_store(queue, &store, err);
     if (status != SHOAL_OK)
         return status;
+    size_t lost = 0;
+    for (size_t i = 0; i < n; i++)
+        lost += workers[i].lost;
     if (n == 0)
         shoal_checkup_tell(checkup, SHOAL_WARNING, "workers",
                            "none: jobs wait; start shoal-worker somewhere");
+    else if (lost > 0)
+        shoal_checkup_tell(checkup, SHOAL_WARNING, "workers",
+                           "%zu of %zu are lost and nobody keeps house; their tasks go "
+                           "back when a shoal-broker or shoal-worker is started",
+                           lost, n);
     else
         shoal_checkup_tell(checkup, SHOAL_GOOD, "workers", "%zu with %" PRId64 " slots",
                            n, store.slots);

@@ -59,7 +59,10 @@ static enum shoal_status add_worker(struct shoal_table *table, struct shoal_row 
         {.name = "slots", .number = worker->slots},
         {.name = "running", .number = worker->running},
         {.name = "queues", .text = worker->queues},
-        {.name = "state", .text = worker->draining ? "draining" : "working"},
+        {.name = "state",
+         .text = worker->lost       ? "lost"
+                 : worker->draining ? "draining"
+                                    : "working"},
         {.name = "silent_ms", .number = worker->silent_ms < 0 ? 0 : worker->silent_ms},
         {.name = "since", .text = since},
         {.name = "version", .text = worker->version},

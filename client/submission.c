@@ -604,6 +604,43 @@ static enum shoal_status check_same(const struct shoal_plan *plan, struct shoal_
     return status;
 }
 
+/* Whether a pack of the file is there as it would be appended now. */
+static enum shoal_status check_pack(struct shoal_queue *queue, const char *id,
+                                    int64_t first, int64_t count, const char *bytes,
+                                    size_t len, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *there = NULL;
+    size_t there_len = 0;
+    int64_t there_first = 0;
+    enum shoal_status status =
+        shoal_queue_arguments(queue, id, first, &there_first, &there, &there_len, err);
+    if (status == SHOAL_OK &&
+        (there_first != first || there_len != len || memcmp(there, bytes, len) != 0))
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "job %s was not submitted from this file as it is now: "
+                               "they differ in tasks %" PRId64 " to %" PRId64
+                               "; nothing was added, continue with the same rows",
+                               id, first, first + count - 1);
+    return status;
+}
+
+/* Goes over what is there already, so that appending goes on behind it. */
+static enum shoal_status check_rows(struct shoal_plan *plan, struct shoal_client *client,
+                                    const struct shoal_job *job,
+                                    struct shoal_error *err) {
+    enum shoal_status status = SHOAL_OK;
+    int64_t first = 0, count = 0;
+    bool more = true;
+    while (status == SHOAL_OK && more && first + count < job->total) {
+        const char *bytes = NULL;
+        size_t len = 0;
+        status =
+            shoal_rows_next_pack(plan->rows, &more, &first, &count, &bytes, &len, err);
+        if (status == SHOAL_OK && more)
+            status = check_pack(&client->queue, job->id, first, count, bytes, len, err);
+    }
+    return status;
+}
+
 enum shoal_status shoal_plan_continue(const char *word, struct shoal_plan *plan,
                                       struct shoal_use *use, char *ret_id,
                                       struct shoal_error *err) {
@@ -622,6 +659,8 @@ enum shoal_status shoal_plan_continue(const char *word, struct shoal_plan *plan,
     if (status == SHOAL_OK)
         status = check_same(plan, use, &job, err);
     if (status == SHOAL_OK)
-        status = append_rows(plan, use->client, ret_id, err); /* skips what is there */
+        status = check_rows(plan, use->client, &job, err);
+    if (status == SHOAL_OK)
+        status = append_rows(plan, use->client, ret_id, err);
     return status == SHOAL_OK ? shoal_close(use->client, ret_id, err) : status;
 }

@@ -407,6 +407,11 @@ START_TEST(submission_that_was_cut_off_is_continued) {
     bool whole = job_is("cut", SHOAL_JOB_ACTIVE);
     sh_exit(2, "shoal submit --continue cut");
     sh_exit(2, "seq 3 > few; shoal submit --continue cut --from few --reps 2");
+    if (!whole && job_now("cut").total > 0) {
+        struct said other = sh_exit(2, "(echo 0; cat rows) > other; "
+                                       "shoal submit --continue cut --from other");
+        ck_assert_ptr_nonnull(strstr(other.err, "they differ in tasks 0 to "));
+    }
     sh_exit(whole ? 2 : 0, "shoal submit --continue cut --from rows");
     sh_exit(2, "shoal submit --continue cut --from rows"); /* once */
     ck_assert_int_eq(job_now("cut").total, 2000000);

@@ -234,12 +234,24 @@ START_TEST(neighbour_of_a_task_that_kills_its_workers_is_not_blamed) {
 }
 END_TEST
 
+/* Nobody keeps house then; who looks is told all the same. */
+START_TEST(lost_worker_is_shown_when_nobody_keeps_house) {
+    worker_start(&first, "--session-ttl 4s --name gone");
+    worker_kill(&first);
+    wait_until(strstr(ok("shoal workers --json"), "\"state\":\"lost\"") != NULL,
+               LIMIT_MS);
+    ck_assert_ptr_nonnull(
+        strstr(sh("shoal doctor").out, "are lost and nobody keeps house"));
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("worker_faults");
     TCase *tests = tcase_create("worker_faults");
     tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, killed_worker_loses_nothing);
+    tcase_add_test(tests, lost_worker_is_shown_when_nobody_keeps_house);
     tcase_add_test(tests, keeper_starts_a_killed_worker_again);
     tcase_add_test(tests, worker_ends_by_itself_when_its_keeper_is_killed);
     tcase_add_test(tests, killed_program_is_a_failure_of_its_own);
