@@ -102,9 +102,10 @@ static const struct shoal_option top_options[] = {
 
 extern const struct shoal_cli_command shoal_cmd_acl, shoal_cmd_audit, shoal_cmd_cancel,
     shoal_cmd_completion, shoal_cmd_doctor, shoal_cmd_down, shoal_cmd_drain,
-    shoal_cmd_forget, shoal_cmd_list, shoal_cmd_pause, shoal_cmd_queues, shoal_cmd_replay,
-    shoal_cmd_results, shoal_cmd_resume, shoal_cmd_retry, shoal_cmd_run, shoal_cmd_show,
-    shoal_cmd_status, shoal_cmd_submit, shoal_cmd_up, shoal_cmd_wait, shoal_cmd_workers;
+    shoal_cmd_forget, shoal_cmd_keygen, shoal_cmd_list, shoal_cmd_pause, shoal_cmd_queues,
+    shoal_cmd_replay, shoal_cmd_results, shoal_cmd_resume, shoal_cmd_retry, shoal_cmd_run,
+    shoal_cmd_show, shoal_cmd_status, shoal_cmd_submit, shoal_cmd_up, shoal_cmd_wait,
+    shoal_cmd_workers;
 
 static int help_command(int n, char **words);
 
@@ -122,8 +123,9 @@ const struct shoal_cli_command *const shoal_cli_commands[] = {
     &shoal_cmd_list,   &shoal_cmd_results, &shoal_cmd_show,       &shoal_cmd_replay,
     &shoal_cmd_cancel, &shoal_cmd_retry,   &shoal_cmd_forget,     &shoal_cmd_pause,
     &shoal_cmd_resume, &shoal_cmd_queues,  &shoal_cmd_workers,    &shoal_cmd_drain,
-    &shoal_cmd_up,     &shoal_cmd_down,    &shoal_cmd_doctor,     &shoal_cmd_audit,
-    &shoal_cmd_acl,    &cmd_help,          &shoal_cmd_completion, NULL,
+    &shoal_cmd_up,     &shoal_cmd_down,    &shoal_cmd_keygen,     &shoal_cmd_doctor,
+    &shoal_cmd_audit,  &shoal_cmd_acl,     &cmd_help,             &shoal_cmd_completion,
+    NULL,
 };
 
 /* ---- errors */

@@ -45,6 +45,20 @@ enum shoal_status shoal_state_of_user(char *path, size_t room, struct shoal_erro
     return check(path, len, room, err);
 }
 
+enum shoal_status shoal_config_of_user(const char *name, char *path, size_t room,
+                                       struct shoal_error *err) {
+    const char *xdg = getenv("XDG_CONFIG_HOME");
+    bool is_set = xdg != NULL && *xdg == '/';
+    int len = snprintf(path, room, "%s%s/shoal/%s", is_set ? xdg : home(),
+                       is_set ? "" : "/.config", name);
+    if (*path == '/' && (size_t)len < room)
+        return SHOAL_OK;
+    return shoal_error_set(err, SHOAL_INVALID,
+                           "'%.200s' cannot be a file of settings: it must be an "
+                           "absolute path that is not too long; set HOME",
+                           path);
+}
+
 enum shoal_status shoal_state_of_daemon(char *path, size_t room,
                                         struct shoal_error *err) {
     const char *state = getenv("SHOAL_STATE");

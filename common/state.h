@@ -1,4 +1,4 @@
-/* Where what must survive a reboot is kept. */
+/* Where what must survive a reboot is kept, and what a person has set. */
 #ifndef SHOAL_STATE_H
 #define SHOAL_STATE_H
 
@@ -15,6 +15,13 @@ enum shoal_status shoal_state_of_user(char *path, size_t room, struct shoal_erro
 /* Of a daemon: $SHOAL_STATE, else root's /var/lib/shoal, else as of a user. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_state_of_daemon(char *path, size_t room, struct shoal_error *err);
+
+/* Where a person's own file of that name is: $XDG_CONFIG_HOME/shoal/NAME, else
+ * ~/.config/shoal/NAME. It need not be there. SHOAL_INVALID: that is no absolute path, or
+ * too long a one. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_config_of_user(const char *name, char *path, size_t room,
+                                       struct shoal_error *err);
 
 /* Makes a directory of mode 0700 and those above it, as far as they are not there. The
  * path is absolute. False: errno says why not. */

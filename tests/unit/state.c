@@ -58,6 +58,24 @@ START_TEST(state_must_be_an_absolute_path) {
 }
 END_TEST
 
+START_TEST(settings_are_where_the_environment_says) {
+    char path[PATH_MAX];
+    struct shoal_error err = {.status = SHOAL_OK};
+    set("HOME", "/home/me");
+    set("XDG_CONFIG_HOME", NULL);
+    ck_assert_int_eq(shoal_config_of_user("a.key", path, sizeof(path), NULL), SHOAL_OK);
+    ck_assert_str_eq(path, "/home/me/.config/shoal/a.key");
+    set("XDG_CONFIG_HOME", "relative");
+    ck_assert_int_eq(shoal_config_of_user("a.key", path, sizeof(path), NULL), SHOAL_OK);
+    ck_assert_str_eq(path, "/home/me/.config/shoal/a.key");
+    set("XDG_CONFIG_HOME", "/xdg");
+    ck_assert_int_eq(shoal_config_of_user("a.key", path, sizeof(path), NULL), SHOAL_OK);
+    ck_assert_str_eq(path, "/xdg/shoal/a.key");
+    ck_assert_int_eq(shoal_config_of_user("a.key", path, 10, &err), SHOAL_INVALID);
+    ck_assert_ptr_nonnull(strstr(err.text, "set HOME"));
+}
+END_TEST
+
 START_TEST(directories_are_made_with_those_above) {
     char root[] = "/tmp/shoal-test-XXXXXX", path[PATH_MAX];
     struct stat status;
@@ -81,6 +99,7 @@ int main(void) {
     const int n = sizeof(places) / sizeof(*places);
     tcase_add_loop_test(cases, state_is_where_the_environment_says, 0, n);
     tcase_add_test(cases, state_must_be_an_absolute_path);
+    tcase_add_test(cases, settings_are_where_the_environment_says);
     tcase_add_test(cases, directories_are_made_with_those_above);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
