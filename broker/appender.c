@@ -173,7 +173,6 @@ static struct pack *make_pack(struct shoal_appender *appender,
     pack->appender = appender;
     pack->script = script;
     shoal_request_init(&pack->args);
-    shoal_request_text(&pack->args, appender->job);
     return pack;
 }
 
@@ -183,16 +182,21 @@ enum shoal_status shoal_appender_add(struct shoal_appender *appender, int64_t fi
     struct pack *pack = make_pack(appender, &shoal_script_append, err);
     if (pack == NULL)
         return SHOAL_MEMORY;
-    shoal_request_int(&pack->args, first);
-    shoal_request_int(&pack->args, n);
-    shoal_request_bytes(&pack->args, bytes, len);
-    return enqueue(appender, pack, err);
+    enum shoal_status status = shoal_queue_append_words(
+        appender->queue, appender->job, first, n, bytes, len, &pack->args, err);
+    if (status == SHOAL_OK)
+        return enqueue(appender, pack, err);
+    destroy_pack(pack);
+    return status;
 }
 
 enum shoal_status shoal_appender_close(struct shoal_appender *appender,
                                        struct shoal_error *err) {
     struct pack *pack = make_pack(appender, &shoal_script_close, err);
-    return pack == NULL ? SHOAL_MEMORY : enqueue(appender, pack, err);
+    if (pack == NULL)
+        return SHOAL_MEMORY;
+    shoal_request_text(&pack->args, appender->job);
+    return enqueue(appender, pack, err);
 }
 
 /* ---- waiting */

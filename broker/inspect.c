@@ -111,6 +111,7 @@ static const struct field job_fields[] = {
     FIELD(TEXT, shoal_job, spec, "spec"),
     FIELD(TEXT, shoal_job, reason, "reason"),
     FIELD(TEXT, shoal_job, waiter, "waiter"),
+    FIELD(TEXT, shoal_job, warrant, "warrant"),
     FIELD(UNSIGNED, shoal_job, seed, "seed"),
     FIELD(NUMBER, shoal_job, created_ms, "created"),
     FIELD(NUMBER, shoal_job, start_ms, "start"),
@@ -515,21 +516,35 @@ static enum shoal_status copy_bytes(const char *bytes, size_t len, char **ret_by
     return SHOAL_OK;
 }
 
-enum shoal_status shoal_queue_spec(struct shoal_queue *queue, const char *digest,
-                                   char **ret_text, size_t *ret_len,
-                                   struct shoal_error *err) {
+static enum shoal_status get(struct shoal_queue *queue, const char *what, const char *key,
+                             const char *digest, char **ret_text, size_t *ret_len,
+                             struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
-    KEY_OF(key, SPEC, digest);
     enum shoal_status status =
         ask(queue, (const char *[]){"GET", key, NULL}, &reply, err);
     if (status != SHOAL_OK)
         return status;
     if (reply->type != REDIS_REPLY_STRING)
-        return shoal_error_set(err, SHOAL_UNKNOWN, "the spec %s is not there", digest);
+        return shoal_error_set(err, SHOAL_UNKNOWN, "the %s %s is not there", what,
+                               digest);
     return copy_bytes(reply->str, reply->len, ret_text, ret_len, err);
 }
 
-/* [[id, ["n", count, "p", pack]]], which begins with task `index` or before it. */
+enum shoal_status shoal_queue_spec(struct shoal_queue *queue, const char *digest,
+                                   char **ret_text, size_t *ret_len,
+                                   struct shoal_error *err) {
+    KEY_OF(key, SPEC, digest);
+    return get(queue, "spec", key, digest, ret_text, ret_len, err);
+}
+
+enum shoal_status shoal_queue_warrant(struct shoal_queue *queue, const char *digest,
+                                      char **ret_text, size_t *ret_len,
+                                      struct shoal_error *err) {
+    KEY_OF(key, WARRANT, digest);
+    return get(queue, "warrant", key, digest, ret_text, ret_len, err);
+}
+
+/* [[id, ["n", count, "p", pack, …]]], which begins with task `index` or before it. */
 static bool read_args_entry(const redisReply *reply, int64_t index, int64_t *ret_first,
                             const redisReply **ret_pack) {
     const redisReply *entry = shoal_reply_at(reply, 0);

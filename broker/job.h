@@ -43,10 +43,11 @@ struct shoal_job {
     char id[13];
     char name[64]; /* "" without one */
     char queue[64];
-    char owner[64];  /* who submitted it: user@host */
-    char spec[21];   /* digest of what it runs */
-    char waiter[13]; /* the client that is told of news; "": none */
-    char reason[32]; /* why it stops or stopped: "cancelled", "max-fails" or "" */
+    char owner[64];   /* who submitted it: user@host */
+    char spec[21];    /* digest of what it runs */
+    char waiter[13];  /* the client that is told of news; "": none */
+    char warrant[21]; /* digest of what its submitter signed; "": nothing */
+    char reason[32];  /* why it stops or stopped: "cancelled", "max-fails" or "" */
     enum shoal_job_state state;
     struct shoal_job_policy policy;
     uint64_t seed;

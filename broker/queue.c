@@ -1,7 +1,9 @@
 #include "broker/queue.h"
 
 #include "broker/scripts.h"
+#include "broker/warrant.h"
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/id.h"
 
 #include <inttypes.h>
@@ -9,10 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    SIGNED_MOST = 3,      /* times of one submit: another store may be there meanwhile */
+    STATEMENT_ROOM = 512, /* of what is signed of arguments besides them */
+};
+
 void shoal_queue_init(struct shoal_queue *queue, struct shoal_redis *redis,
                       const char *name_space, int64_t timeout_ms) {
     *queue = (struct shoal_queue){.redis = redis, .timeout_ms = timeout_ms};
     shoal_key_prefix(queue->prefix, name_space);
+    snprintf(queue->name_space, sizeof(queue->name_space), "%s", name_space);
 }
 
 /* Runs a move and waits for its answer. */
@@ -47,15 +55,46 @@ static enum shoal_status run_words(struct shoal_queue *queue,
     return shoal_reply_int(reply, ret_value) ? SHOAL_OK : nonsense(script, err);
 }
 
+/* ---- signing */
+
+enum shoal_status shoal_queue_sign_with(struct shoal_queue *queue,
+                                        const struct shoal_signer *signer,
+                                        int64_t valid_ms, struct shoal_error *err) {
+    struct shoal_store_info store = {.id = ""};
+    enum shoal_status status = shoal_queue_store(queue, &store, err);
+    if (status != SHOAL_OK)
+        return status;
+    if (shoal_id_is_valid(store.id))
+        memcpy(queue->store, store.id, sizeof(queue->store));
+    else
+        shoal_id_make(queue->store);
+    queue->signer = signer;
+    queue->valid_ms = valid_ms;
+    return SHOAL_OK;
+}
+
+static enum shoal_status add_warrant(const struct shoal_queue *queue,
+                                     const struct shoal_submission *jobs, size_t n,
+                                     struct shoal_request *args,
+                                     struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer text;
+    shoal_buffer_init(&text, SHOAL_WARRANT_MAX);
+    enum shoal_status status = SHOAL_OK;
+    if (queue->signer != NULL)
+        status = shoal_warrant_write(jobs, n, queue->name_space, queue->store,
+                                     shoal_wall_ms() + queue->valid_ms, queue->signer,
+                                     &text, err);
+    if (status == SHOAL_OK)
+        shoal_request_bytes(args, shoal_buffer_text(&text), text.len);
+    return status;
+}
+
 /* ---- submitting */
 
 static void add_policy(struct shoal_request *args,
                        const struct shoal_job_policy *policy) {
-    char text[256];
-    snprintf(text, sizeof(text),
-             "%d:%" PRId64 ":%" PRId64 ":%" PRId64 ":%" PRId64 ":%" PRId64 ":%" PRId64,
-             policy->priority, policy->retries, policy->max_lost, policy->max_fails,
-             policy->max_running, policy->keep_ms, policy->budget);
+    char text[SHOAL_POLICY_ROOM];
+    shoal_policy_print(policy, text);
     shoal_request_text(args, text);
 }
 
@@ -65,7 +104,7 @@ static void add_number(struct shoal_request *args, uint64_t number) {
     shoal_request_text(args, text);
 }
 
-static bool runs_as_before(const struct shoal_submission *jobs, size_t i) {
+bool shoal_submission_runs_as_before(const struct shoal_submission *jobs, size_t i) {
     return i > 0 && (jobs[i].spec == jobs[i - 1].spec ||
                      strcmp(jobs[i].spec, jobs[i - 1].spec) == 0);
 }
@@ -75,7 +114,7 @@ static bool runs_as_before(const struct shoal_submission *jobs, size_t i) {
 static int64_t which_spec(const struct shoal_submission *jobs, size_t job) {
     int64_t distinct = 0;
     for (size_t i = 0; i <= job; i++) {
-        distinct += !runs_as_before(jobs, i);
+        distinct += !shoal_submission_runs_as_before(jobs, i);
     }
     return distinct;
 }
@@ -84,7 +123,7 @@ static void add_specs(struct shoal_request *args, const struct shoal_submission 
                       size_t n) {
     shoal_request_int(args, which_spec(jobs, n - 1));
     for (size_t i = 0; i < n; i++) {
-        if (!runs_as_before(jobs, i))
+        if (!shoal_submission_runs_as_before(jobs, i))
             shoal_request_text(args, jobs[i].spec);
     }
 }
@@ -105,25 +144,88 @@ static void add_job(struct shoal_request *args, const struct shoal_submission *j
     shoal_request_text(args, job->waiter == NULL ? "" : job->waiter);
 }
 
+static enum shoal_status add_submission(const struct shoal_queue *queue,
+                                        const struct shoal_submission *jobs, size_t n,
+                                        struct shoal_request *args,
+                                        struct shoal_error *err) {
+    char fresh[SHOAL_ID_LEN + 1];
+    shoal_id_make(fresh);
+    shoal_request_text(args, queue->signer == NULL ? fresh : queue->store);
+    add_specs(args, jobs, n);
+    enum shoal_status status = add_warrant(queue, jobs, n, args, err);
+    shoal_request_int(args, (int64_t)n);
+    int64_t spec = 0;
+    for (size_t i = 0; i < n; i++) {
+        spec += !shoal_submission_runs_as_before(jobs, i);
+        add_job(args, &jobs[i], spec);
+    }
+    return status;
+}
+
+/* *ret_store: "", or the id of the store that the jobs were not signed for. */
+static enum shoal_status submit(struct shoal_queue *queue,
+                                const struct shoal_submission *jobs, size_t n,
+                                char *ret_store, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request args;
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+    const char *store = "";
+    shoal_request_init(&args);
+    enum shoal_status status = add_submission(queue, jobs, n, &args, err);
+    if (status == SHOAL_OK)
+        status = run(queue, &shoal_script_submit, &args, &reply, err);
+    *ret_store = '\0';
+    if (status != SHOAL_OK || reply->type == REDIS_REPLY_ARRAY)
+        return status;
+    if (!shoal_reply_text(reply, &store) || !shoal_id_is_valid(store))
+        return nonsense(&shoal_script_submit, err);
+    memcpy(ret_store, store, SHOAL_ID_LEN + 1);
+    return SHOAL_OK;
+}
+
 enum shoal_status shoal_queue_submit(struct shoal_queue *queue,
                                      const struct shoal_submission *jobs, size_t n,
                                      struct shoal_error *err) {
-    if (n == 0)
-        return SHOAL_OK;
-    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request args;
-    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
     char store[SHOAL_ID_LEN + 1];
-    shoal_id_make(store);
-    shoal_request_init(&args);
-    shoal_request_text(&args, store);
-    add_specs(&args, jobs, n);
-    shoal_request_int(&args, (int64_t)n);
-    int64_t spec = 0;
-    for (size_t i = 0; i < n; i++) {
-        spec += !runs_as_before(jobs, i);
-        add_job(&args, &jobs[i], spec);
+    for (int i = 0; n > 0 && i < SIGNED_MOST; i++) {
+        enum shoal_status status = submit(queue, jobs, n, store, err);
+        if (status != SHOAL_OK || *store == '\0')
+            return status;
+        memcpy(queue->store, store, sizeof(queue->store)); /* signed anew for that one */
     }
-    return run(queue, &shoal_script_submit, &args, &reply, err);
+    return n == 0 ? SHOAL_OK
+                  : shoal_error_set(err, SHOAL_REFUSED,
+                                    "Redis holds another store again and again, while "
+                                    "jobs are signed for one; is it being flushed?");
+}
+
+static enum shoal_status add_seal(const struct shoal_queue *queue, const char *job,
+                                  int64_t first, const char *pack, size_t len,
+                                  struct shoal_request *args, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer text;
+    char head[SHOAL_SEAL_BYTES + 1];
+    shoal_buffer_init(&text, len + STATEMENT_ROOM);
+    shoal_arguments_statement(&text, queue->name_space, queue->store, job, first, pack,
+                              len);
+    enum shoal_status status = shoal_buffer_check(&text, "what is signed", err);
+    if (status == SHOAL_OK)
+        status = shoal_signer_head(queue->signer, text.data, text.len, head, err);
+    if (status == SHOAL_OK)
+        shoal_request_bytes(args, head, SHOAL_SEAL_BYTES);
+    return status;
+}
+
+enum shoal_status shoal_queue_append_words(const struct shoal_queue *queue,
+                                           const char *job, int64_t first, int64_t n,
+                                           const char *pack, size_t len,
+                                           struct shoal_request *args,
+                                           struct shoal_error *err) {
+    shoal_request_text(args, job);
+    shoal_request_int(args, first);
+    shoal_request_int(args, n);
+    shoal_request_bytes(args, pack, len);
+    return queue->signer == NULL || len == 0
+               ? SHOAL_OK
+               : add_seal(queue, job, first, pack, len, args, err);
 }
 
 enum shoal_status shoal_queue_append(struct shoal_queue *queue, const char *job,
@@ -132,11 +234,10 @@ enum shoal_status shoal_queue_append(struct shoal_queue *queue, const char *job,
     SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request args;
     SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
     shoal_request_init(&args);
-    shoal_request_text(&args, job);
-    shoal_request_int(&args, first);
-    shoal_request_int(&args, n);
-    shoal_request_bytes(&args, pack, len);
-    return run(queue, &shoal_script_append, &args, &reply, err);
+    enum shoal_status status =
+        shoal_queue_append_words(queue, job, first, n, pack, len, &args, err);
+    return status == SHOAL_OK ? run(queue, &shoal_script_append, &args, &reply, err)
+                              : status;
 }
 
 enum shoal_status shoal_queue_close(struct shoal_queue *queue, const char *job,

@@ -12,6 +12,7 @@
 #include "broker/job.h"
 #include "broker/keys.h"
 #include "common/redis.h"
+#include "common/signer.h"
 
 #include <stddef.h>
 
@@ -19,11 +20,23 @@ struct shoal_queue {
     struct shoal_redis *redis; /* the caller's */
     char prefix[SHOAL_PREFIX_MAX];
     int64_t timeout_ms; /* for the calls that wait */
+    /* Of one that signs what it submits and appends. */
+    const struct shoal_signer *signer; /* the caller's; NULL: it does not */
+    int64_t valid_ms;                  /* so long is what is submitted valid */
+    char name_space[64];
+    char store[13]; /* its id, as far as this queue knows */
 };
 
 /* `name_space` is a valid name. Nothing to finish. */
 void shoal_queue_init(struct shoal_queue *queue, struct shoal_redis *redis,
                       const char *name_space, int64_t timeout_ms);
+
+/* From now on it signs. Asks for the store's id; one that is empty gets a fresh one with
+ * the first job. `signer` must outlive it. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_queue_sign_with(struct shoal_queue *queue,
+                                        const struct shoal_signer *signer,
+                                        int64_t valid_ms, struct shoal_error *err);
 
 /* ---- submitting */
 
@@ -51,6 +64,9 @@ enum shoal_status shoal_queue_submit(struct shoal_queue *queue,
                                      const struct shoal_submission *jobs, size_t n,
                                      struct shoal_error *err);
 
+/* Whether the i-th has the spec of the one before: those that are alike share one. */
+bool shoal_submission_runs_as_before(const struct shoal_submission *jobs, size_t i);
+
 /* Appends tasks [first, first + n) with a pack of n arguments (RESP array of strings;
  * NULL and 0 for a job without arguments). What is already there is skipped, a gap is
  * SHOAL_REFUSED. The job stays open for an hour from now on, also when n is 0. */
@@ -58,6 +74,14 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_queue_append(struct shoal_queue *queue, const char *job,
                                      int64_t first, int64_t n, const char *pack,
                                      size_t len, struct shoal_error *err);
+/* The words of that move, signed by a queue that signs, behind those in `args`. Appends
+ * without arguments are not signed: they say no more than how many tasks there are. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_queue_append_words(const struct shoal_queue *queue,
+                                           const char *job, int64_t first, int64_t n,
+                                           const char *pack, size_t len,
+                                           struct shoal_request *args,
+                                           struct shoal_error *err);
 SHOAL_MUST_CHECK
 enum shoal_status shoal_queue_close(struct shoal_queue *queue, const char *job,
                                     struct shoal_error *err);
@@ -118,6 +142,12 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_queue_spec(struct shoal_queue *queue, const char *digest,
                                    char **ret_text, size_t *ret_len,
                                    struct shoal_error *err);
+
+/* The same of a warrant (broker/warrant.h). */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_queue_warrant(struct shoal_queue *queue, const char *digest,
+                                      char **ret_text, size_t *ret_len,
+                                      struct shoal_error *err);
 
 /* The explicit argument of a task, the caller's: free(). SHOAL_UNKNOWN:
  * it was trimmed. */

@@ -1,6 +1,7 @@
 #include "broker/session.h"
 
 #include "broker/scripts.h"
+#include "broker/warrant.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/id.h"
@@ -291,6 +292,23 @@ static void add_commit(struct shoal_request *args, const struct shoal_commit *co
 
 /* ---- advance */
 
+/* A text shorter than `room`; "" for what is none. */
+static const char *text_or_none(const redisReply *reply, size_t room) {
+    const char *text = NULL;
+    return shoal_reply_text(reply, &text) && strlen(text) < room ? text : "";
+}
+
+/* What makes no sense is nothing that anybody signed, and the worker says so. */
+static void read_claim(const redisReply *reply, struct shoal_grant *grant) {
+    redisReply **item = reply->element;
+    if (!take_text(item[9], grant->warrant, sizeof(grant->warrant)) ||
+        grant->warrant[0] == '\0')
+        snprintf(grant->warrant, sizeof(grant->warrant), "none");
+    grant->queue = text_or_none(item[10], SHOAL_NAME_MAX + 1);
+    grant->policy = text_or_none(item[11], SHOAL_POLICY_ROOM);
+    grant->seal = text_or_none(item[12], SHOAL_SEAL_BYTES + 1);
+}
+
 static bool read_grant(const redisReply *reply, struct shoal_grant *grant) {
     if (!shoal_reply_is_array(reply, 7))
         return false;
@@ -304,7 +322,9 @@ static bool read_grant(const redisReply *reply, struct shoal_grant *grant) {
                 take_text(item[5], grant->spec, sizeof(grant->spec)) &&
                 take_seed(item[6], &grant->seed) && lease->attempt >= 1 &&
                 lease->lo >= 0 && lease->lo < lease->hi && lease->hi <= SHOAL_TASKS_MAX;
-    if (!good || reply->elements < 9)
+    if (reply->elements >= 13)
+        read_claim(reply, grant);
+    if (!good || reply->elements < 9 || item[8]->type == REDIS_REPLY_NIL)
         return good;
     if (!shoal_reply_int(item[7], &grant->first) || grant->first < 0 ||
         grant->first > lease->lo || item[8]->type != REDIS_REPLY_STRING)
@@ -480,7 +500,7 @@ enum shoal_status shoal_session_heartbeat(struct shoal_queue *queue,
     return send_move(queue, &shoal_script_heartbeat, &args, decode_beaten, &call, err);
 }
 
-/* ---- end, specs, messages */
+/* ---- end, specs and warrants, messages */
 
 enum shoal_status shoal_session_finish(struct shoal_queue *queue, const char *session,
                                        shoal_redis_reply_fn done, void *owner,
@@ -499,13 +519,13 @@ static void add_key(struct shoal_request *request, const struct shoal_queue *que
     shoal_request_text(request, key);
 }
 
-enum shoal_status shoal_session_get_spec(struct shoal_queue *queue, const char *digest,
-                                         shoal_redis_reply_fn done, void *owner,
-                                         struct shoal_error *err) {
+enum shoal_status shoal_session_get(struct shoal_queue *queue, enum shoal_key kind,
+                                    const char *digest, shoal_redis_reply_fn done,
+                                    void *owner, struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
     shoal_request_init(&request);
     shoal_request_text(&request, "GET");
-    add_key(&request, queue, SHOAL_KEY_SPEC, digest);
+    add_key(&request, queue, kind, digest);
     return shoal_redis_send(queue->redis, &request, 0, done, owner, err);
 }
 

@@ -129,6 +129,11 @@ struct shoal_grant {
     int64_t first;    /* index of the pack's first argument */
     const char *pack; /* RESP array of arguments, borrowed; NULL for a job without */
     size_t pack_len;
+    /* Of a signed job, borrowed as well; "" and NULL of others. */
+    char warrant[21];
+    const char *queue;
+    const char *policy;
+    const char *seal; /* of the pack; "": none */
 };
 
 struct shoal_advanced {
@@ -191,16 +196,16 @@ enum shoal_status shoal_session_heartbeat(struct shoal_queue *queue,
                                           shoal_beaten_fn done, void *owner,
                                           struct shoal_error *err);
 
-/* ---- end, specs, messages; `done` may be NULL; the reply is raw */
+/* ---- end, specs and warrants, messages; `done` may be NULL; the reply is raw */
 
 SHOAL_MUST_CHECK
 enum shoal_status shoal_session_finish(struct shoal_queue *queue, const char *session,
                                        shoal_redis_reply_fn done, void *owner,
                                        struct shoal_error *err);
 SHOAL_MUST_CHECK
-enum shoal_status shoal_session_get_spec(struct shoal_queue *queue, const char *digest,
-                                         shoal_redis_reply_fn done, void *owner,
-                                         struct shoal_error *err);
+enum shoal_status shoal_session_get(struct shoal_queue *queue, enum shoal_key kind,
+                                    const char *digest, shoal_redis_reply_fn done,
+                                    void *owner, struct shoal_error *err);
 
 /* Blocks, for wait_ms at most, until there is a message or (unless `queues` is NULL)
  * something to take: BLPOP, whose reply is nil, or [key, value];

@@ -115,7 +115,7 @@ void shoal_specs_ask(struct shoal_specs *specs, struct shoal_queue *queue) {
          known = known->next) {
         if (known->state != SHOAL_SPEC_WANTED || known->users == 0)
             continue;
-        if (shoal_session_get_spec(queue, known->digest, take_spec, known, NULL) ==
+        if (shoal_session_get(queue, SHOAL_KEY_SPEC, known->digest, take_spec, known, NULL) ==
             SHOAL_OK)
             known->state = SHOAL_SPEC_ASKED;
     }

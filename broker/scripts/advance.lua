@@ -17,7 +17,9 @@
 --            the leases behind the first are called "<lease>.1" and so on
 -- Returns  {1 or 0 (the session is over: no lease is given), commit sequence, store id, then for
 --          each lease {lease, job, lo, hi, attempt, spec's digest, seed, index of the pack's first
---          argument, pack of arguments}, the last two only for jobs with arguments}
+--          argument, pack of arguments}, the last two only for jobs with arguments; of a signed
+--          job always, nil without arguments, and behind them: digest of its warrant, queue,
+--          policy, seal of the pack ("": none)}
 local LEASE_US = 250000 -- of work that a wish gets at most, if it is not one task
 local sid, name, queues -- of the worker
 local slots -- of all workers, once they were looked up
@@ -184,22 +186,26 @@ local function quota(j, most)
   return math.max(math.floor(n), 1)
 end
 
-local function lease_reply(j, lease, lo, hi, attempt, first, pack)
+local function lease_reply(j, lease, lo, hi, attempt, first, pack, seal)
   local out = { lease, j.id, fmt(lo), fmt(hi), fmt(attempt), j.spec, j.seed }
   if j.args == 1 then
     out[8], out[9] = fmt(first or 0), pack or ''
   end
+  if j.warrant ~= '' then
+    out[8], out[9] = out[8] or false, out[9] or false
+    out[10], out[11], out[12], out[13] = j.warrant, j.queue, j.policy, seal or ''
+  end
   return out
 end
 
--- The pack of arguments that holds the one of task `lo`, its first index and its end. Nil when
--- there is none, or something else in its place: the worker rejects the tasks.
+-- The pack of arguments that holds the one of task `lo`, its first index, its end and its seal. Nil
+-- when there is none, or something else in its place: the worker rejects the tasks.
 local function arguments(j, lo)
   local entry = call('XREVRANGE', args_key(j.id), fmt(lo), '-', 'COUNT', 1)[1]
   if not entry then return nil end
   local first, n = tonumber(entry[1]:match('^(%d+)')), tonumber(entry[2][2])
   if not (n and n >= 1 and entry[2][4]) then return nil end
-  return entry[2][4], first, first + n
+  return entry[2][4], first, first + n, entry[2][6]
 end
 
 local function write_leases()
@@ -281,10 +287,10 @@ local function cut(j, lease, most, suspect)
     if j.cursor >= j.total or empties then return nil end
     r = { lo = j.cursor, hi = j.total, attempt = 1, fails = 0, lost = 0 }
   end
-  local hi, pack, first = math.min(r.hi, r.lo + n), nil, nil
+  local hi, pack, first, seal = math.min(r.hi, r.lo + n), nil, nil, nil
   if j.args == 1 then
     local stop
-    pack, first, stop = arguments(j, r.lo)
+    pack, first, stop, seal = arguments(j, r.lo)
     if pack then hi = math.min(hi, math.max(stop, r.lo + 1)) end
   end
   if r.member then
@@ -297,7 +303,7 @@ local function cut(j, lease, most, suspect)
   given_now[#given_now + 1] = lease
   given_now[#given_now + 1] = j.id .. ':' .. fmt(r.lo) .. ':' .. fmt(hi)
   j.leases = j.leases + 1
-  return lease_reply(j, lease, r.lo, hi, r.attempt, first, pack)
+  return lease_reply(j, lease, r.lo, hi, r.attempt, first, pack, seal)
 end
 
 -- A lease that was given already, when its answer was lost. Nil, and it is over, when meanwhile
@@ -311,9 +317,9 @@ local function given(lease, held)
     if j then make_ready(j) end
     return nil
   end
-  local pack, first
-  if j.args == 1 then pack, first = arguments(j, r.lo) end
-  return lease_reply(j, lease, r.lo, r.hi, r.attempt, first, pack)
+  local pack, first, seal, _
+  if j.args == 1 then pack, first, _, seal = arguments(j, r.lo) end
+  return lease_reply(j, lease, r.lo, r.hi, r.attempt, first, pack, seal)
 end
 
 local function barred(j)

@@ -3,9 +3,9 @@
 -- many it brings, and be it none: whoever appends is there, so the job stays open for another hour.
 --
 -- ARGV     job, index of the first task, number of tasks, pack of their arguments (empty for a
---          job without arguments)
+--          job without arguments), and when it is signed the seal of that
 -- Returns  the job's total afterwards
-local id, first, n, pack = word(), number(), number(), word()
+local id, first, n, pack, seal = word(), number(), number(), word(), word()
 local j = load_job(id)
 if not j then return redis.error_reply('UNKNOWN there is no job ' .. id) end
 if first + n > j.total then
@@ -17,7 +17,8 @@ if first + n > j.total then
       ' tasks, the next one cannot be ' .. fmt(first))
   end
   if j.args == 1 then
-    call('XADD', args_key(id), fmt(first) .. '-1', 'n', fmt(n), 'p', pack)
+    local fields = { 'n', fmt(n), 'p', pack, seal and 's', seal }
+    call('XADD', args_key(id), fmt(first) .. '-1', unpack(fields))
   end
   j.total = j.total + n
 end

@@ -228,7 +228,7 @@ local function load_job(id)
   end
   loaded[id] = false
   local words = redis.pcall('HMGET', job_key(id), 'n', 'queue', 'policy', 'spec', 'seed', 'name',
-    'waiter', 'reason', 'retry', 'alone', 'started', 'ended')
+    'waiter', 'reason', 'retry', 'alone', 'started', 'ended', 'warrant')
   if words.err or not words[1] then
     return nil
   end
@@ -241,7 +241,8 @@ local function load_job(id)
   local j = setmetatable({ id = id, n = words[1], queue = words[2] or USUAL_QUEUE,
     policy = words[3], spec = words[4] or '', seed = words[5] or '', name = words[6] or '',
     waiter = words[7] or '', reason = words[8] or '', retry = words[9] or '',
-    alone = words[10] or '', started = words[11] or '', ended = words[12] or '', words = words,
+    alone = words[10] or '', started = words[11] or '', ended = words[12] or '',
+    warrant = words[13] or '', words = words,
     was = shape.__index, shape = shape }, shape)
   loaded[id] = j
   in_order[#in_order + 1] = j
@@ -596,6 +597,10 @@ local function forget_job(j)
   if bump(specs_key(), j.spec, -1) <= 0 then
     call('HDEL', specs_key(), j.spec)
     call('DEL', spec_key(j.spec))
+  end
+  if j.warrant ~= '' and bump(warrants_key(), j.warrant, -1) <= 0 then
+    call('HDEL', warrants_key(), j.warrant)
+    call('DEL', warrant_key(j.warrant))
   end
   loaded[j.id] = false
 end
