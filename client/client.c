@@ -21,6 +21,8 @@
 
 enum { PAUSE_LEAST_MS = 10, PAUSE_MOST_MS = 250 };
 
+static const int64_t VALID_MS = INT64_C(30) * 24 * 3600 * 1000;
+
 const char *shoal_version(void) {
     return SHOAL_VERSION;
 }
@@ -95,11 +97,46 @@ static struct shoal_tls_files files_of(const struct shoal_client_options *option
     return files;
 }
 
+enum shoal_status shoal_client_find_signer(const char *path,
+                                           struct shoal_signer **ret_signer,
+                                           struct shoal_error *err) {
+    char usual[PATH_MAX];
+    *ret_signer = NULL;
+    if (path != NULL)
+        return shoal_signer_read(path, ret_signer, err);
+    if (shoal_signer_usual_path(usual, sizeof(usual), NULL) != SHOAL_OK ||
+        (access(usual, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)))
+        return SHOAL_OK;
+    return shoal_signer_read(usual, ret_signer, err);
+}
+
+enum shoal_status shoal_client_sign_with(struct shoal_client *client,
+                                         struct shoal_signer *signer, int64_t valid_ms,
+                                         struct shoal_error *err) {
+    client->signer = signer;
+    return signer == NULL ? SHOAL_OK
+                          : shoal_queue_sign_with(&client->queue, signer, valid_ms, err);
+}
+
+static enum shoal_status find_signer(const struct shoal_client_options *options,
+                                     struct shoal_signer **ret_signer,
+                                     struct shoal_error *err) {
+    const char *path = options->sign_key;
+    *ret_signer = NULL;
+    if (options->valid_ms < 0)
+        return shoal_error_set(err, SHOAL_INVALID, "valid_ms cannot be negative");
+    if (path != NULL && *path == '\0')
+        return SHOAL_OK;
+    return shoal_client_find_signer(path == NULL ? getenv("SHOAL_SIGN_KEY") : path,
+                                    ret_signer, err);
+}
+
 enum shoal_status shoal_client_connect(const struct shoal_client_options *options,
                                        struct shoal_client **ret_client,
                                        struct shoal_error *err) {
     static const struct shoal_client_options usual = {.url = NULL};
     struct shoal_redis_address address;
+    struct shoal_signer *signer = NULL;
     options = options == NULL ? &usual : options;
     const char *url = options->url == NULL ? getenv("SHOAL_REDIS") : options->url;
     const char *name_space = options->name_space == NULL ? "shoal" : options->name_space;
@@ -111,13 +148,26 @@ enum shoal_status shoal_client_connect(const struct shoal_client_options *option
     if (status != SHOAL_OK)
         return status;
     int64_t timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : 10000;
+    struct shoal_client *client = NULL;
     struct shoal_tls_files files = files_of(options, address.tls);
     status = shoal_redis_address_secure(&address, &files, err);
     if (status == SHOAL_OK)
-        status =
-            shoal_client_open(&address, name_space, timeout_ms, true, ret_client, err);
+        status = find_signer(options, &signer, err);
+    if (status == SHOAL_OK)
+        status = shoal_client_open(&address, name_space, timeout_ms, true, &client, err);
     shoal_redis_address_finish(&address);
-    return status;
+    if (status != SHOAL_OK) {
+        shoal_signer_destroy(signer);
+        return status;
+    }
+    status = shoal_client_sign_with(
+        client, signer, options->valid_ms > 0 ? options->valid_ms : VALID_MS, err);
+    if (status != SHOAL_OK) {
+        shoal_client_destroy(client);
+        return status;
+    }
+    *ret_client = client;
+    return SHOAL_OK;
 }
 
 void shoal_client_destroy(struct shoal_client *client) {
@@ -125,6 +175,7 @@ void shoal_client_destroy(struct shoal_client *client) {
         return;
     shoal_mailbox_destroy(client->mailbox);
     shoal_redis_destroy(client->redis);
+    shoal_signer_destroy(client->signer);
     if (client->base != NULL)
         event_base_free(client->base);
     free(client);

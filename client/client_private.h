@@ -14,6 +14,7 @@ struct shoal_client {
     struct shoal_redis *redis;
     struct shoal_queue queue;
     struct shoal_mailbox *mailbox;
+    struct shoal_signer *signer; /* NULL: it does not sign */
 };
 
 /* Connects; `check`: only to a Redis that is fit for a queue. */
@@ -22,6 +23,20 @@ enum shoal_status shoal_client_open(const struct shoal_redis_address *address,
                                     const char *name_space, int64_t timeout_ms,
                                     bool check, struct shoal_client **ret_client,
                                     struct shoal_error *err);
+
+/* The key that signs: of that file, or (NULL) the usual one, which need not be there.
+ * *ret_signer may be NULL. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_client_find_signer(const char *path,
+                                           struct shoal_signer **ret_signer,
+                                           struct shoal_error *err);
+
+/* What the client submits and appends from now on is signed, unless `signer` is NULL. It
+ * is the client's from here on, whatever comes. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_client_sign_with(struct shoal_client *client,
+                                         struct shoal_signer *signer, int64_t valid_ms,
+                                         struct shoal_error *err);
 
 /* Lets `ms` pass; the loop's events, signals among them, happen meanwhile. Returns early
  * when one calls event_base_loopbreak(). */

@@ -59,10 +59,15 @@ struct shoal_client_options {
     const char *tls_ca;
     const char *tls_cert;
     const char *tls_key;
+    /* The key (shoal keygen) that signs what is submitted and appended. NULL:
+     * $SHOAL_SIGN_KEY, or ~/.config/shoal/signing.key if it is there; "": none. */
+    const char *sign_key;
+    int64_t valid_ms; /* so long do workers run what was signed; 0: 30 days */
 };
 
 /* `options` may be NULL, and begins zeroed. SHOAL_DENIED: this Redis is too old, evicts
- * keys, is a replica, or shows a bad certificate. Free with shoal_client_destroy(), for
+ * keys, is a replica, or shows a bad certificate. SHOAL_INVALID: the options make no
+ * sense, or the key that is to sign cannot be used. Free with shoal_client_destroy(), for
  * which NULL is fine. */
 SHOAL_PUBLIC SHOAL_MUST_CHECK enum shoal_status
 shoal_client_connect(const struct shoal_client_options *options,

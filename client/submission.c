@@ -37,6 +37,9 @@ static struct {
     int64_t result_max;
     struct shoal_limits limits;
     const char *warning;
+    const char *sign_key;
+    int64_t valid_ms;
+    bool no_sign;
     bool checkpoint;
     bool zip;
     bool seed_given;
@@ -254,6 +257,29 @@ const struct shoal_option shoal_submission_options[] = {
      .most = "1024T",
      .section = "Each task",
      .help = "a file that it writes may grow to that size; 0: no limit"},
+    {.name = "sign-key",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &config.sign_key,
+     .argument = "FILE",
+     .environment = "SHOAL_SIGN_KEY",
+     .section = "Signing",
+     .help = "sign the job with the key in that file, which 'shoal keygen' has made; "
+             "~/.config/shoal/signing.key unless said, if it is there"},
+    {.name = "no-sign",
+     .type = SHOAL_OPTION_FLAG,
+     .value = &config.no_sign,
+     .section = "Signing",
+     .help = "do not sign it"},
+    {.name = "valid-for",
+     .type = SHOAL_OPTION_DURATION,
+     .value = &config.valid_ms,
+     .argument = "TIME",
+     .fallback = "30d",
+     .least = "1m",
+     .most = "3650d",
+     .section = "Signing",
+     .help = "workers run what was signed for so long; what is left of it then is "
+             "refused"},
     {.name = "slots",
      .letter = 's',
      .type = SHOAL_OPTION_INTEGER,
@@ -561,11 +587,31 @@ static enum shoal_status submit(struct shoal_plan *plan, struct shoal_use *use,
     return status;
 }
 
+static enum shoal_status find_signer(struct shoal_signer **ret_signer,
+                                     struct shoal_error *err) {
+    *ret_signer = NULL;
+    return config.no_sign ? SHOAL_OK
+                          : shoal_client_find_signer(config.sign_key, ret_signer, err);
+}
+
+/* Begins to use Redis and signs with the key, which is taken over. */
+static enum shoal_status begin_to_sign(enum shoal_cluster_need need, const char *queue,
+                                       struct shoal_signer *signer, struct shoal_use *use,
+                                       struct shoal_error *err) {
+    enum shoal_status status = shoal_use_begin(need, queue, config.slots, use, err);
+    if (status == SHOAL_OK)
+        return shoal_client_sign_with(use->client, signer, config.valid_ms, err);
+    shoal_signer_destroy(signer);
+    return status;
+}
+
 enum shoal_status shoal_plan_submit(struct shoal_plan *plan, struct shoal_use *use,
                                     char *ret_id, struct shoal_error *err) {
+    struct shoal_signer *signer = NULL;
     shoal_id_make(ret_id);
-    enum shoal_status status =
-        shoal_use_begin(SHOAL_CLUSTER_WORK, plan->options.queue, config.slots, use, err);
+    enum shoal_status status = find_signer(&signer, err);
+    if (status == SHOAL_OK)
+        status = begin_to_sign(SHOAL_CLUSTER_WORK, plan->options.queue, signer, use, err);
     if (status == SHOAL_OK)
         status = submit(plan, use, ret_id, err);
     if (status == SHOAL_OK)
@@ -645,13 +691,16 @@ enum shoal_status shoal_plan_continue(const char *word, struct shoal_plan *plan,
                                       struct shoal_use *use, char *ret_id,
                                       struct shoal_error *err) {
     struct shoal_job job;
+    struct shoal_signer *signer = NULL;
     memset(plan, 0, sizeof(*plan));
     if (config.from == NULL)
         return shoal_error_set(err, SHOAL_INVALID,
                                "--continue needs --from FILE, as it was submitted");
     enum shoal_status status = load_rows(plan, err);
     if (status == SHOAL_OK)
-        status = shoal_use_begin(SHOAL_CLUSTER_READ, NULL, 0, use, err);
+        status = find_signer(&signer, err);
+    if (status == SHOAL_OK)
+        status = begin_to_sign(SHOAL_CLUSTER_READ, NULL, signer, use, err);
     if (status == SHOAL_OK)
         status = shoal_use_find(use, word, ret_id, err);
     if (status == SHOAL_OK)

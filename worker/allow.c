@@ -190,6 +190,10 @@ void shoal_allow_tell(const struct shoal_allow *allow) {
 
 /* ---- files */
 
+const char *shoal_allow_name(const struct shoal_allow *allow) {
+    return *allow->by == '\0' ? "--allow" : allow->by;
+}
+
 static bool is_listed(const struct shoal_allow *allow, const char *path) {
     for (size_t i = 0; i < allow->n; i++) {
         if (shoal_allow_matches(allow->patterns[i], path))
@@ -219,13 +223,14 @@ enum shoal_status shoal_allow_file(const struct shoal_allow *allow, const char *
     if (!is_listed(allow, real))
         return shoal_error_set(err, SHOAL_REFUSED,
                                "this worker does not %s '%s': its real path '%s' is not "
-                               "among what --allow names",
-                               to, name, real);
+                               "among what %s names",
+                               to, name, real, shoal_allow_name(allow));
     if (is_everybodys(real, open))
         return shoal_error_set(err, SHOAL_REFUSED,
                                "this worker does not %s '%s', which is '%s': everybody "
-                               "can write to '%s', so --allow does not cover it",
-                               to, name, real, *open == '\0' ? "/" : open);
+                               "can write to '%s', so %s does not cover it",
+                               to, name, real, *open == '\0' ? "/" : open,
+                               shoal_allow_name(allow));
     return SHOAL_OK;
 }
 
@@ -239,16 +244,17 @@ static bool steers(const char *name) {
     return false;
 }
 
-enum shoal_status shoal_allow_environment(char *const *words, struct shoal_error *err) {
+enum shoal_status shoal_allow_environment(const struct shoal_allow *allow,
+                                          char *const *words, struct shoal_error *err) {
     for (; words != NULL && *words != NULL; words++) {
         char name[128];
         snprintf(name, sizeof(name), "%.*s", (int)strcspn(*words, "="), *words);
         if (steers(name))
             return shoal_error_set(err, SHOAL_REFUSED,
                                    "this worker was given a list of what may run, with "
-                                   "--allow, and takes no job that sets %s by --env: it "
-                                   "can make an allowed program run another",
-                                   name);
+                                   "%s, and takes no job that sets %s by --env: it can "
+                                   "make an allowed program run another",
+                                   shoal_allow_name(allow), name);
     }
     return SHOAL_OK;
 }

@@ -22,6 +22,7 @@
 struct shoal_allow {
     char **patterns; /* of real paths */
     size_t n;
+    char by[96];         /* what it is called in sentences; "": --allow */
     char host[PATH_MAX]; /* the shoal-host beside this program, which is always allowed,
                             but not everything that it could load; "": there is none */
 };
@@ -37,6 +38,9 @@ void shoal_allow_finish(struct shoal_allow *allow);
 /* Says in the log how many there are, and which folders a group may write in. */
 void shoal_allow_tell(const struct shoal_allow *allow);
 
+/* What it is called in sentences. */
+const char *shoal_allow_name(const struct shoal_allow *allow);
+
 /* Whether a real path is one of the pattern's. */
 bool shoal_allow_matches(const char *pattern, const char *path);
 
@@ -51,7 +55,8 @@ enum shoal_status shoal_allow_file(const struct shoal_allow *allow, const char *
 /* A job sets no variables by which an allowed program would run others. `words`:
  * "NAME=VALUE", NULL behind the last, or NULL. */
 SHOAL_MUST_CHECK
-enum shoal_status shoal_allow_environment(char *const *words, struct shoal_error *err);
+enum shoal_status shoal_allow_environment(const struct shoal_allow *allow,
+                                          char *const *words, struct shoal_error *err);
 
 /* The words with which the installed shoal-host is started. */
 struct shoal_allow_words {

@@ -125,9 +125,9 @@ static enum shoal_status take_module(const struct shoal_allow *allow, char *cons
     if (!find_module(function, len, directory, python_path, path, &folder_len))
         return shoal_error_set(err, SHOAL_REFUSED,
                                "this worker was given a list of what may run, with "
-                               "--allow, and there is no module '%.*s' in '%s' or in its "
+                               "%s, and there is no module '%.*s' in '%s' or in its "
                                "PYTHONPATH",
-                               (int)len, function, directory);
+                               shoal_allow_name(allow), (int)len, function, directory);
     enum shoal_status status =
         shoal_allow_file(allow, "load", function, path, words->path, err);
     if (status != SHOAL_OK)
@@ -158,7 +158,8 @@ enum shoal_status shoal_allow_host_words(const struct shoal_allow *allow,
     if (are(argv, python, 3))
         return take_module(allow, argv, directory, python_path, ret_words, err);
     return shoal_error_set(err, SHOAL_REFUSED,
-                           "this worker was given a list of what may run, with --allow, "
-                           "and starts shoal-host only for --plugin FILE --task NAME or "
-                           "--python MODULE:FUNCTION");
+                           "this worker was given a list of what may run, with %s, and "
+                           "starts shoal-host only for --plugin FILE --task NAME or "
+                           "--python MODULE:FUNCTION",
+                           shoal_allow_name(allow));
 }

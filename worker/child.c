@@ -279,7 +279,7 @@ static enum shoal_status find_program(const struct shoal_child *child, char *pat
             break;
         at += len + 1;
     }
-    if (child->beside != NULL && child->allow == NULL &&
+    if (child->beside != NULL && child->allow == NULL && child->of_key == NULL &&
         is_in(child->beside, strlen(child->beside), "", word, path, room))
         return SHOAL_OK;
     return shoal_error_set(err, SHOAL_REFUSED,
@@ -290,14 +290,14 @@ static enum shoal_status find_program(const struct shoal_child *child, char *pat
 /* The same of a worker with a list: the real path of what the list has. The shoal-host of
  * this installation is always had, where runners are started, and may load what the list
  * has. */
-static enum shoal_status find_allowed(const struct shoal_child *child, char *real,
+static enum shoal_status find_allowed(const struct shoal_child *child,
+                                      const struct shoal_allow *allow, char *real,
                                       struct shoal_allow_words *words, char *const **argv,
                                       struct shoal_error *err) {
     char path[PATH_MAX] = "", full[PATH_MAX];
-    const struct shoal_allow *allow = child->allow;
     bool is_host = child->beside != NULL && strcmp(child->argv[0], "shoal-host") == 0 &&
                    *allow->host != '\0';
-    enum shoal_status status = shoal_allow_environment(child->set_by_job, err);
+    enum shoal_status status = shoal_allow_environment(allow, child->set_by_job, err);
     if (status == SHOAL_OK && !is_host)
         status = find_program(child, path, sizeof(path), err);
     if (status != SHOAL_OK)
@@ -324,6 +324,26 @@ void shoal_child_signal(pid_t pid, int number) {
         kill(pid, number);
 }
 
+/* What both lists have, of the worker and of the key, is the same file for both. */
+static enum shoal_status find_bounded(const struct shoal_child *child, char *real,
+                                      struct shoal_allow_words *words, char *const **argv,
+                                      struct shoal_error *err) {
+    char other[PATH_MAX] = "";
+    enum shoal_status status = SHOAL_OK;
+    if (child->of_key != NULL)
+        status = find_allowed(child, child->of_key, real, words, argv, err);
+    if (status != SHOAL_OK || child->allow == NULL)
+        return status;
+    if (child->of_key != NULL)
+        snprintf(other, sizeof(other), "%s", real);
+    status = find_allowed(child, child->allow, real, words, argv, err);
+    if (status == SHOAL_OK && *other != '\0' && strcmp(other, real) != 0)
+        status = shoal_error_set(err, SHOAL_REFUSED,
+                                 "'%s' became another file while it was looked at",
+                                 child->argv[0]);
+    return status;
+}
+
 void shoal_child_wait(pid_t pid) {
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
@@ -335,9 +355,9 @@ enum shoal_status shoal_child_start(const struct shoal_child *child, pid_t *ret_
     struct shoal_allow_words words;
     SHOAL_CLEANUP(shoal_cleanup_fd) int ruleset = -1;
     struct birth birth = {.child = child, .program = path, .argv = child->argv};
-    enum shoal_status status = child->allow == NULL
+    enum shoal_status status = child->allow == NULL && child->of_key == NULL
                                    ? find_program(child, path, sizeof(path), err)
-                                   : find_allowed(child, path, &words, &birth.argv, err);
+                                   : find_bounded(child, path, &words, &birth.argv, err);
     if (status == SHOAL_OK && child->sandbox != NULL)
         status = shoal_sandbox_make(child->sandbox, child->own, SHOAL_COUNT(child->own),
                                     SHOAL_CHILD_FDS, &ruleset, err);

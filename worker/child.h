@@ -29,6 +29,7 @@ struct shoal_child {
                                          process's own limits can */
     const struct shoal_user *user;    /* who it runs as; NULL: who the worker does */
     const struct shoal_allow *allow;  /* what it may be; NULL: anything */
+    const struct shoal_allow *of_key; /* the same of the key that signed the job */
     char *const *set_by_job; /* what of the environment the job has set, or NULL */
     const struct shoal_sandbox *sandbox; /* NULL: none */
     const char *own[2];                  /* directories that it may write to in there */

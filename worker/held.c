@@ -1,5 +1,6 @@
 #include "worker/held.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,8 +51,20 @@ static bool copy_arguments(struct shoal_held *held, const struct shoal_grant *gr
     return true;
 }
 
+static bool add_proof(struct shoal_held *held, const struct shoal_grant *grant) {
+    struct shoal_proof *proof = calloc(1, sizeof(*proof));
+    held->proof = proof;
+    if (proof == NULL)
+        return false;
+    snprintf(proof->queue, sizeof(proof->queue), "%s", grant->queue);
+    snprintf(proof->policy, sizeof(proof->policy), "%s", grant->policy);
+    snprintf(proof->seal, sizeof(proof->seal), "%s", grant->seal);
+    return true;
+}
+
 struct shoal_held *shoal_held_create(const struct shoal_grant *grant,
-                                     struct shoal_known_spec *known) {
+                                     struct shoal_known *known,
+                                     struct shoal_known *warrant) {
     struct shoal_held *held = calloc(1, sizeof(*held));
     if (held == NULL)
         return NULL;
@@ -60,11 +73,15 @@ struct shoal_held *shoal_held_create(const struct shoal_grant *grant,
     held->at = grant->lease.lo;
     held->doom.index = -1;
     held->commit = new_commit(&held->lease, held->at);
-    if (held->commit == NULL || !copy_arguments(held, grant)) {
+    if (held->commit == NULL || !copy_arguments(held, grant) ||
+        (warrant != NULL && !add_proof(held, grant))) {
         shoal_held_destroy(held);
         return NULL;
     }
     held->known = known;
+    if (warrant != NULL)
+        held->proof->warrant = warrant;
+    snprintf(held->digest, sizeof(held->digest), "%s", grant->spec);
     return held;
 }
 
@@ -76,7 +93,10 @@ void shoal_held_destroy(struct shoal_held *held) {
     free(held->commit);
     free(held->pack);
     free(held->doom.text);
-    shoal_specs_release(held->known);
+    shoal_known_release(held->known);
+    if (held->proof != NULL)
+        shoal_known_release(held->proof->warrant);
+    free(held->proof);
     free(held);
 }
 
@@ -133,6 +153,22 @@ void shoal_held_give_back(struct shoal_held *held, int64_t rest) {
         held->at = rest;
 }
 
+struct shoal_claim shoal_held_claim(const struct shoal_held *held) {
+    return (struct shoal_claim){
+        .warrant = &held->proof->warrant->warrant,
+        .lease = &held->lease,
+        .spec = &held->known->spec,
+        .spec_hash = held->known->hash,
+        .seed = held->seed,
+        .queue = held->proof->queue,
+        .policy = held->proof->policy,
+        .pack = held->pack,
+        .pack_len = held->pack_len,
+        .first = held->first,
+        .seal = held->proof->seal,
+    };
+}
+
 struct shoal_commit *shoal_held_end(struct shoal_held *held) {
     struct shoal_commit *commit = held->commit;
     held->commit = NULL;
@@ -182,15 +218,43 @@ static void carry_fields(struct shoal_held *held, struct shoal_handover *handove
     shoal_carry_bytes(handover, &held->pack, &held->pack_len, PACK_MAX);
     SHOAL_CARRY(handover, held->first, 0, INDEX_MAX);
     carry_doom(&held->doom, handover);
+    shoal_carry_text(handover, held->digest, sizeof(held->digest));
     shoal_carry_flag(handover, &held->launched);
     shoal_carry_flag(handover, &held->unwanted);
     shoal_carry_commit(handover, &held->commit);
     handover->failed = handover->failed || !makes_sense(held);
 }
 
-void shoal_held_carry(struct shoal_held **held, struct shoal_specs *specs,
+/* Whether the lease is looked at anew is for the program that reads it: it may trust
+ * others. */
+static void carry_proof(struct shoal_held *held, struct shoal_knowledge *all,
+                        struct shoal_handover *handover) {
+    char digest[sizeof(held->known->digest)] = "";
+    bool is_signed = held->proof != NULL;
+    shoal_carry_flag(handover, &is_signed);
+    if (!is_signed || handover->failed)
+        return;
+    if (handover->saves)
+        memcpy(digest, held->proof->warrant->digest, sizeof(digest));
+    else
+        held->proof = calloc(1, sizeof(*held->proof));
+    if (held->proof == NULL) {
+        handover->failed = true;
+        return;
+    }
+    shoal_carry_text(handover, digest, sizeof(digest));
+    shoal_carry_text(handover, held->proof->queue, sizeof(held->proof->queue));
+    shoal_carry_text(handover, held->proof->policy, sizeof(held->proof->policy));
+    shoal_carry_text(handover, held->proof->seal, sizeof(held->proof->seal));
+    if (handover->saves || handover->failed)
+        return;
+    held->proof->warrant = shoal_known_get(all, SHOAL_KNOWN_WARRANT, digest);
+    handover->failed = held->proof->warrant == NULL;
+}
+
+void shoal_held_carry(struct shoal_held **held, struct shoal_knowledge *all,
                       struct shoal_handover *handover) {
-    char digest[sizeof(((struct shoal_known_spec *)NULL)->digest)] = "";
+    char digest[sizeof((*held)->known->digest)] = "";
     if (handover->saves)
         memcpy(digest, (*held)->known->digest, sizeof(digest));
     else
@@ -201,9 +265,11 @@ void shoal_held_carry(struct shoal_held **held, struct shoal_specs *specs,
         return;
     }
     carry_fields(*held, handover);
+    carry_proof(*held, all, handover);
     if (handover->saves)
         return;
-    (*held)->known = handover->failed ? NULL : shoal_specs_get(specs, digest);
+    (*held)->known =
+        handover->failed ? NULL : shoal_known_get(all, SHOAL_KNOWN_SPEC, digest);
     if ((*held)->known == NULL) {
         shoal_held_destroy(*held);
         *held = NULL;

@@ -104,7 +104,7 @@ static bool wishes_now(const struct shoal_worker *worker) {
 void shoal_link_changed(void *owner) {
     struct shoal_worker *worker = owner;
     struct shoal_link *link = &worker->link;
-    shoal_specs_ask(&worker->specs, &link->queue);
+    shoal_knowledge_ask(&worker->known, &link->queue);
     size_t idle = shoal_worker_idle_slots(worker);
     if (idle > link->idle_before)
         link->hungry = true;
@@ -139,10 +139,18 @@ static void take_grant(struct shoal_worker *worker, const struct shoal_grant *gr
     struct shoal_slot *slot = slot_that_wished(worker, grant->lease.name);
     if (slot == NULL)
         return; /* the next heartbeat gives it back */
-    struct shoal_known_spec *known = shoal_specs_get(&worker->specs, grant->spec);
-    struct shoal_held *held = known == NULL ? NULL : shoal_held_create(grant, known);
+    bool is_signed = worker->trust->required && grant->warrant[0] != '\0';
+    struct shoal_known *warrant = NULL,
+                       *known =
+                           shoal_known_get(&worker->known, SHOAL_KNOWN_SPEC, grant->spec);
+    if (is_signed)
+        warrant = shoal_known_get(&worker->known, SHOAL_KNOWN_WARRANT, grant->warrant);
+    struct shoal_held *held = known == NULL || (is_signed && warrant == NULL)
+                                  ? NULL
+                                  : shoal_held_create(grant, known, warrant);
     if (held == NULL) {
-        shoal_specs_release(known);
+        shoal_known_release(known);
+        shoal_known_release(warrant);
         worker->link.hungry = true; /* the same wish gets the same lease */
         return;
     }
@@ -223,7 +231,7 @@ static void advanced(void *owner, enum shoal_status status,
         take_grants(worker, answer);
         store_seen(worker, answer->store, answer->commits); /* it tells them as ours */
     }
-    shoal_specs_ask(&worker->specs, &link->queue);
+    shoal_knowledge_ask(&worker->known, &link->queue);
     if (!answer->alive)
         register_session(worker);
     if (shoal_outbox_waits(&worker->outbox) || wishes_now(worker) || link->woken) {
@@ -431,7 +439,7 @@ static void beat(evutil_socket_t fd, short what, void *owner) {
                                             NULL) == SHOAL_OK;
     if (!link->beating)
         set_timer(link->heartbeat, RETRY_MS);
-    shoal_specs_ask(&worker->specs, &link->queue); /* what could not be read before */
+    shoal_knowledge_ask(&worker->known, &link->queue); /* what could not be read before */
     shoal_buffer_finish(&progress);
     free(names.items);
 }

@@ -25,6 +25,9 @@ static struct {
     const char *user;
     struct shoal_option_list allow;
     bool allow_any;
+    const char *trust_keys;
+    bool trust_keys_given;
+    bool trust_redis;
     struct shoal_option_list pass_env;
     bool sandbox;
     struct shoal_option_list sandbox_write;
@@ -120,6 +123,21 @@ static const struct shoal_option options[] = {
      .type = SHOAL_OPTION_FLAG,
      .value = &config.allow_any,
      .help = "let whoever can write to the Redis run any program here",
+     .section = task_section},
+    {.name = "trust-keys",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &config.trust_keys,
+     .given = &config.trust_keys_given,
+     .argument = "FILE",
+     .environment = "SHOAL_TRUST_KEYS",
+     .help = "run jobs alone that were signed with one of the keys in that file; "
+             "/etc/shoal/trusted-keys for root and ~/.config/shoal/trusted-keys for "
+             "others unless said, where the Redis is not this user's own",
+     .section = task_section},
+    {.name = "trust-redis",
+     .type = SHOAL_OPTION_FLAG,
+     .value = &config.trust_redis,
+     .help = "run jobs that are not signed, of whoever can write to the Redis",
      .section = task_section},
     {.name = "pass-env",
      .type = SHOAL_OPTION_LIST,
@@ -310,12 +328,48 @@ static enum shoal_status find_allowed(struct shoal_worker_config *worker,
     return shoal_allow_init(allow, &config.allow, err);
 }
 
+/* Without a file nobody is trusted. */
+static enum shoal_status read_usual_keys(const struct shoal_redis_address *address,
+                                         struct shoal_trust *trust,
+                                         struct shoal_error *err) {
+    char path[PATH_MAX], where[512];
+    enum shoal_status status = shoal_trust_usual_path(path, sizeof(path), err);
+    if (status != SHOAL_OK)
+        return status;
+    if (access(path, F_OK) == 0)
+        return shoal_trust_read(path, trust, err);
+    shoal_redis_address_print(address, where, sizeof(where));
+    return shoal_error_set(err, SHOAL_INVALID,
+                           "%.200s is not a Redis of this user alone, so jobs from there "
+                           "have to be signed: put the keys of those who may submit into "
+                           "'%.100s' (shoal keygen), or say --trust-redis",
+                           where, path);
+}
+
+/* Only where nobody else can write to the Redis is a signature needless. */
+static enum shoal_status find_trust(struct shoal_worker_config *worker,
+                                    struct shoal_trust *trust, struct shoal_error *err) {
+    *trust =
+        (struct shoal_trust){.name_space = worker->name_space, .queues = worker->queues};
+    worker->trust = trust;
+    if (config.trust_keys_given && config.trust_redis)
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "--trust-keys and --trust-redis do not go together");
+    trust->required =
+        config.trust_keys_given ||
+        (!config.trust_redis && !shoal_redis_address_is_own(&worker->address));
+    if (!trust->required)
+        return SHOAL_OK;
+    return config.trust_keys_given ? shoal_trust_read(config.trust_keys, trust, err)
+                                   : read_usual_keys(&worker->address, trust, err);
+}
+
 /* Whoever can write to the Redis says what runs here. One that goes on after an upgrade
  * was asked when it began. */
 static enum shoal_status check_whose_redis(const struct shoal_worker_config *worker,
                                            struct shoal_error *err) {
     char where[512];
-    if (worker->allow != NULL || config.allow_any ||
+    if (worker->allow != NULL || config.allow_any || worker->trust->required ||
         shoal_redis_address_is_own(&worker->address) ||
         shoal_handover_is_given(SHOAL_WORKER_ROLE))
         return SHOAL_OK;
@@ -360,9 +414,9 @@ static enum shoal_status check_passed(struct shoal_error *err) {
 static enum shoal_status make_bounds(struct shoal_worker_config *worker,
                                      struct shoal_user *user, struct shoal_allow *allow,
                                      struct shoal_sandbox *sandbox,
-                                     struct shoal_error *err) {
-    enum shoal_status status = SHOAL_OK;
-    if (config.user != NULL) {
+                                     struct shoal_trust *trust, struct shoal_error *err) {
+    enum shoal_status status = find_trust(worker, trust, err);
+    if (status == SHOAL_OK && config.user != NULL) {
         status = shoal_user_find(config.user, user, err);
         worker->user = user;
     }
@@ -459,16 +513,18 @@ int main(int argc, char **argv) {
     struct shoal_user user;
     struct shoal_allow allow;
     struct shoal_sandbox sandbox;
+    struct shoal_trust trust;
     const char *queues[QUEUES_MAX + 1];
     char queue_list[QUEUE_LIST_MAX], name[SHOAL_NAME_MAX + 1], spool[SPOOL_ROOM];
     worker.spool = spool;
     if (make_config(&worker, queues, queue_list, name, &err) != SHOAL_OK ||
-        make_bounds(&worker, &user, &allow, &sandbox, &err) != SHOAL_OK ||
+        make_bounds(&worker, &user, &allow, &sandbox, &trust, &err) != SHOAL_OK ||
         find_spool(spool, &err) != SHOAL_OK)
         return shoal_daemon_refuse(&text, &err);
     exit_status = run(&worker);
     if (worker.allow != NULL)
         shoal_allow_finish(&allow);
+    shoal_trust_finish(&trust);
     shoal_options_finish(tables);
     shoal_redis_address_finish(&worker.address);
     return exit_status;

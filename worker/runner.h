@@ -27,12 +27,15 @@
 
 struct shoal_handover;
 
+enum { SHOAL_BATCH_DIGEST_ROOM = 40 };
+
 enum { SHOAL_STDERR_MAX = 2048 }; /* bytes of the end of stderr that are kept */
 
 /* Tasks that may be run. Everything is borrowed until start() returns. */
 struct shoal_batch {
     const struct shoal_spec *spec;
-    const char *digest; /* of the spec: the same for the same text */
+    const char *digest; /* of the spec: the same for the same text and right to run it */
+    const struct shoal_allow *allow; /* what its key may run; NULL: anything */
     const char *job;
     uint64_t seed; /* of the job */
     int64_t attempt;

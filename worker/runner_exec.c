@@ -36,7 +36,8 @@ struct exec {
     enum stop stop;
     bool terminated; /* SIGTERM was sent */
     bool may_continue;
-    struct shoal_warning warning; /* that is still to come */
+    const struct shoal_allow *allow; /* while it is started */
+    struct shoal_warning warning;    /* that is still to come */
     int64_t started_us;
     int64_t index;
     int64_t attempt;
@@ -149,6 +150,7 @@ static enum shoal_status start_task(struct exec *exec, const struct shoal_spec *
                                 .directory = spec->directory,
                                 .fds = {exec->null, -1, -1},
                                 .n_fds = 3,
+                                .of_key = exec->allow,
                                 .set_by_job = spec->environment,
                                 .own = {exec->folder}};
     if (spec->checkpoint)
@@ -173,6 +175,7 @@ static enum shoal_status start(struct shoal_runner *runner,
     enum shoal_status status = shoal_batch_parameters(batch, &parameters, err);
     if (status != SHOAL_OK)
         return status;
+    exec->allow = batch->allow;
     exec->stop = STOP_NONE;
     exec->terminated = false;
     exec->may_continue = batch->spec->checkpoint;

@@ -75,8 +75,9 @@ struct host {
     struct evbuffer *in;
     struct evbuffer *out;
     bool greeted;
-    bool computes;   /* it finds the parameters of a sweep by itself */
-    char digest[21]; /* of its spec, … */
+    bool computes; /* it finds the parameters of a sweep by itself */
+    char digest[SHOAL_BATCH_DIGEST_ROOM]; /* of its spec, … */
+    const struct shoal_allow *allow;      /* while it is started */
     int64_t timeout_ms;
     int64_t grace_ms;
     struct shoal_limits limits;
@@ -282,6 +283,7 @@ static enum shoal_status start_process(struct host *host, const struct shoal_spe
             .directory = spec->directory,
             .fds = {host->null, printed, printed, theirs, host->page},
             .n_fds = 5,
+            .of_key = host->allow,
             .set_by_job = spec->environment,
             .own = {host->folder, own_checkpoints(host, spec)},
         };
@@ -867,6 +869,7 @@ static enum shoal_status begin_process(struct host *host, const struct shoal_bat
     host->computes = false;
     atomic_store(&host->slate->asked, 0);
     snprintf(host->digest, sizeof(host->digest), "%s", batch->digest);
+    host->allow = batch->allow;
     host->refused_till_ms = 0; /* that was another's */
     host->timeout_ms = batch->spec->timeout_ms;
     host->grace_ms = batch->spec->grace_ms;

@@ -289,11 +289,20 @@ static struct shoal_runner *pick_staying(struct shoal_slot *slot, const char *di
     return slot->stays[best];
 }
 
+/* What its key may run; NULL: anything. */
+static const struct shoal_allow *allowed_to(const struct shoal_held *held) {
+    const struct shoal_trusted_key *key = held->key;
+    if (key == NULL || !key->bounded)
+        return NULL;
+    return held->known->spec.stays ? &key->plugins : &key->programs;
+}
+
 /* The tasks up to the lease's end. */
 static struct shoal_batch batch_of(struct shoal_held *held) {
     return (struct shoal_batch){
         .spec = &held->known->spec,
-        .digest = held->known->digest,
+        .digest = held->digest,
+        .allow = allowed_to(held),
         .job = held->lease.job,
         .seed = held->seed,
         .attempt = held->lease.attempt,
@@ -363,14 +372,71 @@ static bool start(struct shoal_slot *slot, struct shoal_held *held) {
  * its hands. */
 static bool finds_runner(struct shoal_slot *slot, const struct shoal_held *held,
                          const struct shoal_held *before) {
-    const struct shoal_known_spec *known = held->known;
+    bool stays = held->known->spec.stays;
     if (!is_running(slot)) {
-        slot->runner = known->spec.stays ? pick_staying(slot, known->digest) : slot->exec;
+        slot->runner = stays ? pick_staying(slot, held->digest) : slot->exec;
         return true;
     }
     const struct shoal_runner_kind *kind = slot->runner->kind;
-    return before->at >= before->lease.hi && known->spec.stays &&
-           kind->takes_more != NULL && kind->takes_more(slot->runner, known->digest);
+    return before->at >= before->lease.hi && stays && kind->takes_more != NULL &&
+           kind->takes_more(slot->runner, held->digest);
+}
+
+/* ---- trust */
+
+/* Others may trust its key. */
+static void refuse(struct shoal_slot *slot, struct shoal_held *held,
+                   const struct shoal_error *err) {
+    shoal_trust_warn(slot->host->trust, held->lease.job, err);
+    end_unstarted(slot, held, SHOAL_REASON_SPAWN, err);
+    end_lease(slot, held);
+}
+
+/* What runs with the same right may share a process: one that is bounded has its own. */
+static void admit(struct shoal_held *held, const struct shoal_trusted_key *key) {
+    held->checked = true;
+    held->key = key;
+    snprintf(held->digest, sizeof(held->digest), "%s%s%.16s", held->known->digest,
+             key->bounded ? "." : "", key->bounded ? key->key.digits : "");
+}
+
+static void check_proof(struct shoal_slot *slot, struct shoal_held *held) {
+    const struct shoal_claim claim = shoal_held_claim(held);
+    const struct shoal_trusted_key *key = NULL;
+    struct shoal_error err = {.status = SHOAL_OK};
+    enum shoal_status status = shoal_trust_check(slot->host->trust, &claim, &key, &err);
+    if (status == SHOAL_GARBAGE)
+        shoal_known_is_wrong(held->known);
+    if (status == SHOAL_OK)
+        admit(held, key);
+    else
+        refuse(slot, held, &err);
+}
+
+/* Whether nothing asks whose the lease is, or it was asked. */
+static bool is_trusted(const struct shoal_slot *slot, const struct shoal_held *held) {
+    return !slot->host->trust->required || held->checked;
+}
+
+/* Asks whose the lease is, and ends it when nobody here trusts whoever that is. False:
+ * what it takes to know is not there yet. */
+static bool ask_for_proof(struct shoal_slot *slot, struct shoal_held *held) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    const struct shoal_known *warrant = held->proof == NULL ? NULL : held->proof->warrant;
+    if (warrant == NULL) {
+        shoal_error_set(&err, SHOAL_REFUSED,
+                        "this worker runs signed jobs alone, and this is not signed: "
+                        "make a key with 'shoal keygen', and have it trusted here");
+        refuse(slot, held, &err);
+    } else if (warrant->state == SHOAL_KNOWN_BAD) {
+        refuse(slot, held, &warrant->error);
+    } else if (warrant->state == SHOAL_KNOWN_READY &&
+               held->known->state == SHOAL_KNOWN_READY) {
+        check_proof(slot, held);
+    } else {
+        return false;
+    }
+    return true;
 }
 
 /* What the task at hand did when it ended its runner. */
@@ -387,10 +453,12 @@ static bool go_on(struct shoal_slot *slot, struct shoal_held *held,
         end_lease(slot, held);
     else if (held->at == held->doom.index)
         meet_doom(slot, held);
-    else if (held->known->state == SHOAL_SPEC_BAD)
+    else if (held->known->state == SHOAL_KNOWN_BAD)
         end_unstarted(slot, held, SHOAL_REASON_REJECTED, &held->known->error);
+    else if (!is_trusted(slot, held))
+        return ask_for_proof(slot, held);
     else
-        return held->known->state == SHOAL_SPEC_READY &&
+        return held->known->state == SHOAL_KNOWN_READY &&
                finds_runner(slot, held, before) && start(slot, held);
     return true;
 }
@@ -621,11 +689,11 @@ void shoal_slot_adopted(struct shoal_slot *slot, const char *lease, int64_t atte
 
 /* ---- an upgrade */
 
-static void carry_leases(struct shoal_slot *slot, struct shoal_specs *specs,
+static void carry_leases(struct shoal_slot *slot, struct shoal_knowledge *all,
                          struct shoal_handover *handover) {
     struct shoal_held **at = &slot->held;
     while (shoal_carry_more(handover, *at != NULL)) {
-        shoal_held_carry(at, specs, handover);
+        shoal_held_carry(at, all, handover);
         if (*at == NULL)
             return;
         if (!handover->saves) {
@@ -685,16 +753,16 @@ static bool recall(struct shoal_slot *slot) {
         held->at = held->commit->hi; /* what is before it was reported */
         const struct shoal_batch batch = batch_of(held);
         held->at = at;
-        if (held->known->state != SHOAL_SPEC_READY ||
+        if (held->known->state != SHOAL_KNOWN_READY ||
             (runner->kind->recall != NULL && !runner->kind->recall(runner, i, &batch)))
             return false;
     }
     return true;
 }
 
-void shoal_slot_carry(struct shoal_slot *slot, struct shoal_specs *specs,
+void shoal_slot_carry(struct shoal_slot *slot, struct shoal_knowledge *all,
                       struct shoal_handover *handover) {
-    carry_leases(slot, specs, handover);
+    carry_leases(slot, all, handover);
     carry_runners(slot, handover);
     carry_fields(slot, handover);
     if (!handover->saves && !handover->failed && !recall(slot))

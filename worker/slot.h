@@ -20,6 +20,7 @@ struct shoal_slot_host {
     const struct shoal_cgroups *cgroups;
     bool has_user; /* of its own for tasks, whose processes can be counted */
     struct shoal_outbox *outbox;
+    struct shoal_trust *trust; /* whose jobs it runs */
     void (*changed)(void *owner);
     void *owner;
 };
@@ -113,7 +114,7 @@ void shoal_slot_adopted(struct shoal_slot *slot, const char *lease, int64_t atte
 
 /* An upgrade: all of it, but for the wish under way, which is made again. Only right
  * behind init, when it is read. */
-void shoal_slot_carry(struct shoal_slot *slot, struct shoal_specs *specs,
+void shoal_slot_carry(struct shoal_slot *slot, struct shoal_knowledge *all,
                       struct shoal_handover *handover);
 
 #endif

@@ -247,7 +247,7 @@ static void tick(evutil_socket_t fd, short what, void *owner) {
     try_to_end(worker, now);
 }
 
-static void specs_changed(void *owner) {
+static void known_changed(void *owner) {
     struct shoal_worker *worker = owner;
     for (int64_t i = 0; i < worker->config->slots; i++)
         shoal_slot_step(&worker->slots[i]);
@@ -278,12 +278,12 @@ static void carry_all(struct shoal_worker *worker, struct shoal_handover *handov
     SHOAL_CARRY(handover, worker->phase, SHOAL_WORKER_WORKS, SHOAL_WORKER_STOPS);
     SHOAL_CARRY(handover, worker->idle_since_ms, 0, INT64_MAX);
     shoal_link_carry(worker, handover);
-    shoal_specs_carry(&worker->specs, handover);
+    shoal_knowledge_carry(&worker->known, handover);
     shoal_outbox_carry(&worker->outbox, handover);
     for (int64_t i = 0; i < worker->config->slots && !handover->failed; i++)
-        shoal_slot_carry(&worker->slots[i], &worker->specs, handover);
+        shoal_slot_carry(&worker->slots[i], &worker->known, handover);
     if (!handover->saves)
-        shoal_specs_let_go(&worker->specs);
+        shoal_knowledge_let_go(&worker->known);
 }
 
 /* Becomes the new program, or says why it cannot. Outcomes that wait are in a spool
@@ -354,6 +354,7 @@ static enum shoal_status make_slots(struct shoal_worker *worker, const char *fol
         .cgroups = &worker->cgroups,
         .has_user = config->user != NULL,
         .outbox = &worker->outbox,
+        .trust = worker->trust,
         .changed = shoal_link_changed,
         .owner = worker,
     };
@@ -477,7 +478,9 @@ static enum shoal_status start(struct shoal_worker *worker, const char *folder,
     if (worker->base == NULL)
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for an event loop");
     make_outbox(worker);
-    shoal_specs_init(&worker->specs, specs_changed, worker);
+    worker->trust = worker->config->trust;
+    worker->trust->store = worker->link.store;
+    shoal_knowledge_init(&worker->known, worker->trust, known_changed, worker);
     shoal_janitor_init(&worker->janitor, &worker->checkpoints);
     status = shoal_checkpoints_init(&worker->checkpoints, worker->config->checkpoints,
                                     worker->config->name_space, err);
@@ -499,7 +502,7 @@ static void finish(struct shoal_worker *worker, const char *folder) {
     shoal_status_close(worker->status);
     shoal_link_finish(worker);
     shoal_janitor_finish(&worker->janitor);
-    shoal_specs_finish(&worker->specs);
+    shoal_knowledge_finish(&worker->known);
     shoal_outbox_finish(&worker->outbox);
     free(worker->slots);
     if (worker->base != NULL)

@@ -12,9 +12,9 @@
 #include "worker/cgroup.h"
 #include "worker/checkpoints.h"
 #include "worker/janitor.h"
+#include "worker/known.h"
 #include "worker/outbox.h"
 #include "worker/slot.h"
-#include "worker/specs.h"
 
 struct shoal_worker_config {
     struct shoal_redis_address address;
@@ -34,6 +34,7 @@ struct shoal_worker_config {
     const struct shoal_allow *allow;     /* what they may be; NULL: anything */
     const struct shoal_sandbox *sandbox; /* where they run; NULL: outside */
     const struct shoal_option_list *pass_env; /* of the worker's environment, besides */
+    struct shoal_trust *trust;                /* whose jobs it runs */
     const char *spool;     /* where outcomes are kept that Redis does not take */
     int64_t spool_max;     /* bytes of them */
     int64_t outbox_memory; /* bytes of outcomes that may wait in memory */
@@ -121,7 +122,8 @@ struct shoal_worker {
     struct shoal_outbox outbox;
     struct shoal_checkpoints checkpoints;
     struct shoal_janitor janitor;
-    struct shoal_specs specs;
+    struct shoal_knowledge known;
+    struct shoal_trust *trust;
     struct shoal_link link;
     struct shoal_status_socket *status; /* where people ask how it is; may be NULL */
     enum shoal_worker_phase phase;

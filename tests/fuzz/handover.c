@@ -7,7 +7,7 @@
 #include "worker/handover.h"
 
 #include "tests/fuzz/fuzz.h"
-#include "worker/specs.h"
+#include "worker/known.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -29,8 +29,10 @@ struct state {
     struct shoal_commit *commit;
     int64_t list[LIST_MAX];
     size_t n;
-    struct shoal_specs specs;
+    struct shoal_knowledge known;
 };
+
+static const struct shoal_trust nobody = {.required = true};
 
 static void changed(void *owner) {
     (void)owner;
@@ -39,7 +41,7 @@ static void changed(void *owner) {
 static void init(struct state *state) {
     *state = (struct state){.number = 5};
     shoal_buffer_init(&state->buffer, 1 << 16);
-    shoal_specs_init(&state->specs, changed, NULL);
+    shoal_knowledge_init(&state->known, &nobody, changed, NULL);
 }
 
 static void finish(struct state *state) {
@@ -48,8 +50,8 @@ static void finish(struct state *state) {
     free(state->commit);
     free(state->bytes);
     shoal_buffer_finish(&state->buffer);
-    shoal_specs_let_go(&state->specs);
-    shoal_specs_finish(&state->specs);
+    shoal_knowledge_let_go(&state->known);
+    shoal_knowledge_finish(&state->known);
 }
 
 static void carry(struct state *state, struct shoal_handover *handover) {
@@ -68,7 +70,7 @@ static void carry(struct state *state, struct shoal_handover *handover) {
         SHOAL_CARRY(handover, state->list[i], 0, INT64_MAX);
     }
     state->n = handover->saves ? state->n : i;
-    shoal_specs_carry(&state->specs, handover);
+    shoal_knowledge_carry(&state->known, handover);
 }
 
 static void check(const struct state *state) {

@@ -39,7 +39,7 @@ static void registered(void *owner, enum shoal_status status,
 
 /* The arguments of a few of its tasks, as a slot looks for them. */
 static void hold(const struct shoal_grant *grant) {
-    struct shoal_held *held = shoal_held_create(grant, NULL);
+    struct shoal_held *held = shoal_held_create(grant, NULL, NULL);
     const char *bytes = NULL;
     size_t len = 0;
     for (int i = 0; i < 3 && held->at < held->lease.hi; i++, held->at++) {

@@ -188,10 +188,11 @@ static const struct {
 START_TEST(jobs_do_not_say_where_an_allowed_program_finds_others) {
     char *words[] = {(char *)"A=1", (char *)variables[_i].word, NULL};
     struct shoal_error err = {.status = SHOAL_OK};
-    ck_assert_msg(shoal_allow_environment(words, &err) ==
+    const struct shoal_allow list = {.n = 0};
+    ck_assert_msg(shoal_allow_environment(&list, words, &err) ==
                       (variables[_i].taken ? SHOAL_OK : SHOAL_REFUSED),
                   "%s", variables[_i].word);
-    ck_assert_int_eq(shoal_allow_environment(NULL, NULL), SHOAL_OK);
+    ck_assert_int_eq(shoal_allow_environment(&list, NULL, NULL), SHOAL_OK);
 }
 END_TEST
 

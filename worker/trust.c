@@ -1,0 +1,501 @@
+#include "worker/trust.h"
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/id.h"
+#include "common/log.h"
+#include "common/option.h"
+#include "common/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { KEYS_MAX = 1000, LINE_MAX_BYTES = 16384, SHORT = 16 };
+
+static const int64_t EARLY_MS = INT64_C(5) * 60 * 1000; /* that clocks may differ */
+
+/* ---- the file */
+
+static enum shoal_status copy_text(const char *text, char **ret_copy,
+                                   struct shoal_error *err) {
+    if (*ret_copy != NULL)
+        return shoal_error_set(err, SHOAL_INVALID, "it stands there twice");
+    *ret_copy = strdup(text);
+    return *ret_copy != NULL ? SHOAL_OK
+                             : shoal_error_set(err, SHOAL_MEMORY, "no memory for keys");
+}
+
+static enum shoal_status read_queues(struct shoal_trusted_key *key, const char *text,
+                                     struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *copy = strdup(text);
+    if (copy == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for keys");
+    for (char *rest = copy; rest != NULL;) {
+        const char *name = strsep(&rest, ",");
+        if (!shoal_name_is_valid(name))
+            return shoal_error_set(err, SHOAL_INVALID, "'%.100s' is no queue name", name);
+    }
+    return copy_text(text, &key->queues, err);
+}
+
+/* Patterns are as of --allow, parted by commas. */
+static enum shoal_status read_patterns(struct shoal_trusted_key *key,
+                                       struct shoal_allow *allow, const char *text,
+                                       struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *copy = strdup(text);
+    const char *items[] = {copy};
+    const struct shoal_option_list list = {.items = items, .n = 1};
+    struct shoal_error why = {.status = SHOAL_OK};
+    if (copy == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for keys");
+    if (allow->n > 0)
+        return shoal_error_set(err, SHOAL_INVALID, "it stands there twice");
+    for (char *at = copy; (at = strchr(at, ',')) != NULL;)
+        *at = ':';
+    key->bounded = true;
+    enum shoal_status status = shoal_allow_init(allow, &list, &why);
+    const char *said = strncmp(why.text, "--allow ", 8) == 0 ? why.text + 8 : why.text;
+    return status == SHOAL_OK ? status : shoal_error_set(err, status, "%s", said);
+}
+
+static enum shoal_status read_limit(struct shoal_limits *limits, const char *name,
+                                    const char *text, struct shoal_error *err) {
+    struct shoal_limits one = {.memory = 0};
+    enum shoal_status status = SHOAL_OK;
+    int64_t *into = NULL;
+    if (strcmp(name, "memory") == 0) {
+        status = shoal_size_parse(text, name, &one.memory, err);
+        into = &limits->memory;
+    } else if (strcmp(name, "cpus") == 0) {
+        status = shoal_thousandths_parse(text, name, &one.millicpus, err);
+        into = &limits->millicpus;
+    } else if (strcmp(name, "processes") == 0) {
+        status = shoal_integer_parse(text, name, 1, 4194304, &one.processes, err);
+        into = &limits->processes;
+    } else {
+        status = shoal_size_parse(text, name, &one.file_size, err);
+        into = &limits->file_size;
+    }
+    int64_t value = one.memory + one.millicpus + one.processes + one.file_size;
+    if (status == SHOAL_OK && *into != 0)
+        return shoal_error_set(err, SHOAL_INVALID, "it stands there twice");
+    if (status == SHOAL_OK && value < 1)
+        return shoal_error_set(err, SHOAL_INVALID, "a limit is above 0");
+    if (status == SHOAL_OK)
+        status = shoal_limits_check(&one, err);
+    *into = value;
+    return status;
+}
+
+/* "NAME=VALUE" behind the key and its name. */
+static enum shoal_status read_word(struct shoal_trusted_key *key, char *word,
+                                   struct shoal_error *err) {
+    static const char *const limits[] = {"memory", "cpus", "processes", "file-size"};
+    char *value = strchr(word, '=');
+    if (value == NULL)
+        return shoal_error_set(err, SHOAL_INVALID, "'%.100s' is no NAME=VALUE", word);
+    *value++ = '\0';
+    if (strcmp(word, "queues") == 0)
+        return read_queues(key, value, err);
+    if (strcmp(word, "programs") == 0)
+        return read_patterns(key, &key->programs, value, err);
+    if (strcmp(word, "plugins") == 0)
+        return read_patterns(key, &key->plugins, value, err);
+    for (size_t i = 0; i < SHOAL_COUNT(limits); i++) {
+        if (strcmp(word, limits[i]) == 0)
+            return read_limit(&key->limits, word, value, err);
+    }
+    return shoal_error_set(err, SHOAL_INVALID,
+                           "'%.100s=' is none of queues=, programs=, plugins=, memory=, "
+                           "cpus=, processes=, file-size=",
+                           word);
+}
+
+/* The one that was not given is empty: nothing of that kind runs. */
+static enum shoal_status end_list(struct shoal_allow *allow, const char *what,
+                                  const char *name, struct shoal_error *err) {
+    static const struct shoal_option_list none = {.n = 0};
+    enum shoal_status status =
+        allow->n == 0 ? shoal_allow_init(allow, &none, err) : SHOAL_OK;
+    snprintf(allow->by, sizeof(allow->by), "%s of the key of '%s'", what, name);
+    return status;
+}
+
+static char *next_word(char **rest) {
+    char *word = NULL;
+    do {
+        word = strsep(rest, " \t");
+    } while (word != NULL && *word == '\0');
+    return word;
+}
+
+static enum shoal_status read_key(const struct shoal_trust *trust, char *line,
+                                  struct shoal_trusted_key *key,
+                                  struct shoal_error *err) {
+    char *rest = line;
+    const char *digits = next_word(&rest), *name = next_word(&rest);
+    if (!shoal_signer_name_read(digits, &key->key))
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "'%.70s' is no key: it has 64 digits, as 'shoal keygen' "
+                               "prints them",
+                               digits);
+    if (name == NULL || strchr(name, '=') != NULL ||
+        strlen(name) >= SHOAL_TRUST_NAME_ROOM)
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "behind the key comes a name of up to %d characters",
+                               SHOAL_TRUST_NAME_ROOM - 1);
+    snprintf(key->name, sizeof(key->name), "%s", name);
+    for (size_t i = 0; i < trust->n; i++) {
+        if (strcmp(trust->keys[i].key.digits, key->key.digits) == 0)
+            return shoal_error_set(err, SHOAL_INVALID, "the key of '%s' is there already",
+                                   trust->keys[i].name);
+    }
+    enum shoal_status status = SHOAL_OK;
+    for (char *word; status == SHOAL_OK && (word = next_word(&rest)) != NULL;)
+        status = read_word(key, word, err);
+    if (status == SHOAL_OK && key->bounded)
+        status = end_list(&key->programs, "programs=", key->name, err);
+    if (status == SHOAL_OK && key->bounded)
+        status = end_list(&key->plugins, "plugins=", key->name, err);
+    return status;
+}
+
+static void finish_key(struct shoal_trusted_key *key) {
+    free(key->queues);
+    shoal_allow_finish(&key->programs);
+    shoal_allow_finish(&key->plugins);
+}
+
+/* A comment begins its line or follows a space. */
+static char *without_comment(char *line) {
+    line[strcspn(line, "\r\n")] = '\0';
+    for (char *at = line; *at != '\0'; at++) {
+        if (*at == '#' && (at == line || at[-1] == ' ' || at[-1] == '\t'))
+            *at = '\0';
+    }
+    return line + strspn(line, " \t");
+}
+
+static enum shoal_status read_line(struct shoal_trust *trust, char *text,
+                                   struct shoal_error *err) {
+    char *line = without_comment(text);
+    if (*line == '\0')
+        return SHOAL_OK;
+    if (trust->n == KEYS_MAX)
+        return shoal_error_set(err, SHOAL_INVALID, "there are over %d keys", KEYS_MAX);
+    struct shoal_trusted_key *keys =
+        realloc(trust->keys, (trust->n + 1) * sizeof(*trust->keys));
+    if (keys == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for keys");
+    trust->keys = keys;
+    struct shoal_trusted_key *key = &keys[trust->n];
+    *key = (struct shoal_trusted_key){.queues = NULL};
+    enum shoal_status status = read_key(trust, line, key, err);
+    if (status == SHOAL_OK)
+        trust->n++;
+    else
+        finish_key(key);
+    return status;
+}
+
+static enum shoal_status read_lines(FILE *file, const char *path,
+                                    struct shoal_trust *trust, struct shoal_error *err) {
+    static char line[LINE_MAX_BYTES];
+    struct shoal_error why = {.status = SHOAL_OK};
+    enum shoal_status status = SHOAL_OK;
+    for (int number = 1; status == SHOAL_OK && fgets(line, sizeof(line), file) != NULL;
+         number++) {
+        bool whole = strchr(line, '\n') != NULL || feof(file);
+        status = whole ? read_line(trust, line, &why)
+                       : shoal_error_set(&why, SHOAL_INVALID,
+                                         "it is too long, or has a NUL in it");
+        if (status != SHOAL_OK)
+            shoal_error_set(err, status, "'%.200s', line %d: %s", path, number, why.text);
+    }
+    if (status == SHOAL_OK && ferror(file))
+        status = shoal_error_set(err, SHOAL_INVALID, "cannot read '%.200s': %s", path,
+                                 strerror(errno));
+    return status;
+}
+
+/* Who can write there says whose jobs run. */
+static enum shoal_status check_file(FILE *file, const char *path,
+                                    struct shoal_error *err) {
+    struct stat is;
+    if (fstat(fileno(file), &is) != 0 || !S_ISREG(is.st_mode))
+        return shoal_error_set(err, SHOAL_INVALID, "'%.200s' is no file of keys", path);
+    if ((is.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "others than its owner may write to '%.200s', so its keys "
+                               "are not trusted: chmod go-w it",
+                               path);
+    if (is.st_uid != 0 && is.st_uid != geteuid())
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "'%.200s' belongs to neither root nor this user, so its "
+                               "keys are not trusted",
+                               path);
+    return SHOAL_OK;
+}
+
+enum shoal_status shoal_trust_read(const char *path, struct shoal_trust *trust,
+                                   struct shoal_error *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    SHOAL_CLEANUP(shoal_cleanup_file) FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+    if (file == NULL) {
+        enum shoal_status status = shoal_error_set(
+            err, SHOAL_INVALID, "cannot read the trusted keys '%.200s': %s", path,
+            strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return status;
+    }
+    enum shoal_status status = check_file(file, path, err);
+    if (status == SHOAL_OK)
+        status = read_lines(file, path, trust, err);
+    if (status == SHOAL_OK && trust->n == 0)
+        status = shoal_error_set(err, SHOAL_INVALID,
+                                 "'%.200s' holds no key: put the line there that 'shoal "
+                                 "keygen' prints",
+                                 path);
+    return status;
+}
+
+void shoal_trust_finish(struct shoal_trust *trust) {
+    for (size_t i = 0; i < trust->n; i++)
+        finish_key(&trust->keys[i]);
+    free(trust->keys);
+    trust->keys = NULL;
+    trust->n = 0;
+}
+
+enum shoal_status shoal_trust_usual_path(char *path, size_t room,
+                                         struct shoal_error *err) {
+    if (geteuid() != 0)
+        return shoal_config_of_user("trusted-keys", path, room, err);
+    snprintf(path, room, "/etc/shoal/trusted-keys");
+    return SHOAL_OK;
+}
+
+/* ---- warrants */
+
+static const struct shoal_trusted_key *find(const struct shoal_trust *trust,
+                                            const struct shoal_signer_name *name) {
+    for (size_t i = 0; i < trust->n; i++) {
+        if (strcmp(trust->keys[i].key.digits, name->digits) == 0)
+            return &trust->keys[i];
+    }
+    return NULL;
+}
+
+enum shoal_status shoal_trust_open(const struct shoal_trust *trust, const char *text,
+                                   size_t len, struct shoal_warrant *ret_warrant,
+                                   struct shoal_error *err) {
+    struct shoal_signer_name name;
+    if (len > SHOAL_WARRANT_MAX || !shoal_seal_name(text, len, &name))
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "what Redis has as the job's warrant is none: it was "
+                               "altered");
+    if (find(trust, &name) == NULL)
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "it was signed with the key %.*s…, which is not among the "
+                               "keys that this worker trusts",
+                               SHORT, name.digits);
+    if (!shoal_seal_holds(text, text + SHOAL_SEAL_BYTES, len - SHOAL_SEAL_BYTES))
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "its signature does not hold: the warrant was altered "
+                               "since it was signed");
+    enum shoal_status status = shoal_warrant_read(text, len, ret_warrant, err);
+    return status == SHOAL_GARBAGE ? SHOAL_REFUSED : status;
+}
+
+/* ---- leases */
+
+static enum shoal_status check_place(const struct shoal_trust *trust,
+                                     const struct shoal_warrant *warrant,
+                                     struct shoal_error *err) {
+    char until[32] = "";
+    time_t seconds = warrant->until_ms / 1000;
+    struct tm tm;
+    if (strcmp(warrant->name_space, trust->name_space) != 0)
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "it was signed for the namespace '%s', not for '%s': it "
+                               "was copied",
+                               warrant->name_space, trust->name_space);
+    if (strcmp(warrant->store, trust->store) != 0)
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "it was signed for the store %s, and this is %s: it was "
+                               "copied; submit it here",
+                               warrant->store, trust->store);
+    if (shoal_wall_ms() < warrant->until_ms)
+        return SHOAL_OK;
+    if (gmtime_r(&seconds, &tm) != NULL)
+        strftime(until, sizeof(until), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    return shoal_error_set(err, SHOAL_REFUSED,
+                           "what was signed was valid until %s: submit it again, or for "
+                           "longer with --valid-for",
+                           until);
+}
+
+/* All but for the budget, the last field, which may be lifted. */
+static bool same_policy(const char *a, const char *b) {
+    const char *a_end = strrchr(a, ':'), *b_end = strrchr(b, ':');
+    return a_end != NULL && b_end != NULL && a_end - a == b_end - b &&
+           strncmp(a, b, (size_t)(a_end - a)) == 0;
+}
+
+static bool has_name(const char *const *names, const char *name) {
+    for (; *names != NULL; names++) {
+        if (strcmp(*names, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static enum shoal_status check_job(const struct shoal_trust *trust,
+                                   const struct shoal_claim *claim,
+                                   const struct shoal_warrant_job *job,
+                                   struct shoal_error *err) {
+    char seed[24];
+    const char *wrong = NULL;
+    snprintf(seed, sizeof(seed), "%" PRIu64, claim->seed);
+    if (strcmp(job->queue, claim->queue) != 0 || !has_name(trust->queues, job->queue))
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "it was signed for the queue '%s', and came by another: "
+                               "it was altered",
+                               job->queue);
+    if (!same_policy(job->policy, claim->policy))
+        wrong = "its policy";
+    else if (strcmp(job->seed, seed) != 0)
+        wrong = "its seed";
+    else if (!job->open && claim->lease->hi > job->total)
+        wrong = "the number of its tasks";
+    else if (job->has_arguments != (claim->pack != NULL))
+        wrong = "whether it has arguments";
+    else if (shoal_wall_ms() < job->start_ms - EARLY_MS)
+        wrong = "when it starts";
+    return wrong == NULL
+               ? SHOAL_OK
+               : shoal_error_set(err, SHOAL_REFUSED,
+                                 "%s is not what was signed: it was altered", wrong);
+}
+
+/* By the same key, as one that has part in a job has part in all of it. */
+static enum shoal_status check_arguments(const struct shoal_claim *claim,
+                                         struct shoal_error *err) {
+    const struct shoal_warrant *warrant = claim->warrant;
+    struct shoal_signer_name name;
+    if (claim->pack == NULL)
+        return SHOAL_OK;
+    if (!shoal_seal_name(claim->seal, strlen(claim->seal), &name))
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "the job is signed and the arguments of task %" PRId64
+                               " are not",
+                               claim->lease->lo);
+    if (strcmp(name.digits, warrant->signer.digits) != 0)
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "the arguments of task %" PRId64
+                               " were signed with another key than the job",
+                               claim->lease->lo);
+    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer text;
+    shoal_buffer_init(&text, claim->pack_len + 512);
+    shoal_arguments_statement(&text, warrant->name_space, warrant->store,
+                              claim->lease->job, claim->first, claim->pack,
+                              claim->pack_len);
+    if (text.failed)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for arguments");
+    if (!shoal_seal_holds(claim->seal, text.data, text.len))
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "the arguments of task %" PRId64
+                               " are not what was signed: they were altered",
+                               claim->lease->lo);
+    return SHOAL_OK;
+}
+
+static bool is_in_list(const char *list, const char *name) {
+    size_t len = strlen(name);
+    for (const char *at = list; *at != '\0';) {
+        size_t word = strcspn(at, ",");
+        if (word == len && strncmp(at, name, len) == 0)
+            return true;
+        at += word + (at[word] == ',');
+    }
+    return false;
+}
+
+static bool is_within(int64_t asked, int64_t most) {
+    return most == 0 || (asked > 0 && asked <= most);
+}
+
+static bool are_within(const struct shoal_limits *asked,
+                       const struct shoal_limits *most) {
+    return is_within(asked->memory, most->memory) &&
+           is_within(asked->millicpus, most->millicpus) &&
+           is_within(asked->processes, most->processes) &&
+           is_within(asked->file_size, most->file_size);
+}
+
+/* The right of the key, as far as it is not about files: those are looked at where a
+ * program is started. */
+static enum shoal_status check_right(const struct shoal_trusted_key *key,
+                                     const struct shoal_claim *claim, const char *queue,
+                                     struct shoal_error *err) {
+    if (key->queues != NULL && !is_in_list(key->queues, queue))
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "the key of '%s' may not use the queue '%s' here",
+                               key->name, queue);
+    if (are_within(&claim->spec->limits, &key->limits))
+        return SHOAL_OK;
+    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer text;
+    shoal_buffer_init(&text, 256);
+    shoal_limits_print(&key->limits, &text);
+    return shoal_error_set(err, SHOAL_REFUSED,
+                           "the key of '%s' may run here what asks for limits of at most "
+                           "%s, and this asks for more or for none",
+                           key->name, shoal_buffer_text(&text));
+}
+
+enum shoal_status shoal_trust_check(const struct shoal_trust *trust,
+                                    const struct shoal_claim *claim,
+                                    const struct shoal_trusted_key **ret_key,
+                                    struct shoal_error *err) {
+    const struct shoal_warrant *warrant = claim->warrant;
+    const struct shoal_warrant_job *job = shoal_warrant_find(warrant, claim->lease->job);
+    const struct shoal_trusted_key *key = find(trust, &warrant->signer);
+    enum shoal_status status = check_place(trust, warrant, err);
+    if (status == SHOAL_OK && key == NULL)
+        return shoal_error_set(err, SHOAL_REFUSED, "its key is not trusted any more");
+    if (status == SHOAL_OK && job == NULL)
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "what was signed does not name this job: it was copied");
+    if (status == SHOAL_OK && strcmp(warrant->specs[job->spec], claim->spec_hash) != 0)
+        return shoal_error_set(err, SHOAL_GARBAGE,
+                               "what it would run is not what was signed: the spec was "
+                               "altered");
+    if (status == SHOAL_OK)
+        status = check_job(trust, claim, job, err);
+    if (status == SHOAL_OK)
+        status = check_arguments(claim, err);
+    if (status == SHOAL_OK)
+        status = check_right(key, claim, job->queue, err);
+    if (status == SHOAL_OK)
+        *ret_key = key;
+    return status;
+}
+
+void shoal_trust_warn(struct shoal_trust *trust, const char *job,
+                      const struct shoal_error *err) {
+    for (size_t i = 0; i < trust->n_warned && i < SHOAL_TRUST_WARNED; i++) {
+        if (strcmp(trust->warned[i], job) == 0)
+            return;
+    }
+    snprintf(trust->warned[trust->n_warned++ % SHOAL_TRUST_WARNED],
+             sizeof(trust->warned[0]), "%s", job);
+    shoal_warn("%s: job=%s", err->text, job);
+}

@@ -1,0 +1,87 @@
+/* Whose jobs this worker runs: the file of trusted keys, and what of a job was signed.
+ *
+ *     <64 hex digits> NAME [queues=a,b] [programs=PATTERN,…] [plugins=PATTERN,…]
+ *                          [memory=SIZE] [cpus=N] [processes=N] [file-size=SIZE]
+ *
+ * A key that is given programs or plug-ins runs nothing else; one that is given a limit
+ * may submit jobs with that limit or a lower one. What stands behind a '#' is for people.
+ * Several keys are valid at once, so that one can take the place of another. */
+#ifndef SHOAL_TRUST_H
+#define SHOAL_TRUST_H
+
+#include "broker/session.h"
+#include "broker/warrant.h"
+#include "common/spec.h"
+#include "worker/allow.h"
+
+enum { SHOAL_TRUST_NAME_ROOM = 64, SHOAL_TRUST_WARNED = 64 };
+
+struct shoal_trusted_key {
+    struct shoal_signer_name key;
+    char name[SHOAL_TRUST_NAME_ROOM];
+    char *queues; /* joined by commas; NULL: any */
+    bool bounded; /* by these two lists, of which one may be empty */
+    struct shoal_allow programs;
+    struct shoal_allow plugins;
+    struct shoal_limits limits; /* that its jobs may ask for; 0: any */
+};
+
+struct shoal_trust {
+    bool required; /* else everything runs, and no signature is looked at */
+    struct shoal_trusted_key *keys;
+    size_t n;
+    const char *name_space;    /* of the worker */
+    const char *const *queues; /* NULL behind the last */
+    const char *store;         /* where its id stands */
+    char warned[SHOAL_TRUST_WARNED][13];
+    size_t n_warned;
+};
+
+/* Reads the file. SHOAL_INVALID: it cannot be read, somebody else may write to it, or a
+ * line makes no sense, which the sentence names. Finish it whatever comes. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_trust_read(const char *path, struct shoal_trust *trust,
+                                   struct shoal_error *err);
+void shoal_trust_finish(struct shoal_trust *trust);
+
+/* The usual file: root's /etc/shoal/trusted-keys, else the user's
+ * ~/.config/shoal/trusted-keys. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_trust_usual_path(char *path, size_t room,
+                                         struct shoal_error *err);
+
+/* Takes a warrant in: first the key, then the signature, and only then what it says.
+ * SHOAL_REFUSED: one of them is not good, as the sentence says. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_trust_open(const struct shoal_trust *trust, const char *text,
+                                   size_t len, struct shoal_warrant *ret_warrant,
+                                   struct shoal_error *err);
+
+/* What Redis says that a lease is. */
+struct shoal_claim {
+    const struct shoal_warrant *warrant; /* that was opened */
+    const struct shoal_lease *lease;
+    const struct shoal_spec *spec;
+    const char *spec_hash; /* of its text */
+    uint64_t seed;
+    const char *queue;
+    const char *policy;
+    const char *pack; /* of arguments; NULL: none */
+    size_t pack_len;
+    int64_t first; /* of the pack */
+    const char *seal;
+};
+
+/* Whether this was signed, for here and now, by a key that may. SHOAL_REFUSED: no, as the
+ * sentence says; SHOAL_GARBAGE: and the spec is not the signed one. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_trust_check(const struct shoal_trust *trust,
+                                    const struct shoal_claim *claim,
+                                    const struct shoal_trusted_key **ret_key,
+                                    struct shoal_error *err);
+
+/* Says in the log that a job is refused, once for each. */
+void shoal_trust_warn(struct shoal_trust *trust, const char *job,
+                      const struct shoal_error *err);
+
+#endif
