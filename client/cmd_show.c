@@ -63,6 +63,18 @@ static void add_limits(struct shoal_buffer *page, const struct shoal_limits *lim
     shoal_buffer_finish(&text);
 }
 
+/* The name that workers give the key is theirs: here are its digits. */
+static void add_signer(struct shoal_buffer *page, const struct shoal_one_task *one) {
+    char until[24];
+    shoal_time_print(one->valid_until_ms, until);
+    if (one->signed_by[0] != '\0')
+        shoal_buffer_add_format(page, "%-12s %s\n%-12s %s\n", "signed by", one->signed_by,
+                                "valid until", until);
+    else if (one->job.warrant[0] != '\0')
+        shoal_buffer_add_format(page, "%-12s %s\n", "signed by",
+                                "nobody: it is not what was signed any more");
+}
+
 static void add_task(struct shoal_buffer *page, const struct shoal_one_task *one) {
     shoal_buffer_add_format(page, "%-12s %s%s%s\n", "job", one->job.id,
                             one->job.name[0] == '\0' ? "" : " ", one->job.name);
@@ -79,6 +91,7 @@ static void add_task(struct shoal_buffer *page, const struct shoal_one_task *one
     add_command(page, one->argv);
     add_text(page, "directory", one->spec.directory, strlen(one->spec.directory));
     add_limits(page, &one->spec.limits);
+    add_signer(page, one);
 }
 
 static void add_row(struct shoal_buffer *page, const struct shoal_row *row) {
@@ -191,6 +204,8 @@ static void print_json(const struct shoal_one_task *one, const struct shoal_row 
     add_json_text(&json, one->spec.directory, strlen(one->spec.directory));
     shoal_buffer_add_text(&json, ",\"limits\":");
     add_json_limits(&json, &one->spec.limits);
+    if (one->signed_by[0] != '\0')
+        shoal_buffer_add_format(&json, ",\"signed_by\":\"%s\"", one->signed_by);
     shoal_buffer_add_text(&json, ",\"row\":");
     if (found)
         shoal_row_add_object(row, &json);

@@ -5,6 +5,35 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* Whose job it is, as far as it is the one that was signed. */
+static enum shoal_status find_signer(struct shoal_use *use, struct shoal_one_task *one,
+                                     const char *spec, size_t spec_len,
+                                     struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *text = NULL;
+    struct shoal_warrant warrant = {.n_jobs = 0};
+    char hash[SHOAL_HASH_DIGITS + 1];
+    size_t len = 0;
+    if (one->job.warrant[0] == '\0')
+        return SHOAL_OK;
+    enum shoal_status status =
+        shoal_queue_warrant(&use->client->queue, one->job.warrant, &text, &len, NULL);
+    if (status != SHOAL_OK && status != SHOAL_UNKNOWN)
+        return shoal_error_set(err, status, "the job's warrant cannot be read");
+    if (status != SHOAL_OK || len < SHOAL_SEAL_BYTES ||
+        !shoal_seal_holds(text, text + SHOAL_SEAL_BYTES, len - SHOAL_SEAL_BYTES) ||
+        shoal_warrant_read(text, len, &warrant, NULL) != SHOAL_OK)
+        return SHOAL_OK;
+    const struct shoal_warrant_job *job = shoal_warrant_find(&warrant, one->job.id);
+    if (job != NULL && shoal_hash(spec, spec_len, hash) &&
+        strcmp(warrant.specs[job->spec], hash) == 0) {
+        memcpy(one->signed_by, warrant.signer.digits, sizeof(one->signed_by));
+        one->valid_until_ms = warrant.until_ms;
+    }
+    shoal_warrant_finish(&warrant);
+    return SHOAL_OK;
+}
 
 static enum shoal_status read_spec(struct shoal_use *use, struct shoal_one_task *one,
                                    struct shoal_error *err) {
@@ -12,6 +41,8 @@ static enum shoal_status read_spec(struct shoal_use *use, struct shoal_one_task 
     size_t len = 0;
     enum shoal_status status =
         shoal_queue_spec(&use->client->queue, one->job.spec, &text, &len, err);
+    if (status == SHOAL_OK)
+        status = find_signer(use, one, text, len, err);
     return status == SHOAL_OK ? shoal_spec_read(text, len, &one->spec, err) : status;
 }
 

@@ -4,11 +4,15 @@
 
 #include "client/cli.h"
 
+#include "broker/warrant.h"
+
 struct shoal_one_task {
     struct shoal_job job;
     struct shoal_spec spec;
     struct shoal_parameters parameters;
-    struct shoal_task task; /* points into the above */
+    char signed_by[SHOAL_SIGNER_DIGITS + 1]; /* whose signature holds; "": nobody's */
+    int64_t valid_until_ms;                  /* as that says */
+    struct shoal_task task;                  /* points into the above */
     char **argv;
 };
 

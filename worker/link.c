@@ -122,7 +122,8 @@ static void store_seen(struct shoal_worker *worker, const char *store, int64_t c
         register_session(worker); /* which tells what happened, and repairs it */
         return;
     }
-    snprintf(link->store, sizeof(link->store), "%s", store);
+    if (store != link->store) /* printed over itself, a text would be lost */
+        snprintf(link->store, sizeof(link->store), "%s", store);
     link->commits = commits;
 }
 

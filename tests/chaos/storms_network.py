@@ -46,7 +46,7 @@ def fleet(place, net):
     """Two workers that come this way, with a queue of their own."""
     place.environment["SHOAL_REDIS"] = f"redis://{net.there}:{PORT}"
     for _ in range(2):
-        place.worker("--slots", "8", "--queue", net.ours, "--allow-any", ttl=f"{TTL_S}s")
+        place.worker("--slots", "8", "--queue", net.ours, "--allow-any", "--trust-redis", ttl=f"{TTL_S}s")
 
 
 def partition_all(place, net, rounds):

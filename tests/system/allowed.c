@@ -194,7 +194,8 @@ static const struct {
     const char *options, *said;
 } senseless[] = {
     {"--redis redis://127.0.0.1:1", "127.0.0.1:1/0 is not a Redis of this user alone"},
-    {"--redis redis://127.0.0.1:1", "--allow '/opt/sim/*', or say --allow-any"},
+    {"--redis redis://127.0.0.1:1 --trust-redis",
+     "--allow '/opt/sim/*', or say --allow-any"},
     {"--redis unix:/tmp/no-such.sock", "is not a Redis of this user alone"},
     {"--allow sim", "'sim'"},
     {"--allow '/tmp/*'", "everybody can write to '/tmp'"},
@@ -215,12 +216,13 @@ END_TEST
 
 START_TEST(a_strangers_redis_needs_a_word_of_what_may_run) {
     ok("chmod 0777 %s", daemons.server.socket);
-    struct said said = sh_exit(2, "shoal-worker");
+    struct said said = sh_exit(2, "shoal-worker --trust-redis");
     ck_assert_ptr_nonnull(strstr(said.err, "--allow-any"));
-    worker_start(&worker, "--allow-any");
+    worker_start(&worker, "--allow-any --trust-redis");
     ok("shoal run -- true");
     worker_end(&worker);
-    sh_start(&worker, "env SHOAL_ALLOW=\"$HOME/sim/*\" shoal-worker --session-ttl 4s");
+    sh_start(&worker, "env SHOAL_ALLOW=\"$HOME/sim/*\" shoal-worker --session-ttl 4s "
+                      "--trust-redis");
     wait_until(has_said(&worker, "message=registered"), LIMIT_MS);
     ok("shoal run -- sim/good");
     sh_exit(1, "shoal run -- true");

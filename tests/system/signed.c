@@ -1,0 +1,495 @@
+/* Signed jobs, with a real Redis that somebody else writes to, and real workers that ask
+ * whose each job is. */
+#include "client/shoal.h"
+#include "common/cleanup.h"
+#include "tests/support/daemons.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct test_process worker, other;
+
+/* Keys `mine` (in the usual place), `next` and `strange`; the file `keys` trusts the
+ * first two. Whatever runs that must not leaves `forbidden`. */
+static void setup(void) {
+    daemons_start(NULL);
+    setenv("PLUGIN", test_built("tests/support/tasks.so").text, 1);
+    setenv("SOCKET", daemons.server.socket, 1);
+    ok("mkdir sim bin; shoal keygen > mine.line; shoal keygen next > next.line; "
+       "shoal keygen strange > strange.line; cat mine.line next.line > keys; "
+       "printf '#!/bin/sh\\necho ran=good\\n' > sim/good; "
+       "printf '#!/bin/sh\\n: > \"$HOME/forbidden\"; echo ran=evil\\n' > sim/evil; "
+       "chmod +x sim/good sim/evil; "
+       "printf '#!/bin/sh\\nexec redis-cli -s \"$SOCKET\" \"$@\"\\n' > bin/r; "
+       "chmod +x bin/r");
+}
+
+static void teardown(void) {
+    daemons_finish();
+}
+
+static void start(struct test_process *process, const char *options) {
+    sh_start(process, "shoal-worker --session-ttl 4s --slots 2 %s", options);
+    wait_until(has_said(process, "message=registered"), LIMIT_MS);
+}
+
+static size_t times_said(const struct test_process *process, const char *words) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *err = test_process_err(process);
+    size_t n = 0;
+    for (const char *at = err; (at = strstr(at, words)) != NULL; at += strlen(words))
+        n++;
+    return n;
+}
+
+/* Told to whoever submitted it; nothing was run. */
+static void expect_told(const char *job, const char *said) {
+    sh_exit(1, "shoal wait %s", job);
+    ck_assert_str_eq(text_in(row_of(job, 0), "reason"), "spawn");
+    const char *story = ok("shoal show %s 0", job);
+    ck_assert_msg(strstr(story, said) != NULL, "'%s' is not in: %s", said, story);
+    ck_assert_uint_eq(files("forbidden"), 0);
+}
+
+/* And to whoever has the worker. */
+static void expect_refusal(const char *job, const char *said) {
+    expect_told(job, said);
+    ck_assert(has_said(&worker, said));
+}
+
+static void expect_others_run(void) {
+    ck_assert_ptr_nonnull(strstr(ok("shoal run --format csv -- sim/good"), "good"));
+    expect_audit();
+}
+
+/* ---- what runs */
+
+static const char *const signed_jobs[] = {
+    "-p x=1:500 --reps 2 -- sim/good",
+    "--plugin \"$PLUGIN\" --task nothing -p x=1:5000",
+    "--retries 2 --seed 18446744073709551 --priority 9 --max-running 3 -- sim/good",
+    "--from rows.txt -- sim/good {}",
+    "--from rows.csv -- sim/good {a} {b}",
+    "--from rows.csv --plugin \"$PLUGIN\" --task nothing",
+};
+
+START_TEST(what_is_signed_runs) {
+    ok("seq 9999 > rows.txt; { echo a,b; seq -f '%%g,x' 3000; } > rows.csv");
+    start(&worker, "--trust-keys keys");
+    const char *job = ok("shoal submit %s", signed_jobs[_i]);
+    ok("shoal wait %s", job);
+    expect_each_once(job);
+    ck_assert_ptr_nonnull(strstr(ok("shoal show %s 0", job), ok("cut -c-64 mine.line")));
+    worker_end(&worker);
+}
+END_TEST
+
+START_TEST(lines_are_signed_as_they_come) {
+    start(&worker, "--trust-keys keys");
+    const char *rows = ok("seq 500 | shoal run --from - --format csv -- sim/good {} | "
+                          "grep -c good");
+    ck_assert_str_eq(rows, "500");
+    worker_end(&worker);
+}
+END_TEST
+
+START_TEST(failed_tasks_are_tried_again) {
+    start(&worker, "--trust-keys keys");
+    const char *job = ok("shoal submit -p x=0,1 -- sh -c 'exit $(test -e go; echo $?)'");
+    sh_exit(1, "shoal wait %s", job);
+    ok(": > go; shoal retry %s", job);
+    ok("shoal wait %s", job);
+    expect_audit();
+    worker_end(&worker);
+}
+END_TEST
+
+/* The local cluster's Redis is its user's own; there, signed jobs run as any. */
+START_TEST(own_redis_is_trusted_without_keys) {
+    start(&worker, "");
+    ok("shoal run -- sim/good; shoal run --no-sign -- sim/good");
+    worker_end(&worker);
+}
+END_TEST
+
+/* ---- what does not */
+
+/* $J is the job, $K what its keys begin with, $O another signed job. */
+static const struct {
+    const char *submission, *alteration, *said;
+} altered[] = {
+    {"--no-sign -- sim/evil", ":", "runs signed jobs alone, and this is not signed"},
+    {"--sign-key strange -- sim/evil", ":", "not among the keys that this worker trusts"},
+    {"-- sim/evil", "r hdel ${K}job:$J warrant", "this is not signed"},
+    {"-- sim/evil", "r hset ${K}job:$J warrant ''", "this is not signed"},
+    {"-- sim/evil", "r hset ${K}job:$J warrant $(r hget ${K}job:$O warrant)",
+     "does not name this job: it was copied"},
+    {"-- sim/evil", "r hset ${K}job:$J warrant 00000000000000000000",
+     "Redis has no warrant 00000000000000000000"},
+    {"-- sim/evil", "r hset ${K}job:$J warrant \"$(printf 'a\\377 b')\"",
+     "Redis has no warrant"},
+    {"-- sim/evil", "r hset ${K}job:$J warrant 0123456789012345678901234567890123456789x",
+     "Redis has no warrant none"},
+    {"-- sim/evil", "W=${K}warrant:$(r hget ${K}job:$J warrant); r del $W",
+     "Redis has no warrant"},
+    {"-- sim/evil", "W=${K}warrant:$(r hget ${K}job:$J warrant); r set $W nonsense",
+     "was altered"},
+    {"-- sim/evil", "W=${K}warrant:$(r hget ${K}job:$J warrant); r setrange $W 300 1",
+     "its signature does not hold"},
+    {"-- sim/evil", "W=${K}warrant:$(r hget ${K}job:$J warrant); r setrange $W 70 000",
+     "its signature does not hold"},
+    {"-- sim/evil", "W=${K}warrant:$(r hget ${K}job:$J warrant); r append $W x",
+     "its signature does not hold"},
+    /* The strange key in the head of what another signed. */
+    {"-- sim/evil",
+     "W=${K}warrant:$(r hget ${K}job:$J warrant); r setrange $W 0 $(cut -c-64 next.line)",
+     "its signature does not hold"},
+    {"-- sim/good",
+     "S=${K}spec:$(r hget ${K}job:$J spec); r get $S | sed s/good/evil/ | r -x set $S",
+     "the spec was altered"},
+    {"-- sim/good",
+     "S=${K}spec:$(r hget ${K}job:$J spec); "
+     "r hset ${K}job:$J spec $(r hget ${K}job:$O spec)",
+     "the spec was altered"},
+    {"--seed 7 -- sim/evil", "r hset ${K}job:$J seed 8", "its seed is not what was"},
+    {"-- sim/evil", "r hset ${K}job:$J policy 5:9:5:0:0:604800000:0",
+     "its policy is not what was signed"},
+    {"-q other -- sim/evil",
+     "r hdel ${K}job:$J queue; r rpush ${K}ready:default:5 $J; r del ${K}ready:other:5",
+     "it was signed for the queue 'other', and came by another"},
+    {"--delay 1h -- sim/evil",
+     "r hset ${K}job:$J n active:1:0:0:0:0:0:0:0:1; r rpush ${K}ready:default:5 $J; "
+     "r zrem ${K}dates s:$J",
+     "when it starts is not what was signed"},
+    {"-- sim/evil", "r hset ${K}epoch id 0ther0ther00", "was signed for the store "},
+    {"--namespace other -- sim/evil",
+     "O='other:{0}:'; for k in $(r --raw keys \"$O*\"); do r copy $k $K${k#$O}; done; "
+     "r hset ${K}epoch id $(r hget ${O}epoch id)",
+     "was signed for the namespace 'other'"},
+    {"--from evil.txt -- sim/{}",
+     "r eval \"$ENTRY local p = e[2][4]:gsub('evil', 'good') $PUT, 'p', p, 's', e[2][6])\" "
+     "1 ${K}args:$J",
+     "the arguments of task 0 are not what was signed"},
+    {"--from evil.txt -- sim/{}", "r eval \"$ENTRY $PUT, 'p', e[2][4])\" 1 ${K}args:$J",
+     "the arguments of task 0 are not"},
+    {"--from evil.txt -- sim/{}",
+     "r eval \"$ENTRY $PUT, 'p', e[2][4], 's', '')\" 1 ${K}args:$J",
+     "the arguments of task 0 are not"},
+    {"--from evil.txt -- sim/{}",
+     "r eval \"$ENTRY $PUT, 'p', e[2][4], 's', ('\\0'):rep(194))\" 1 ${K}args:$J",
+     "the arguments of task 0 are not"},
+    {"--from evil.txt -- sim/{}", "r copy ${K}args:$A ${K}args:$J replace",
+     "the arguments of task 0 are not what was signed"},
+    {"--from evil.txt -- sim/{}", "r copy ${K}args:$N ${K}args:$J replace",
+     "were signed with another key than the job"},
+};
+
+START_TEST(what_was_altered_does_not_run) {
+    ok("printf 'evil\\n' > evil.txt; "
+       "printf '%%s' 'local e = redis.call(\"XRANGE\", KEYS[1], \"-\", \"+\")[1] "
+       "redis.call(\"DEL\", KEYS[1])' > entry; "
+       "printf '%%s' 'redis.call(\"XADD\", KEYS[1], e[1], \"n\", e[2][2]' > put");
+    ok("shoal submit -q idle -- sim/evil > another; "
+       "shoal submit -q idle --from evil.txt -- sim/{} > rows; "
+       "shoal submit -q idle --sign-key next --from evil.txt -- sim/{} > of_next");
+    ok("shoal submit %s > job", altered[_i].submission);
+    const char *job = ok("cat job");
+    ok("PATH=\"$PATH:$HOME/bin\"; K='shoal:{0}:' J=%s O=$(cat another) A=$(cat rows) "
+       "N=$(cat of_next) ENTRY=$(cat entry) PUT=$(cat put); %s",
+       job, altered[_i].alteration);
+    start(&worker, "--trust-keys keys -q default,other");
+    expect_refusal(job, altered[_i].said);
+    ok("shoal run -- sim/good");
+    worker_end(&worker);
+}
+END_TEST
+
+/* Nothing that anybody writes anywhere makes a worker fall, or run what was not signed. */
+static const char *const fields[] = {"warrant", "queue", "policy", "seed", "spec"};
+static const char *const values[] = {
+    "''",
+    "\"$(printf '\\377\\376')\"",
+    "\"$(head -c 5000 /dev/zero | tr '\\0' x)\"",
+    "0",
+    "-1",
+    "'a b'",
+    "99999999999999999999999999",
+};
+
+START_TEST(worker_survives_any_bytes_in_any_field) {
+    ok("shoal submit -- sim/evil > job");
+    ok("PATH=\"$PATH:$HOME/bin\"; r hset 'shoal:{0}:job:'$(cat job) %s %s",
+       fields[_i % 5], values[_i / 5]);
+    start(&worker, "--trust-keys keys");
+    ck_assert_ptr_nonnull(strstr(ok("shoal run --format csv -- sim/good"), "good"));
+    ck_assert_uint_eq(files("forbidden"), 0);
+    worker_end(&worker);
+}
+END_TEST
+
+START_TEST(more_tasks_than_were_signed_do_not_run) {
+    const char *job = ok("shoal submit -p x=1,2 -- sim/good");
+    ok("bin/r hset 'shoal:{0}:job:%s' n active:4:0:0:0:0:0:0:0:1", job);
+    start(&worker, "--trust-keys keys");
+    sh_exit(1, "shoal wait %s", job);
+    struct shoal_job now = job_now(job);
+    ck_assert_int_eq(now.ok, 2);
+    ck_assert_int_eq(now.failed, 2);
+    ck_assert_uint_eq(times_said(&worker, "the number of its tasks"), 1);
+    worker_end(&worker);
+}
+END_TEST
+
+static const struct {
+    const char *alteration, *said;
+} cut[] = {
+    {"del 'shoal:{0}:args:%s'", "the arguments of task 0 are not"},
+    {"hset 'shoal:{0}:job:%s' n active:1:0:0:0:0:0:0:0:1",
+     "whether it has arguments is not what was signed"},
+};
+
+START_TEST(job_without_the_arguments_that_were_signed_does_not_run) {
+    char alteration[128];
+    ok("echo evil > evil.txt");
+    const char *job = ok("shoal submit --from evil.txt -- sim/{}");
+    snprintf(alteration, sizeof(alteration), cut[_i].alteration, job);
+    ok("bin/r %s", alteration);
+    start(&worker, "--trust-keys keys");
+    sh_exit(1, "shoal wait %s", job);
+    ck_assert(has_said(&worker, cut[_i].said));
+    ck_assert_uint_eq(files("forbidden"), 0);
+    worker_end(&worker);
+}
+END_TEST
+
+START_TEST(what_has_expired_does_not_run) {
+    struct shoal_client *client = NULL;
+    struct shoal_submit_options options;
+    struct shoal_error err = {.status = SHOAL_OK};
+    char id[13], key[64];
+    const char *const command[] = {"sim/evil", NULL};
+    snprintf(key, sizeof(key), "%s/next", daemons.home.path);
+    const struct shoal_client_options where = {
+        .url = daemons.server.url, .sign_key = key, .valid_ms = 1};
+    ck_assert_int_eq(shoal_client_connect(&where, &client, &err), SHOAL_OK);
+    shoal_submit_options_init(&options);
+    options.command = command;
+    options.directory = daemons.home.path;
+    ck_assert_int_eq(shoal_submit(client, &options, id, &err), SHOAL_OK);
+    shoal_client_destroy(client);
+    start(&worker, "--trust-keys keys");
+    expect_refusal(id, "what was signed was valid until 20");
+    expect_others_run();
+    worker_end(&worker);
+}
+END_TEST
+
+START_TEST(spec_that_was_altered_is_fetched_again) {
+    const char *job = ok("shoal submit -- sim/good");
+    const char *spec = ok("bin/r hget 'shoal:{0}:job:%s' spec", job);
+    ok("bin/r get 'shoal:{0}:spec:%s' | sed s/good/evil/ | "
+       "bin/r -x set 'shoal:{0}:spec:%s'",
+       spec, spec);
+    start(&worker, "--trust-keys keys");
+    expect_refusal(job, "the spec was altered");
+    expect_others_run(); /* the submit writes it as it should be */
+    worker_end(&worker);
+}
+END_TEST
+
+START_TEST(other_workers_run_what_one_does_not_trust) {
+    ok("shoal keygen third > third.line");
+    start(&worker, "--trust-keys next.line --name strict");
+    start(&other, "--trust-keys mine.line --name friend");
+    const char *job = ok("shoal submit -p x=1:20 -- sim/good");
+    ok("shoal wait %s", job);
+    expect_each_once(job);
+    worker_end(&worker);
+    worker_end(&other);
+}
+END_TEST
+
+/* ---- keys */
+
+START_TEST(one_key_takes_the_place_of_another) {
+    ok("cp keys trusted");
+    start(&worker, "--trust-keys trusted");
+    ok("shoal run -- sim/good; shoal run --sign-key next -- sim/good");
+    ok("cp next.line trusted");
+    test_process_signal(&worker, SIGUSR2); /* reads the file again */
+    wait_until(times_said(&worker, "message=upgraded ") == 1, LIMIT_MS);
+    ok("shoal run --sign-key next -- sim/good");
+    expect_refusal(ok("shoal submit -- sim/evil"), "not among the keys");
+    worker_end(&worker);
+}
+END_TEST
+
+#define MAY(what) "sed 's|$| " what "|' mine.line > keys"
+
+static const struct {
+    const char *right, *submission, *said; /* NULL: it runs */
+} rights[] = {
+    {MAY("queues=a,default"), "-- sim/good", NULL},
+    {MAY("queues=a,b"), "-- sim/evil", "may not use the queue 'default' here"},
+    {MAY("programs='\"$HOME\"'/sim/good"), "-- sim/good", NULL},
+    {MAY("programs='\"$HOME\"'/out/*"), "-- sim/evil",
+     "is not among what programs= of the key of '"},
+    {MAY("programs='\"$HOME\"'/sim/good"), "--env LD_PRELOAD=x -- sim/good",
+     "sets LD_PRELOAD by --env"},
+    {MAY("programs='\"$HOME\"'/sim/*"), "--plugin \"$PLUGIN\" --task nothing",
+     "is not among what plugins= of the key of '"},
+    {MAY("plugins='\"$PLUGIN\"'"), "--plugin \"$PLUGIN\" --task nothing", NULL},
+    {MAY("plugins='\"$PLUGIN\"'"), "-- sim/evil",
+     "is not among what programs= of the key of '"},
+    {MAY("memory=1G"), "--memory 512M -- sim/good", NULL},
+    {MAY("memory=1G"), "-- sim/evil", "limits of at most memory 1G"},
+    {MAY("memory=1G"), "--memory 2G -- sim/evil", "limits of at most memory 1G"},
+    {MAY("cpus=0.5"), "--cpus 1 -- sim/evil", "limits of at most cpus 0.5"},
+    {MAY("processes=8"), "--max-processes 9 -- sim/evil", "at most processes 8"},
+    {MAY("file-size=1M"), "--max-file-size 2M -- sim/evil", "of at most"},
+};
+
+START_TEST(key_runs_what_it_may) {
+    ok("%s", rights[_i].right);
+    start(&worker, "--trust-keys keys");
+    if (rights[_i].said == NULL)
+        ok("shoal run %s", rights[_i].submission);
+    else
+        expect_told(ok("shoal submit %s", rights[_i].submission), rights[_i].said);
+    worker_end(&worker);
+}
+END_TEST
+
+/* A process that stays for one key is not another's, whose job is the same. */
+START_TEST(keys_with_other_rights_share_no_process) {
+    ok("sed \"s|$| plugins=$PLUGIN|\" mine.line > keys; "
+       "sed 's|$| plugins=/opt/none/*|' next.line >> keys");
+    start(&worker, "--trust-keys keys --slots 1");
+    ok("shoal run --plugin \"$PLUGIN\" --task nothing");
+    expect_told(ok("shoal submit --sign-key next --plugin \"$PLUGIN\" --task nothing"),
+                "is not among what plugins= of the key of '");
+    worker_end(&worker);
+}
+END_TEST
+
+static const struct {
+    const char *before, *options, *said;
+} senseless[] = {
+    {":", "--trust-keys nowhere", "cannot read the trusted keys 'nowhere'"},
+    {":", "--trust-keys sim", "no file of keys"},
+    {"chmod 0666 keys", "--trust-keys keys", "chmod go-w it"},
+    {"chmod 0620 keys", "--trust-keys keys", "chmod go-w it"},
+    {": > keys", "--trust-keys keys", "holds no key"},
+    {"echo '# nobody' > keys", "--trust-keys keys", "holds no key"},
+    {"echo nonsense >> keys", "--trust-keys keys", "line 3: 'nonsense' is no key"},
+    {"cat mine.line >> keys", "--trust-keys keys", "line 3: the key of '"},
+    {"cut -c-64 strange.line >> keys", "--trust-keys keys", "line 3: behind the key"},
+    {MAY("queues="), "--trust-keys keys", "line 1: '' is no queue name"},
+    {MAY("queues=a queues=b"), "--trust-keys keys", "it stands there twice"},
+    {MAY("programs=sim"), "--trust-keys keys", "line 1: 'sim'"},
+    {MAY("programs=/a programs=/b"), "--trust-keys keys", "it stands there twice"},
+    {MAY("memory=much"), "--trust-keys keys", "'much'"},
+    {MAY("memory=0"), "--trust-keys keys", "a limit is above 0"},
+    {MAY("memory=1G memory=2G"), "--trust-keys keys", "it stands there twice"},
+    {MAY("color=red"), "--trust-keys keys", "'color=' is none of queues="},
+    {MAY("all"), "--trust-keys keys", "'all' is no NAME=VALUE"},
+    {"head -c 20000 /dev/zero >> keys", "--trust-keys keys", "line 3: it is too long"},
+    {":", "--trust-keys keys --trust-redis", "do not go together"},
+    {":", "--redis redis://127.0.0.1:1 --allow-any", "jobs from there have to be signed"},
+};
+
+START_TEST(worker_refuses_to_start_with_a_sentence) {
+    ok("%s", senseless[_i].before);
+    struct said said = sh_exit(2, "shoal-worker %s", senseless[_i].options);
+    ck_assert_msg(strstr(said.err, senseless[_i].said) != NULL, "%s", said.err);
+}
+END_TEST
+
+static const struct {
+    const char *before, *options, *said;
+} no_signers[] = {
+    {"chmod 0644 .config/shoal/signing.key", "", "chmod 600 it"},
+    {"chmod 0640 next", "--sign-key next", "chmod 600 it"},
+    {":", "--sign-key nowhere", "cannot read the key 'nowhere'"},
+    {":", "--sign-key mine.line", "chmod 600 it"},
+    {"chmod 600 mine.line", "--sign-key mine.line", "is no Ed25519 key"},
+    {":", "--valid-for 1s", "--valid-for"},
+};
+
+START_TEST(submit_refuses_a_key_with_a_sentence) {
+    ok("%s", no_signers[_i].before);
+    struct said said = sh_exit(2, "shoal submit %s -- true", no_signers[_i].options);
+    ck_assert_msg(strstr(said.err, no_signers[_i].said) != NULL, "%s", said.err);
+    ck_assert_str_eq(ok("shoal list --json"), "");
+}
+END_TEST
+
+START_TEST(keygen_keeps_what_is_there) {
+    const char *before = ok("cat .config/shoal/signing.key");
+    struct said said = sh_exit(2, "shoal keygen");
+    ck_assert_ptr_nonnull(strstr(said.err, "never overwritten"));
+    ck_assert_str_eq(ok("cat .config/shoal/signing.key"), before);
+    ck_assert_str_eq(ok("cat .config/shoal/signing.key.pub"), ok("cat mine.line"));
+}
+END_TEST
+
+/* ---- an upgrade */
+
+START_TEST(upgraded_worker_goes_on_with_signed_jobs) {
+    int gate = gate_close("gate");
+    ok("seq 6 > rows.txt");
+    start(&worker, "--trust-keys keys");
+    const char *job = ok("shoal submit --from rows.txt -- flock -sF gate sim/good {}");
+    const char *functions =
+        ok("shoal submit -p x=1:2000 --plugin \"$PLUGIN\" --task nothing");
+    wait_until(job_now(job).leased > 0, LIMIT_MS);
+    test_process_signal(&worker, SIGUSR2);
+    wait_until(times_said(&worker, "message=upgraded ") == 1, LIMIT_MS);
+    gate_open(gate);
+    ok("shoal wait %s || { shoal show %s 0 >&2; exit 1; }", job, job);
+    ok("shoal wait %s || { shoal show %s 0 >&2; exit 1; }", functions, functions);
+    expect_each_once(job);
+    expect_each_once(functions);
+    ck_assert_uint_eq(times_said(&worker, " job="), 0);
+    worker_end(&worker);
+}
+END_TEST
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof(*(array))))
+
+int main(void) {
+    Suite *suite = suite_create("signed");
+    TCase *cases = tcase_create("signed");
+    tcase_set_timeout(cases, 60);
+    tcase_add_checked_fixture(cases, setup, teardown);
+    tcase_add_loop_test(cases, what_is_signed_runs, 0, COUNT(signed_jobs));
+    tcase_add_test(cases, lines_are_signed_as_they_come);
+    tcase_add_test(cases, failed_tasks_are_tried_again);
+    tcase_add_test(cases, own_redis_is_trusted_without_keys);
+    tcase_add_loop_test(cases, what_was_altered_does_not_run, 0, COUNT(altered));
+    tcase_add_loop_test(cases, worker_survives_any_bytes_in_any_field, 0,
+                        COUNT(fields) * COUNT(values));
+    tcase_add_test(cases, more_tasks_than_were_signed_do_not_run);
+    tcase_add_loop_test(cases, job_without_the_arguments_that_were_signed_does_not_run, 0,
+                        COUNT(cut));
+    tcase_add_test(cases, what_has_expired_does_not_run);
+    tcase_add_test(cases, spec_that_was_altered_is_fetched_again);
+    tcase_add_test(cases, other_workers_run_what_one_does_not_trust);
+    tcase_add_test(cases, one_key_takes_the_place_of_another);
+    tcase_add_loop_test(cases, key_runs_what_it_may, 0, COUNT(rights));
+    tcase_add_test(cases, keys_with_other_rights_share_no_process);
+    tcase_add_loop_test(cases, worker_refuses_to_start_with_a_sentence, 0,
+                        COUNT(senseless));
+    tcase_add_loop_test(cases, submit_refuses_a_key_with_a_sentence, 0,
+                        COUNT(no_signers));
+    tcase_add_test(cases, keygen_keeps_what_is_there);
+    tcase_add_test(cases, upgraded_worker_goes_on_with_signed_jobs);
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
