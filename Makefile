@@ -292,9 +292,10 @@ $(BUILD)/lint/%.h.alone: %.h $(BUILD)/flags
 lint-man: man
 	$(call say,RUN)tests/lint/man-pages.sh $(BUILD)
 
-# Every promise of the README is held by a test.
+# Every promise of the README and of SECURITY.md is held by a test.
 lint-promises:
 	$(call say,RUN)tests/lint/promises.sh README.md
+	@tests/lint/promises.sh SECURITY.md
 
 # A program that uses libshoal sees the functions of its headers and nothing else.
 lint-symbols: $(shared) $(archive)

@@ -132,8 +132,8 @@ static enum shoal_status write_files(const struct shoal_signer *signer, const ch
     bool good =
         PEM_write_PKCS8PrivateKey(file, signer->key, NULL, NULL, 0, NULL, NULL) == 1;
     good = end_file(file, good);
-    good = end_file(public_file, fprintf(public_file, "%s %s\n", signer->name.digits,
-                                         comment) > 0) &&
+    good = end_file(public_file,
+                    fprintf(public_file, "%s %s\n", signer->name.digits, comment) > 0) &&
            good;
     if (good)
         return SHOAL_OK;

@@ -150,6 +150,29 @@ def one_task(bench):
     return n / bench.client("one-task", n)[0], n / floor
 
 
+@contextlib.contextmanager
+def signing(bench):
+    """A cluster whose worker asks for signatures, and a client that signs."""
+    with bench.cluster(), tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
+        bench.shoal("down")
+        keys = pathlib.Path(folder, "keys")
+        keys.write_text(bench.shoal("keygen", f"{folder}/key"))
+        os.environ.update(SHOAL_SIGN_KEY=f"{folder}/key", SHOAL_TRUST_KEYS=str(keys))
+        bench.url = bench.shoal("up", "--slots", "2").split()[-1]
+        yield
+
+
+def signed(kind, short, long):
+    """Tasks a second when they are signed, beside what is not: by the same client, just before."""
+    def take(bench):
+        n = bench.times(short, long)
+        floor = n / bench.client(kind, n)[0]
+        with signing(bench):
+            return n / bench.client(kind, n)[0], floor
+
+    return take
+
+
 def there_and_back(bench, kind, what, percent):
     """One task after the other on an idle system: so many percent of them take that long at most."""
     n = bench.times(500, 5000)
@@ -316,6 +339,9 @@ FIGURES = {
     "native-args": Figure("tasks/s", native_args),
     "pool-map": Figure("tasks/s", pool_map),
     "one-task": Figure("jobs/s", one_task),
+    "signed-computed": Figure("tasks/s", signed("computed", 5_000_000, 20_000_000)),
+    "signed-args": Figure("tasks/s", signed("args", 1_000_000, 10_000_000)),
+    "signed-one-task": Figure("jobs/s", signed("one-task", 1000, 10_000)),
     "latency-native": Figure("µs", latency_native(50)),
     "latency-native-p99": Figure("µs", latency_native(99)),
     "latency-program": Figure("µs", latency_program(50)),

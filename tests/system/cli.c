@@ -33,7 +33,7 @@ static const json_t *first_of(const char *lines) {
 static const char *const commands[] = {
     "run",    "submit", "wait",   "status", "list",   "results", "show",       "replay",
     "cancel", "retry",  "forget", "pause",  "resume", "queues",  "workers",    "drain",
-    "up",     "down",   "doctor", "audit",  "acl",    "help",    "completion",
+    "up",     "down",   "doctor", "audit",  "acl",    "help",    "completion", "keygen",
 };
 
 START_TEST(every_command_has_help) {
