@@ -95,12 +95,11 @@ void shoal_arguments_statement(struct shoal_buffer *text, const char *name_space
 
 /* Takes the next word, which `end` follows. NULL: there is none. */
 static char *take_word(char **at, char end) {
-    char *word = *at;
-    size_t len = strcspn(word, " \n");
-    if (len == 0 || word[len] != end)
+    char *word = *at, *stop = strpbrk(word, " \n");
+    if (stop == NULL || stop == word || *stop != end)
         return NULL;
-    word[len] = '\0';
-    *at = word + len + 1;
+    *stop = '\0';
+    *at = stop + 1;
     return word;
 }
 
@@ -226,8 +225,8 @@ enum shoal_status shoal_warrant_read(const char *text, size_t len,
                                      struct shoal_error *err) {
     struct shoal_warrant warrant = {.n_specs = 0};
     enum shoal_status status = SHOAL_OK;
-    if (len > SHOAL_WARRANT_MAX || memchr(text, '\0', len) != NULL ||
-        !shoal_seal_name(text, len, &warrant.signer))
+    if (len < SHOAL_SEAL_BYTES || len > SHOAL_WARRANT_MAX ||
+        memchr(text, '\0', len) != NULL || !shoal_seal_name(text, len, &warrant.signer))
         status = SHOAL_GARBAGE;
     if (status == SHOAL_OK)
         status = make_room(text, len, &warrant, err);

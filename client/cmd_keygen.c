@@ -63,7 +63,8 @@ const struct shoal_cli_command shoal_cmd_keygen = {
     .summary = "make a key that signs jobs, and print what workers are to trust",
     .details =
         "Into FILE, or ~/.config/shoal/signing.key, whose key signs what is submitted\n"
-        "without further words. The line that is printed, and kept in FILE.pub, goes into\n"
+        "without further words. The line that is printed, and kept in FILE.pub, goes "
+        "into\n"
         "the trusted-keys of workers: shoal-worker(1). A file that is there stays as it "
         "is.",
     .words_most = 1,

@@ -1,5 +1,5 @@
 /* The texts that this worker has seen, by digest: specs, and warrants of signed jobs.
- * Each is fetched once, read once, and shared by all leases of all jobs that are alike. */
+ * Each is fetched once, read once, and shared by all leases of jobs that are alike. */
 #ifndef SHOAL_KNOWN_H
 #define SHOAL_KNOWN_H
 

@@ -47,17 +47,14 @@ static enum shoal_status read_queues(struct shoal_trusted_key *key, const char *
 
 /* Patterns are as of --allow, parted by commas. */
 static enum shoal_status read_patterns(struct shoal_trusted_key *key,
-                                       struct shoal_allow *allow, const char *text,
+                                       struct shoal_allow *allow, char *text,
                                        struct shoal_error *err) {
-    SHOAL_CLEANUP(shoal_cleanup_free) char *copy = strdup(text);
-    const char *items[] = {copy};
+    const char *items[] = {text};
     const struct shoal_option_list list = {.items = items, .n = 1};
     struct shoal_error why = {.status = SHOAL_OK};
-    if (copy == NULL)
-        return shoal_error_set(err, SHOAL_MEMORY, "no memory for keys");
     if (allow->n > 0)
         return shoal_error_set(err, SHOAL_INVALID, "it stands there twice");
-    for (char *at = copy; (at = strchr(at, ',')) != NULL;)
+    for (char *at = text; (at = strchr(at, ',')) != NULL;)
         *at = ':';
     key->bounded = true;
     enum shoal_status status = shoal_allow_init(allow, &list, &why);

@@ -1,4 +1,4 @@
-/* Moves of who signs, on a real Redis: what is stored of it, handed out, and taken away. */
+/* Moves of who signs, on a real Redis: what is stored, handed out, and taken away. */
 #include "broker/warrant.h"
 #include "common/cleanup.h"
 #include "common/id.h"

@@ -106,6 +106,18 @@ START_TEST(failed_tasks_are_tried_again) {
 }
 END_TEST
 
+/* What it knows of the store is asked for by signatures alone, once it has been idle. */
+START_TEST(worker_knows_its_store_after_heartbeats) {
+    start(&worker, "--trust-keys keys");
+    ok("s=$(bin/r --raw keys 'shoal:{0}:session:*'); bin/r hset $s running none");
+    wait_until(strcmp(ok("bin/r hget $(bin/r --raw keys 'shoal:{0}:session:*') running"),
+                      "0") == 0,
+               LIMIT_MS);
+    ok("shoal run -- sim/good");
+    worker_end(&worker);
+}
+END_TEST
+
 /* The local cluster's Redis is its user's own; there, signed jobs run as any. */
 START_TEST(own_redis_is_trusted_without_keys) {
     start(&worker, "");
@@ -169,8 +181,8 @@ static const struct {
      "r hset ${K}epoch id $(r hget ${O}epoch id)",
      "was signed for the namespace 'other'"},
     {"--from evil.txt -- sim/{}",
-     "r eval \"$ENTRY local p = e[2][4]:gsub('evil', 'good') $PUT, 'p', p, 's', e[2][6])\" "
-     "1 ${K}args:$J",
+     "r eval \"$ENTRY local p = e[2][4]:gsub('evil', 'good') "
+     "$PUT, 'p', p, 's', e[2][6])\" 1 ${K}args:$J",
      "the arguments of task 0 are not what was signed"},
     {"--from evil.txt -- sim/{}", "r eval \"$ENTRY $PUT, 'p', e[2][4])\" 1 ${K}args:$J",
      "the arguments of task 0 are not"},
@@ -206,7 +218,7 @@ START_TEST(what_was_altered_does_not_run) {
 }
 END_TEST
 
-/* Nothing that anybody writes anywhere makes a worker fall, or run what was not signed. */
+/* Nothing that anybody writes makes a worker fall, or run what was not signed. */
 static const char *const fields[] = {"warrant", "queue", "policy", "seed", "spec"};
 static const char *const values[] = {
     "''",
@@ -467,6 +479,7 @@ int main(void) {
     tcase_add_loop_test(cases, what_is_signed_runs, 0, COUNT(signed_jobs));
     tcase_add_test(cases, lines_are_signed_as_they_come);
     tcase_add_test(cases, failed_tasks_are_tried_again);
+    tcase_add_test(cases, worker_knows_its_store_after_heartbeats);
     tcase_add_test(cases, own_redis_is_trusted_without_keys);
     tcase_add_loop_test(cases, what_was_altered_does_not_run, 0, COUNT(altered));
     tcase_add_loop_test(cases, worker_survives_any_bytes_in_any_field, 0,
