@@ -210,13 +210,12 @@ static enum shoal_status make_room(const char *text, size_t len,
                                    struct shoal_error *err) {
     size_t lines = count_lines(text, len);
     lines = lines < SHOAL_SUBMIT_MAX ? lines : SHOAL_SUBMIT_MAX;
-    warrant->text = malloc(len + 1);
+    warrant->text = calloc(1, len + 1);
     warrant->specs = calloc(lines + 1, sizeof(*warrant->specs));
     warrant->jobs = calloc(lines + 1, sizeof(*warrant->jobs));
     if (warrant->text == NULL || warrant->specs == NULL || warrant->jobs == NULL)
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for a warrant");
     memcpy(warrant->text, text, len);
-    warrant->text[len] = '\0';
     return SHOAL_OK;
 }
 

@@ -24,7 +24,7 @@ struct shoal_known {
     enum shoal_known_state state;
     bool wrong;                       /* it is not what somebody signed */
     struct shoal_spec spec;           /* of a ready one … */
-    char hash[SHOAL_HASH_DIGITS + 1]; /* … and the SHA-256 of its text */
+    char hash[SHOAL_HASH_DIGITS + 1]; /* … and its text's SHA-256, if asked for */
     struct shoal_warrant warrant;     /* of a ready one, whose signature holds … */
     char *text;                       /* … and as it was fetched */
     size_t len;

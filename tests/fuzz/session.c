@@ -62,6 +62,9 @@ static void advanced(void *owner, enum shoal_status status,
         const struct shoal_grant *grant = &answer->grants[i];
         assert(grant->lease.lo >= 0 && grant->lease.lo < grant->lease.hi);
         assert(grant->lease.hi <= INT64_C(1) << 53 && grant->lease.attempt >= 1);
+        assert(grant->warrant[0] == '\0' || (strlen(grant->queue) <= SHOAL_NAME_MAX &&
+                                             strlen(grant->policy) < SHOAL_POLICY_ROOM &&
+                                             strlen(grant->seal) <= SHOAL_SEAL_BYTES));
         hold(grant);
     }
 }
