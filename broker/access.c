@@ -106,18 +106,19 @@ static const struct grant {
     {BROKER | WORKER, READS, "lpos", K(READY)},
     {BROKER | WORKER, READS, "zrandmember", K(JOBS)},
     {WORKER, READS, "get hgetall hlen xrevrange zscore",
-     K(ARGS) | K(BARRED) | K(LEASES) | K(SESSIONS) | K(SPEC)},
+     K(ARGS) | K(BARRED) | K(LEASES) | K(SESSIONS) | K(SPEC) | K(WARRANT)},
 
     /* hashes */
     {MOVERS, WRITES, "hset", K(JOB)},
     {SUBMIT, WRITES, "hset", K(EPOCH) | K(NAMES) | K(QUEUE) | K(SESSION)},
     {WORKER, WRITES, "hset", K(BARRED) | K(CLOCK) | K(EPOCH) | K(LEASES) | K(SESSION)},
     {BROKER, WRITES, "hset", K(CLOCK)},
-    {MOVERS, WRITES, "hdel", K(NAMES) | K(SPECS)},
+    {MOVERS, WRITES, "hdel", K(NAMES) | K(SPECS) | K(WARRANTS)},
     {BROKER | WORKER, WRITES, "hdel", K(LEASES)},
     {WORKER, WRITES, "hdel", K(SESSION)},
-    {MOVERS, WRITES, "hset", K(QUEUE) | K(SPECS)}, /* in place of what is no number */
-    {MOVERS, BOTH, "hincrby", K(QUEUE) | K(SPECS)},
+    {MOVERS, WRITES, "hset",
+     K(QUEUE) | K(SPECS) | K(WARRANTS)}, /* in place of what is no number */
+    {MOVERS, BOTH, "hincrby", K(QUEUE) | K(SPECS) | K(WARRANTS)},
     {WORKER, BOTH, "hincrby", K(EPOCH)},
 
     /* sorted sets */
@@ -146,10 +147,10 @@ static const struct grant {
     {SUBMIT, WRITES, "sadd", K(QUEUES)},
     {MOVERS, WRITES, "srem", K(BUSY)},
     {SUBMIT, WRITES, "xadd xdel xtrim", K(ARGS)},
-    {SUBMIT, WRITES, "set", K(SPEC)},
+    {SUBMIT, WRITES, "set", K(SPEC) | K(WARRANT)},
 
     /* whole keys */
-    {MOVERS, WRITES, "del", K(BARRED) | K(SPEC) | K(TODO) | K(WAKE)},
+    {MOVERS, WRITES, "del", K(BARRED) | K(SPEC) | K(WARRANT) | K(TODO) | K(WAKE)},
     {BROKER | WORKER, WRITES, "del", K(INBOX) | K(LEASES) | K(SESSION)},
     {SUBMIT, BOTH, "rename", K(AGAIN) | K(FAILED)},
     {MOVERS, WRITES, "unlink",
