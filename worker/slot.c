@@ -314,7 +314,7 @@ static struct shoal_batch batch_of(struct shoal_held *held) {
 
 /* Limits that nothing holds on this host are no reason not to run a task, but one to tell
  * of: once for all jobs that are alike. */
-static void say_limits(const struct shoal_slot_host *host, struct shoal_known_spec *known,
+static void say_limits(const struct shoal_slot_host *host, struct shoal_known *known,
                        const char *job) {
     struct shoal_limits left = shoal_cgroups_leave(host->cgroups, &known->spec.limits);
     if (host->has_user)

@@ -109,7 +109,7 @@ is 'a function in C is compiled and runs' plugin
 mkdir -m 1777 "$share"
 sed -i "s|^#SHOAL_REDIS=.*|SHOAL_REDIS=$url|" /etc/default/shoal-worker /etc/default/shoal-broker
 sed -i 's/^#SHOAL_SLOTS=.*/SHOAL_SLOTS=2/; s/^#SHOAL_DRAIN=.*/SHOAL_DRAIN=1s/
-    s/^#SHOAL_WORKER_OPTIONS=.*/SHOAL_WORKER_OPTIONS=--allow-any/' /etc/default/shoal-worker
+    s/^#SHOAL_WORKER_OPTIONS=.*/SHOAL_WORKER_OPTIONS="--allow-any --trust-redis"/' /etc/default/shoal-worker
 start() {
     systemctl enable --now shoal-worker shoal-broker &&
         soon sh -c "shoal workers --redis $url --json | grep -q working" &&

@@ -124,7 +124,7 @@ START_TEST(a_sweep_runs_by_tls) {
     start("good", "no");
     sh_start(&broker, "shoal-broker");
     wait_until(has_said(&broker, "keeping the queue moving"), LIMIT_MS);
-    worker_start(&worker, "--allow-any --slots 2");
+    worker_start(&worker, "--allow-any --trust-redis --slots 2");
     expect_only_tls();
     const char *table =
         ok("shoal run --name sweep --format csv -p i=1:300 -- echo twice={i}{i}");
@@ -142,7 +142,7 @@ END_TEST
 /* Values that take many records of TLS, in both directions. */
 START_TEST(large_values_come_through) {
     start("good", "no");
-    worker_start(&worker, "--allow-any --slots 2");
+    worker_start(&worker, "--allow-any --trust-redis --slots 2");
     ok("head -c 900000 /dev/urandom | base64 -w 60000 > lines; "
        "shoal run --from lines --max-result 1M --format jsonl -o rows -- "
        "sh -c 'for k in 1 2 3 4 5 6 7 8; do echo \"$SHOAL_ARGUMENT\"; done'");
@@ -155,7 +155,7 @@ END_TEST
 
 START_TEST(connections_that_are_cut_are_made_again) {
     start("good", "no");
-    worker_start(&worker, "--allow-any --slots 2");
+    worker_start(&worker, "--allow-any --trust-redis --slots 2");
     const char *job =
         ok("shoal submit -p i=1:300 -- sh -c ': > began.{i}.$$; echo i={i}'");
     for (size_t n = 50; n <= 250; n += 50) {
@@ -174,7 +174,7 @@ END_TEST
 START_TEST(an_upgraded_worker_connects_by_tls_again) {
     start("good", "no");
     int gate = gate_close("gate");
-    worker_start(&worker, "--allow-any");
+    worker_start(&worker, "--allow-any --trust-redis");
     const char *job =
         ok("shoal submit -- sh -c ': > began; exec flock -sF gate echo x=1'");
     wait_until(files("began") == 1, LIMIT_MS);
@@ -214,7 +214,7 @@ static bool has_said_all(const struct test_process *process, const char *const *
 START_TEST(a_bad_certificate_is_said_once_until_it_is_mended) {
     start(bad[_i].certificate, "no");
     sh_start(&broker, "shoal-broker");
-    worker_launch(&worker, "--allow-any");
+    worker_launch(&worker, "--allow-any --trust-redis");
     wait_until(has_said_all(&worker, bad[_i].says) && has_said_all(&broker, bad[_i].says),
                LIMIT_MS);
     struct said said = sh_exit(3, "shoal list");
@@ -236,7 +236,7 @@ END_TEST
 START_TEST(what_runs_goes_on_while_a_certificate_is_bad) {
     start("good", "no");
     int gate = gate_close("gate");
-    worker_start(&worker, "--allow-any");
+    worker_start(&worker, "--allow-any --trust-redis");
     const char *job = ok("shoal submit -- sh -c ': > began; flock -sF gate true; "
                          ": > ended; echo x=1'");
     wait_until(files("began") == 1, LIMIT_MS);
@@ -258,7 +258,7 @@ END_TEST
 START_TEST(an_authority_may_be_put_in_place_later) {
     start("strange", "no");
     ok("cp $CERTS/authority.pem ca.pem");
-    worker_launch(&worker, "--allow-any --tls-ca ca.pem");
+    worker_launch(&worker, "--allow-any --trust-redis --tls-ca ca.pem");
     wait_until(has_said(&worker, "was signed by 'stranger'"), LIMIT_MS);
     ok("cat $CERTS/stranger.pem >> ca.pem");
     wait_until(has_said(&worker, "message=registered"), LIMIT_MS);
@@ -270,7 +270,7 @@ END_TEST
 START_TEST(a_file_that_went_is_said_and_used_again_when_it_is_back) {
     start("good", "no");
     ok("cp $CERTS/authority.pem ca.pem");
-    worker_start(&worker, "--allow-any --tls-ca ca.pem");
+    worker_start(&worker, "--allow-any --trust-redis --tls-ca ca.pem");
     ok("mv ca.pem away.pem");
     cut_connections();
     wait_until(has_said(&worker, "cannot read the file of authorities 'ca.pem'"),
@@ -293,7 +293,7 @@ END_TEST
 START_TEST(a_server_that_is_stopped_is_given_up_in_time) {
     start("good", "no");
     kill(daemons.server.pid, SIGSTOP);
-    worker_launch(&worker, "--allow-any");
+    worker_launch(&worker, "--allow-any --trust-redis");
     wait_until(has_said(&worker, "did not answer within 3000 ms; does it speak TLS"),
                LIMIT_MS);
     kill(daemons.server.pid, SIGCONT);
@@ -333,7 +333,8 @@ END_TEST
 START_TEST(a_client_certificate_may_be_renewed_under_a_worker) {
     start("good", "yes");
     ok("cp $CERTS/expired.pem my.pem; cp $CERTS/expired.key my.key; chmod 600 my.key");
-    worker_launch(&worker, "--allow-any --tls-cert my.pem --tls-key my.key");
+    worker_launch(&worker,
+                  "--allow-any --trust-redis --tls-cert my.pem --tls-key my.key");
     wait_until(has_said(&worker, "the client certificate in 'my.pem'"), LIMIT_MS);
     ok("cp $CERTS/client.key my.key; cp $CERTS/client.pem my.pem");
     wait_until(has_said(&worker, "message=registered"), LIMIT_MS);
@@ -457,8 +458,8 @@ START_TEST(a_password_shows_nowhere) {
     start("good", "no");
     demand_password(ways[_i].is_variable);
     int gate = gate_close("gate");
-    start_with(&worker, "shoal-worker --allow-any --session-ttl 4s", ways[_i].options,
-               "");
+    start_with(&worker, "shoal-worker --allow-any --trust-redis --session-ttl 4s",
+               ways[_i].options, "");
     start_with(&broker, "shoal-broker", ways[_i].options, "");
     start_with(&run, "shoal run -o rows", ways[_i].options,
                "-- sh -c \"env > env; : > began; exec flock -sF gate echo x=1\"");
@@ -490,8 +491,9 @@ START_TEST(a_wrong_password_is_not_repeated) {
     struct said said =
         sh_exit(3, "shoal list --redis rediss://:false-%s@127.0.0.1:$PORT", secret);
     ck_assert_ptr_null(strstr(said.err, secret));
-    worker_launch(&worker,
-                  "--allow-any --redis rediss://:false-hunter2-geheim@127.0.0.1:$PORT");
+    worker_launch(
+        &worker,
+        "--allow-any --trust-redis --redis rediss://:false-hunter2-geheim@127.0.0.1:$PORT");
     wait_until(has_said(&worker, "refused the user name or the password"), LIMIT_MS);
     expect_no_secret(&worker, 1);
     test_process_finish(&worker);
