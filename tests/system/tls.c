@@ -491,9 +491,8 @@ START_TEST(a_wrong_password_is_not_repeated) {
     struct said said =
         sh_exit(3, "shoal list --redis rediss://:false-%s@127.0.0.1:$PORT", secret);
     ck_assert_ptr_null(strstr(said.err, secret));
-    worker_launch(
-        &worker,
-        "--allow-any --trust-redis --redis rediss://:false-hunter2-geheim@127.0.0.1:$PORT");
+    worker_launch(&worker, "--allow-any --trust-redis "
+                           "--redis rediss://:false-hunter2-geheim@127.0.0.1:$PORT");
     wait_until(has_said(&worker, "refused the user name or the password"), LIMIT_MS);
     expect_no_secret(&worker, 1);
     test_process_finish(&worker);
