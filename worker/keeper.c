@@ -32,9 +32,10 @@ enum {
 /* A worker's life. */
 struct life {
     pid_t worker;
-    int end;    /* of the pipe, which tells the worker that its keeper is there */
-    bool told;  /* the worker was told to end */
-    bool asked; /* for an upgrade */
+    int end;         /* of the pipe, which tells the worker that its keeper is there */
+    bool told;       /* the worker was told to end */
+    int64_t stop_ms; /* when it is told again; 0: it drains for as long as it takes */
+    bool asked;      /* for an upgrade */
     struct shoal_upgrade_check check;
 };
 
@@ -71,6 +72,7 @@ static void carry(struct shoal_worker_config *config, struct life *life,
     SHOAL_CARRY(handover, life->worker, 1, INT_MAX);
     shoal_carry_fd(handover, &life->end);
     shoal_carry_flag(handover, &life->told);
+    SHOAL_CARRY(handover, life->stop_ms, 0, INT64_MAX);
     shoal_carry_text(handover, config->session, sizeof(config->session));
     shoal_carry_text(handover, config->dead, sizeof(config->dead));
 }
@@ -119,29 +121,58 @@ static void end_check(struct shoal_worker_config *config, struct life *life, int
 
 /* ---- waiting */
 
-/* The next signal; 0: a check has lasted too long. */
+/* When waiting for signals ends at the latest; INT64_MAX: never. */
+static int64_t patience(const struct life *life) {
+    int64_t check = life->check.pid == 0 ? INT64_MAX : life->check.until;
+    int64_t stop = life->stop_ms == 0 ? INT64_MAX : life->stop_ms;
+    return check < stop ? check : stop;
+}
+
+/* What has lasted too long: a check, or draining. */
+static void lose_patience(struct life *life, int64_t now_ms) {
+    if (life->check.pid != 0 && life->check.until <= now_ms) {
+        kill(-life->check.pid, SIGKILL);
+        life->check.until = INT64_MAX;
+    }
+    if (life->stop_ms != 0 && life->stop_ms <= now_ms) {
+        life->stop_ms = 0;
+        kill(life->worker, SIGTERM);
+    }
+}
+
+/* The next signal; 0: something has lasted too long. */
 static int next_signal(struct life *life, const sigset_t *signals) {
-    if (life->check.pid == 0)
+    int64_t until = patience(life);
+    if (until == INT64_MAX)
         return sigwaitinfo(signals, NULL);
-    int64_t left = life->check.until - shoal_now_ms();
+    int64_t left = until - shoal_now_ms();
     left = left < 0 ? 0 : left;
     const struct timespec pause = {.tv_sec = left / 1000,
                                    .tv_nsec = left % 1000 * 1000000};
     int number = sigtimedwait(signals, NULL, &pause);
     if (number > 0 || errno != EAGAIN)
         return number;
-    kill(-life->check.pid, SIGKILL);
-    life->check.until = INT64_MAX;
+    lose_patience(life, shoal_now_ms());
     return 0;
 }
 
-static void pass_on(struct life *life, int number) {
+/* The first signal drains; the second follows by itself when that lasts too long. */
+static void tell_to_end(const struct shoal_worker_config *config, struct life *life,
+                        int number) {
+    bool first = !life->told;
+    life->told = true;
+    life->stop_ms = first && config->drain_ms > 0 ? shoal_now_ms() + config->drain_ms : 0;
+    kill(life->worker, number);
+}
+
+static void pass_on(const struct shoal_worker_config *config, struct life *life,
+                    int number) {
     if (number == SIGUSR2)
         life->asked = true;
-    else if (number > 0 && number != SIGCHLD) {
-        life->told = life->told || number == SIGTERM || number == SIGINT;
+    else if (number == SIGTERM || number == SIGINT)
+        tell_to_end(config, life, number);
+    else if (number > 0 && number != SIGCHLD)
         kill(life->worker, number);
-    }
 }
 
 /* Waits for the worker to end and passes signals on meanwhile. Returns its wait
@@ -159,7 +190,7 @@ static int wait_for(struct shoal_worker_config *config, struct life *life,
         }
         if (life->asked)
             begin_check(config, life);
-        pass_on(life, next_signal(life, signals));
+        pass_on(config, life, next_signal(life, signals));
     }
 }
 

@@ -37,6 +37,7 @@ static struct {
     int64_t max_tasks;
     int64_t max_memory;
     int64_t ttl_ms;
+    int64_t drain_ms;
     const char *spool;
     int64_t spool_max;
     int64_t outbox_memory;
@@ -187,6 +188,16 @@ static const struct shoal_option options[] = {
      .least = "4s",
      .most = "1h",
      .help = "how long the worker may be silent before its tasks go to another"},
+    {.name = "drain-timeout",
+     .type = SHOAL_OPTION_DURATION,
+     .value = &config.drain_ms,
+     .argument = "TIME",
+     .fallback = "0",
+     .least = "0",
+     .most = "7d",
+     .environment = "SHOAL_DRAIN",
+     .help = "how long what runs may go on after the first TERM or INT; then it is "
+             "stopped as by the second; 0: as long as it takes"},
     {.name = "outbox-memory",
      .type = SHOAL_OPTION_SIZE,
      .value = &config.outbox_memory,
@@ -238,6 +249,7 @@ static const struct shoal_daemon_text text = {
         "The first TERM or INT drains: no new tasks, what runs may end. The second "
         "stops:\n"
         "what runs gets SIGTERM, its grace, then SIGKILL, and goes back to the queue.\n"
+        "With --drain-timeout that follows by itself.\n"
         "USR2 upgrades: what lies where this program was started from takes its place,\n"
         "and what runs goes on.\n",
     .tables = tables,
@@ -438,6 +450,7 @@ static enum shoal_status make_config(struct shoal_worker_config *worker,
     worker->name_space = shoal_daemon.name_space;
     worker->directory = config.directory;
     worker->ttl_ms = config.ttl_ms;
+    worker->drain_ms = config.drain_ms;
     worker->slots = config.slots > 0 ? config.slots : cores();
     worker->max_tasks = config.max_tasks;
     worker->max_memory = config.max_memory;

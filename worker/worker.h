@@ -29,6 +29,7 @@ struct shoal_worker_config {
     int64_t max_tasks;  /* of a runner that stays, before it is replaced; 0: no bound */
     int64_t max_memory; /* bytes, the same */
     int64_t ttl_ms;     /* of the session */
+    int64_t drain_ms;   /* from the first signal to the second; 0: that never comes */
     struct shoal_cgroups cgroups;        /* that hold its tasks */
     const struct shoal_user *user;       /* who tasks run as; NULL: who the worker does */
     const struct shoal_allow *allow;     /* what they may be; NULL: anything */

@@ -81,6 +81,21 @@ START_TEST(second_signal_stops_tasks_which_go_back) {
 }
 END_TEST
 
+/* One signal; the second comes by itself. */
+START_TEST(drain_that_lasts_too_long_is_a_stop) {
+    worker_end(&worker);
+    worker_start(&worker, "--slots 2 --drain-timeout 1s");
+    const char *job = ok("shoal submit -p i=1:2 -- "
+                         "sh -c ': > began.{i}.$$; exec flock -sF gate echo i={i}'");
+    wait_until(files("began.*") == 2, LIMIT_MS);
+    tell(signals[_i], "stopping");
+    expect_good_end();
+    ck_assert_int_eq(job_now(job).queued, 2);
+    expect_all_with_another(job);
+    ck_assert_uint_eq(files("began.*"), 4);
+}
+END_TEST
+
 START_TEST(third_signal_kills_tasks_which_go_back) {
     const char *job = ok("shoal submit --grace 1h -p i=1:2 -- "
                          "sh -c 'trap \"\" TERM; : > began.{i}.$$; "
@@ -182,6 +197,8 @@ int main(void) {
     tcase_add_loop_test(tests, first_signal_lets_tasks_end_and_gives_the_rest_back, 0,
                         (int)SHOAL_COUNT(signals));
     tcase_add_loop_test(tests, second_signal_stops_tasks_which_go_back, 0,
+                        (int)SHOAL_COUNT(signals));
+    tcase_add_loop_test(tests, drain_that_lasts_too_long_is_a_stop, 0,
                         (int)SHOAL_COUNT(signals));
     tcase_add_loop_test(tests, third_signal_kills_tasks_which_go_back, 0,
                         (int)SHOAL_COUNT(signals));
