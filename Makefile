@@ -403,6 +403,11 @@ test-deb: deb ## install, use, upgrade and remove these packages in a container,
 	@tests/packages $(test_deb_packages)
 	@tests/deb/run.sh $(BUILD)
 
+.PHONY: test-docker
+test-docker: ## build the image, start the cluster of docker/compose.yaml, and do to it what happens to clusters
+	@mkdir -p $(BUILD)
+	@tests/docker/run.sh $(BUILD)
+
 # ---- the rest
 
 .PHONY: clean

@@ -54,6 +54,8 @@ chmod 644 ca.pem
 if [ "$(id -u)" -eq 0 ]; then
     chown $image_user redis.key redis.pem shoal-broker shoal-submit shoal-worker users.acl
 else
-    echo "SHOAL_USER=$(id -u):$(id -g)" > ../.env
+    touch ../.env
+    sed -i '/^SHOAL_USER=/d' ../.env
+    echo "SHOAL_USER=$(id -u):$(id -g)" >> ../.env
 fi
-echo "The secrets are in $PWD; Redis's certificate is good for $days days, and for: redis localhost $*"
+echo "The secrets are in $PWD; Redis's certificate is good for $days days, and for:" redis localhost "$@"

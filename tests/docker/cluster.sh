@@ -1,0 +1,208 @@
+#!/bin/bash
+# What run.sh has done, in a copy of docker/: a line for each thing that is true; those that are not show what
+# was printed. "N passed, M failed", and the table of the sweep.
+set -uo pipefail
+passed=0 failed=0
+export SHOAL_DRAIN=5s
+gateway=$(docker network inspect -f '{{(index .IPAM.Config 0).Gateway}}' bridge)
+
+if ! command -v docker-compose > /dev/null; then
+    docker-compose() { docker compose "$@"; }
+fi
+
+# is NAME COMMAND...
+is() {
+    local name=$1 said
+    shift
+    if said=$("$@" 2>&1 < /dev/null); then
+        passed=$((passed + 1))
+        printf 'ok      %s\n' "$name"
+    else
+        failed=$((failed + 1))
+        printf 'FAILED  %s\n%s\n' "$name" "$said"
+    fi
+}
+
+# soon COMMAND...: it comes to succeed within a minute and a half.
+soon() {
+    local end=$((SECONDS + 90))
+    until "$@"; do
+        [ "$SECONDS" -lt "$end" ] || return 1
+        sleep 0.2
+    done
+}
+
+# equal WHAT IS: says both when they differ.
+equal() {
+    [ "$1" = "$2" ] || { printf "expected '%s', there is '%s'\n" "$1" "$2"; return 1; }
+}
+
+# The n-th block of commands in README.md.
+block() { awk -v n="$1" '/^```sh/ {k++; on = k == n; next} /^```/ {on = 0} on' README.md; }
+
+client() { docker-compose run --rm -T client "$@" 2> said; }
+redis() {
+    docker-compose exec -T redis env REDISCLI_AUTH="$(cat secrets/"$1")" \
+        redis-cli --tls --cacert /run/secrets/ca.pem -h redis --user "$@"
+}
+workers() { docker-compose ps -q worker; }
+has() { [ "$(client status "$1" --json | sed -n "s/.*\"$2\": *\([0-9]*\).*/\1/p" | head -n 1)" -ge "$3" ]; }
+are_well() { # N services
+    local n
+    n=$(docker-compose ps -q | xargs docker inspect -f '{{.State.Health.Status}}' | grep -cx healthy)
+    [ "$n" -eq "$1" ]
+}
+
+# ---- by README.md
+
+make_secrets() { (cd .. && eval "$(block 1 | sed -n 1p)") && ./secrets.sh "$gateway"; }
+is 'secrets are made, and again' make_secrets
+nothing_secret_is_in_the_image() {
+    equal '' "$(docker run --rm --network none "$SHOAL_IMAGE" sh -c 'find / -xdev -name secrets -o -name "*.key"' 2> /dev/null)" &&
+        equal shoal "$(docker run --rm --network none "$SHOAL_IMAGE" id -un)"
+}
+is 'the image holds no secret and is not root' nothing_secret_is_in_the_image
+up() { eval "$(block 1 | sed -n 2p)"; }
+is 'the cluster starts' up
+is 'redis, broker and both workers are well' soon are_well 4
+first_sweep() {
+    eval "$(block 1 | sed -n 3p | sed 's/--rm/--rm -T/')" > first
+    equal 181 "$(wc -l < first)"
+}
+is 'the sweep of README.md' first_sweep
+
+# ---- a table that is the same without a cluster
+
+# Ten to twenty seconds of two cores, so that there is time for what follows.
+sweep=(-p beta=0.1:0.9:0.1 --reps 40 --seed 7 --name long)
+simulation=(/opt/shoal/sir --beta '{beta}' --population 500000 --seed '{seed}')
+submitted() { client submit "${sweep[@]}" -- "${simulation[@]}"; }
+is 'a longer sweep is submitted' submitted
+
+killed=$(workers | head -n 1)
+is 'its first tasks have ended' soon has long ok 5
+goes_on() { ! has long ok 360; }
+scale() { docker-compose up -d --no-recreate --scale "worker=$1" && equal "$1" "$(workers | wc -l)"; }
+is 'meanwhile: four workers' scale 4
+is 'meanwhile: one is killed' docker kill "$killed"
+is 'meanwhile: Redis restarts' docker-compose restart redis
+is 'and some more have ended' soon has long ok 60
+ends_well() {
+    local worker
+    worker=$(docker ps -q --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" \
+        --filter label=com.docker.compose.service=worker | head -n 1)
+    docker stop -t 60 "$worker" && equal 0 "$(docker inspect -f '{{.State.ExitCode}}' "$worker")" &&
+        docker logs "$worker" 2>&1 | grep -q 'ended in good order'
+}
+is 'meanwhile: one is stopped, and ends in good order' ends_well
+is 'meanwhile: two workers' scale 2
+is 'all that came while the sweep went on' goes_on
+is 'all its tasks succeed' client wait long --timeout 4m
+is 'audit finds nothing wrong' client audit
+
+# What depends neither on times nor on who ran it.
+columns() {
+    awk -F , 'NR == 1 {for (i = 1; i <= NF; i++) if ($i !~ /^(attempt|worker|wall|cpu|memory|peak_memory|cpu_s|wall_s|rss_mb|extra)$/) keep[++n] = i}
+              {for (k = 1; k <= n; k++) printf "%s,", $keep[k]; print ""}'
+}
+same_table() {
+    docker run --rm --network none "$SHOAL_IMAGE" shoal run "${sweep[@]}" --format csv -- "${simulation[@]}" > alone 2> said
+    client results long --format csv > together
+    head -n 1 alone
+    equal 361 "$(wc -l < together)" &&
+        diff <(columns < alone | sort) <(columns < together | sort)
+}
+is 'its table is that of a run without a cluster' same_table
+
+# ---- what goes wrong, and what may not be
+
+cat > programs/orphans << 'END'
+#!/bin/sh
+for i in 1 2 3; do (sleep 0.01 &) & done
+echo left=3
+END
+cat > programs/endless << 'END'
+#!/bin/sh
+exec sleep 1000
+END
+cat > programs/seven << 'END'
+#!/bin/sh
+exit 7
+END
+chmod 755 programs/*
+exits() { # STATUS COMMAND...
+    local expected=$1 status=0
+    shift
+    client "$@" || status=$?
+    cat said
+    equal "$expected" "$status"
+}
+is 'a failure is the exit status' exits 1 run -p i=1:2 -- /opt/programs/seven
+is 'no sense is exit status 2' exits 2 run -p i=1:x -- /opt/shoal/sir
+is 'what is not allowed does not run' exits 1 run -p i=1 -- /bin/true
+is 'own programs run, and leave processes behind' exits 0 run -p i=1:40 -- /opt/programs/orphans
+no_zombies() {
+    local worker
+    for worker in $(workers); do
+        docker exec "$worker" sh -c 'cat /proc/[0-9]*/stat 2> /dev/null' | grep -q ') Z ' && return 1
+    done
+    return 0
+}
+is 'of which none stays a zombie' soon no_zombies
+stops_in_time() {
+    local worker start=$SECONDS
+    client submit -p i=1:2 --name endless -- /opt/programs/endless && soon has endless leased 2 || return 1
+    docker-compose stop worker && [ $((SECONDS - start)) -lt 60 ] || return 1
+    for worker in $(docker-compose ps -q worker); do
+        equal 0 "$(docker inspect -f '{{.State.ExitCode}}' "$worker")" || return 1
+    done
+    has endless queued 2
+}
+is 'workers that stop give back what does not end' stops_in_time
+is 'which is cancelled' client cancel endless
+
+redis_refuses() {
+    redis shoal-worker config set appendonly no 2>&1 | grep -q NOPERM &&
+        redis shoal-submit set other 1 2>&1 | grep -q NOPERM &&
+        redis shoal-broker flushall 2>&1 | grep -q NOPERM &&
+        redis shoal-admin config get appendonly | grep -qx yes
+}
+is 'users of Redis have the rights of their roles' redis_refuses
+by_tls_alone() {
+    ! docker-compose exec -T redis timeout 5 redis-cli -h redis ping | grep -qE 'PONG|NOAUTH'
+}
+is 'Redis speaks TLS alone' by_tls_alone
+cannot_write() {
+    local service
+    for service in redis broker; do
+        ! docker-compose exec -T $service touch /opt/x 2> /dev/null &&
+            docker-compose exec -T $service grep -qE '^CapBnd:\s0+$' /proc/1/status &&
+            docker-compose exec -T $service grep -qE '^NoNewPrivs:\s1$' /proc/1/status || return 1
+    done
+}
+is 'roots cannot be written, and there are no capabilities' cannot_write
+
+# ---- another host, with what README.md says that it needs
+
+publish() {
+    eval "$(block 3 | sed -n 2p | sed "s/6379:6379/$gateway::6379/")" && docker-compose up -d --force-recreate redis broker
+}
+is 'Redis is published' publish
+on_other_host() {
+    local port
+    port=$(docker-compose port redis 6379) && mkdir -p ../host/secrets && cp compose.yaml ../host &&
+        cp -p secrets/ca.pem secrets/shoal-worker ../host/secrets && cd ../host &&
+        { [ ! -e ../docker/.env ] || cp ../docker/.env .; } &&
+        COMPOSE_PROJECT_NAME=$COMPOSE_PROJECT_NAME-host SHOAL_REDIS_HOST=$port docker-compose up -d --no-deps worker
+}
+is 'a worker starts elsewhere' on_other_host
+is 'and runs what there is' exits 0 run -p beta=0.3,0.6 -- /opt/shoal/sir --beta '{beta}' --seed '{seed}'
+is 'audit finds nothing wrong at the end' client audit
+
+table=$(client results long --by beta)
+if [ "$failed" -gt 0 ]; then
+    docker-compose logs --no-color --tail 30
+fi
+echo "$passed passed, $failed failed"
+echo "$table"
+[ "$failed" -eq 0 ] && [ -n "$table" ]
