@@ -2,7 +2,8 @@
 -- Makes jobs. One that exists already is left as it is, so a submit whose answer was lost can be
 -- sent again.
 --
--- ARGV     fresh id for this store, number of specs, their texts; what their submitter signed of the
+-- ARGV     fresh id for this store, number of specs, their texts; what their submitter
+--          signed of the
 --          jobs, for the store of that id ("": nothing); number of jobs, then for each:
 --          id, which spec (from 1), queue, name, owner, policy, seed, total, start (wall ms, 0:
 --          now), open (0, 1, or 2: nothing is handed out before it is closed), has arguments
