@@ -17,19 +17,39 @@ mkdir -p secrets programs
 chmod 755 programs
 cd secrets
 
-make_authority() {
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem \
-        -days 3650 -subj "/CN=shoal cluster" -addext basicConstraints=critical,CA:TRUE \
-        -addext keyUsage=critical,keyCertSign 2> /dev/null
+for host; do
+    if [[ ! $host =~ ^[0-9A-Za-z.:-]+$ ]]; then
+        echo "'$host' is no host; say a name or an address of where Redis is reached" >&2
+        exit 2
+    fi
+done
+
+# quietly COMMAND...: openssl talks while all is well, too.
+quietly() {
+    "$@" 2> log || {
+        cat log >&2
+        return 1
+    }
+    rm log
 }
 
-# make_certificate NAME...: Redis's, signed by the authority.
+new_key=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
+
+make_authority() {
+    quietly openssl req -x509 "${new_key[@]}" -keyout ca.key -out ca.pem -days 3650 -subj '/CN=shoal cluster' \
+        -addext keyUsage=critical,keyCertSign
+}
+
+# make_certificate NAME...: Redis's, signed by the authority. The one before stays until this is whole.
 make_certificate() {
     local names
-    names=$(printf ',DNS:%s' "$@" | sed -E 's/DNS:([0-9.]+|[0-9a-f]*:[0-9a-f:]+)(,|$)/IP:\1\2/g')
-    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout redis.key -subj /CN=redis 2> /dev/null |
-        openssl x509 -req -CA ca.pem -CAkey ca.key -set_serial "0x$(openssl rand -hex 16)" -days $days \
-            -extfile <(echo "subjectAltName=${names#,}") -out redis.pem 2> /dev/null
+    names=$(printf 'DNS:%s\n' "$@" | sed -E 's/^DNS:([0-9.]+|.*:.*)$/IP:\1/' | paste -sd ,)
+    quietly openssl req -new "${new_key[@]}" -keyout redis.key.new -subj /CN=redis -out request
+    quietly openssl x509 -req -in request -CA ca.pem -CAkey ca.key -set_serial "0x$(openssl rand -hex 16)" \
+        -days $days -extfile <(echo "subjectAltName=$names") -out redis.pem.new
+    rm request
+    mv redis.key.new redis.key
+    mv redis.pem.new redis.pem
 }
 
 # A user's line for Redis, which gets no password but its SHA-256.
@@ -43,7 +63,9 @@ user() {
 [ -s ca.key ] || make_authority
 make_certificate redis localhost "$@"
 {
-    echo "user default off"
+    # Nobody can be it. But Redis 7.0 reads its append-only file as this user: with fewer rights it would come back
+    # from a restart empty.
+    echo "user default off resetpass ~* &* +@all"
     for role in broker submit worker; do
         user shoal-$role '~shoal:*' +@all -@admin -@dangerous +info '+config|get'
     done

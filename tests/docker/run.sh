@@ -13,6 +13,13 @@ id=shoal-test-$$
 work=$(mktemp -d)
 chmod 755 "$work"
 
+if ! command -v docker-compose > /dev/null; then
+    mkdir "$work/bin"
+    printf '#!/bin/sh\nexec docker compose "$@"\n' > "$work/bin/docker-compose"
+    chmod +x "$work/bin/docker-compose"
+    PATH=$work/bin:$PATH
+fi
+
 # quietly COMMAND...: its output is shown when it fails.
 quietly() {
     timeout --foreground 900 "$@" > "$work/log" 2>&1 < /dev/null || {
@@ -90,8 +97,9 @@ git ls-files -z --cached --others --exclude-standard | xargs -0 cp -a --parents 
 echo "Building the image ..."
 start=$SECONDS
 # The stage gets a name first, by which it can be removed.
-quietly docker build -f docker/Dockerfile --build-arg "BASE=$BASE_IMAGE" --target build -t "$id-build" "$work"
-quietly docker build -f docker/Dockerfile --build-arg "BASE=$BASE_IMAGE" -t "$id" "$work"
-docker image inspect -f "$((SECONDS - start)) s, {{.Size}} bytes with its Debian" "$id"
 cd "$work/docker"
+printf 'services: {redis: {image: %s-build, build: {target: build}}}\n' "$id" > ../stage.yaml
+quietly docker-compose -f compose.yaml -f ../stage.yaml build redis
+quietly docker-compose build redis
+docker image inspect -f "$((SECONDS - start)) s, {{.Size}} bytes with its Debian" "$id"
 timeout --foreground --kill-after=60 600 "$here/cluster.sh"
