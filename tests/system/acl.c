@@ -538,6 +538,7 @@ START_TEST(default_user_is_off_and_the_admin_gets_in) {
     ok("redis-cli -s $SOCKET --no-auth-warning --user shoal-admin "
        "--pass $(cat passwords/shoal-admin) acl list > applied");
     ok("shoal doctor --load");
+    ok("shoal submit -p i=1:3 --name kept -- true");
     ok("cat file > %s", acl_file);
     test_server_restart(&daemons.server, NULL);
     as(NULL);
@@ -550,6 +551,7 @@ START_TEST(default_user_is_off_and_the_admin_gets_in) {
        "cmp applied.w loaded.w");
     as("submit");
     ok("shoal doctor --json | grep -q '\"check\":\"port\",\"verdict\":\"ok\"'");
+    ok("shoal status kept"); /* Redis has read its file as somebody */
 }
 END_TEST
 
