@@ -52,29 +52,21 @@ make_certificate() {
     mv redis.pem.new redis.pem
 }
 
-# A user's line for Redis, which gets no password but its SHA-256.
+# What `shoal acl` is told of a user: Redis gets no password but its SHA-256.
 user() {
-    local name=$1
-    shift
-    [ -s "$name" ] || openssl rand -hex 32 > "$name"
-    echo "user $name on #$(tr -d '\n' < "$name" | sha256sum | cut -d ' ' -f 1) $*"
+    [ -s "shoal-$1" ] || openssl rand -hex 32 > "shoal-$1"
+    echo "--hash $1=$(tr -d '\n' < "shoal-$1" | sha256sum | cut -d ' ' -f 1)"
 }
 
 [ -s ca.key ] || make_authority
 make_certificate redis localhost "$@"
-{
-    # Nobody can be it. But Redis 7.0 reads its append-only file as this user: with fewer rights it would come back
-    # from a restart empty.
-    echo "user default off resetpass ~* &* +@all"
-    for role in broker submit worker; do
-        user shoal-$role '~shoal:*' +@all -@admin -@dangerous +info '+config|get'
-    done
-    user shoal-admin '~*' '&*' +@all
-} > users.acl
+for role in admin broker read submit worker; do
+    user $role
+done > users
 chmod 644 ca.pem
 
 if [ "$(id -u)" -eq 0 ]; then
-    chown $image_user redis.key redis.pem shoal-broker shoal-submit shoal-worker users.acl
+    chown $image_user redis.key redis.pem shoal-broker shoal-submit shoal-worker users
 else
     touch ../.env
     sed -i '/^SHOAL_USER=/d' ../.env
