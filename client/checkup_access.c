@@ -225,10 +225,12 @@ static enum shoal_status check_port(struct shoal_checkup *checkup,
             "whoever reaches port %d gets in without a password and may run programs on "
             "the workers; 'shoal acl --apply' turns the default user off",
             address->path == NULL ? (int)address->port : (int)checkup->server.port);
-    if (!is_loopback(address))
+    if (address->tls)
+        shoal_checkup_tell(checkup, SHOAL_GOOD, "encryption", "by TLS");
+    else if (!is_loopback(address))
         shoal_checkup_tell(checkup, SHOAL_WARNING, "encryption",
                            "none: passwords, tasks and results can be read on the way to "
-                           "%s; use TLS or a tunnel (WireGuard, ssh -L)",
+                           "%s; use rediss:// or a tunnel (WireGuard, ssh -L)",
                            address->host);
     return SHOAL_OK;
 }

@@ -138,8 +138,8 @@ static enum shoal_status take_hash(struct users *users, const char *word,
     const char *digits = word + len + 1;
     if (role == USERS)
         return no_role(word, err);
-    if (strlen(digits) != SHOAL_SHA256_HEX - 1 ||
-        strspn(digits, "0123456789abcdef") != SHOAL_SHA256_HEX - 1)
+    if (strlen(digits) != SHOAL_HASH_DIGITS ||
+        strspn(digits, "0123456789abcdef") != SHOAL_HASH_DIGITS)
         return shoal_error_set(err, SHOAL_INVALID,
                                "the hash of role %s is not 64 digits of 0-9 and a-f; "
                                "make it with: printf %%s PASSWORD | sha256sum",
@@ -148,7 +148,7 @@ static enum shoal_status take_hash(struct users *users, const char *word,
     if (credential->n == SHOAL_CREDENTIALS)
         return shoal_error_set(err, SHOAL_INVALID, "role %s has more than %d hashes",
                                name_of(role), SHOAL_CREDENTIALS);
-    memcpy(credential->hashes[credential->n++], digits, SHOAL_SHA256_HEX);
+    memcpy(credential->hashes[credential->n++], digits, SHOAL_HASH_DIGITS + 1);
     users->of[role].wanted = true;
     return SHOAL_OK;
 }

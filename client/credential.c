@@ -31,10 +31,12 @@ static enum shoal_status add_hash(const char *path, struct shoal_credential *cre
     enum shoal_status status = shoal_redis_password_read(path, &password, err);
     if (status != SHOAL_OK)
         return status;
-    shoal_sha256(password, strlen(password), credential->hashes[credential->n++]);
+    bool good = shoal_hash(password, strlen(password), credential->hashes[credential->n]);
+    credential->n += good;
     explicit_bzero(password, strlen(password));
     free(password);
-    return SHOAL_OK;
+    return good ? SHOAL_OK
+                : shoal_error_set(err, SHOAL_MEMORY, "no memory to hash a password");
 }
 
 static bool write_password(int fd) {

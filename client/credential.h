@@ -4,7 +4,7 @@
 #define SHOAL_CREDENTIAL_H
 
 #include "common/error.h"
-#include "common/sha256.h"
+#include "common/signer.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@ enum { SHOAL_CREDENTIALS = 2 };
 
 /* What Redis is told: the hashes of all passwords that are good. */
 struct shoal_credential {
-    char hashes[SHOAL_CREDENTIALS][SHOAL_SHA256_HEX];
+    char hashes[SHOAL_CREDENTIALS][SHOAL_HASH_DIGITS + 1];
     size_t n;
 };
 

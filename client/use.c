@@ -101,25 +101,13 @@ static bool jobs_know(struct shoal_use *use, const char *queue) {
     return false;
 }
 
-/* Whether a list as "a,b" has the name. */
-static bool has_name(const char *list, const char *name) {
-    size_t len = strlen(name);
-    for (const char *at = list; *at != '\0';) {
-        size_t word = strcspn(at, ",");
-        if (word == len && strncmp(at, name, len) == 0)
-            return true;
-        at += word + (at[word] == ',');
-    }
-    return false;
-}
-
 static bool workers_know(struct shoal_use *use, const char *queue) {
     SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_worker_info *workers = NULL;
     size_t n = 0;
     if (shoal_queue_workers(&use->client->queue, &workers, &n, NULL) != SHOAL_OK)
         return true;
     for (size_t i = 0; i < n; i++) {
-        if (has_name(workers[i].queues, queue))
+        if (shoal_name_is_in(workers[i].queues, queue))
             return true;
     }
     return false;

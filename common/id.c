@@ -76,3 +76,14 @@ uint64_t shoal_task_seed(uint64_t job_seed, uint64_t index) {
     const uint64_t golden = UINT64_C(0x9e3779b97f4a7c15);
     return mix(mix(job_seed + golden) + (index + 1) * golden) >> 1;
 }
+
+bool shoal_name_is_in(const char *list, const char *name) {
+    size_t len = strlen(name);
+    for (const char *at = list; *at != '\0';) {
+        size_t word = strcspn(at, ",");
+        if (word == len && strncmp(at, name, len) == 0)
+            return true;
+        at += word + (at[word] == ',');
+    }
+    return false;
+}

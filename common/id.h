@@ -24,6 +24,9 @@ bool shoal_id_is_prefix(const char *text);
  * digits and "._-", the first one no '-' and no '.'. */
 bool shoal_name_is_valid(const char *text);
 
+/* Whether a list as "a,b" has the name. */
+bool shoal_name_is_in(const char *list, const char *name);
+
 /* Whether `text` names a parameter: a letter or '_', then letters, digits and '_'. */
 bool shoal_parameter_name_is_valid(const char *text);
 

@@ -415,17 +415,6 @@ static enum shoal_status check_arguments(const struct shoal_claim *claim,
     return SHOAL_OK;
 }
 
-static bool is_in_list(const char *list, const char *name) {
-    size_t len = strlen(name);
-    for (const char *at = list; *at != '\0';) {
-        size_t word = strcspn(at, ",");
-        if (word == len && strncmp(at, name, len) == 0)
-            return true;
-        at += word + (at[word] == ',');
-    }
-    return false;
-}
-
 static bool is_within(int64_t asked, int64_t most) {
     return most == 0 || (asked > 0 && asked <= most);
 }
@@ -443,7 +432,7 @@ static bool are_within(const struct shoal_limits *asked,
 static enum shoal_status check_right(const struct shoal_trusted_key *key,
                                      const struct shoal_claim *claim, const char *queue,
                                      struct shoal_error *err) {
-    if (key->queues != NULL && !is_in_list(key->queues, queue))
+    if (key->queues != NULL && !shoal_name_is_in(key->queues, queue))
         return shoal_error_set(err, SHOAL_REFUSED,
                                "the key of '%s' may not use the queue '%s' here",
                                key->name, queue);
