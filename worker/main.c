@@ -524,19 +524,19 @@ int main(int argc, char **argv) {
     struct shoal_worker_config worker = {
         .program = words == NULL ? NULL : program, .argv = words, .folder_lock = -1};
     struct shoal_user user;
-    struct shoal_allow allow;
+    struct shoal_allow allow = {.n = 0};
     struct shoal_sandbox sandbox;
-    struct shoal_trust trust;
+    struct shoal_trust trust = {.n = 0};
     const char *queues[QUEUES_MAX + 1];
     char queue_list[QUEUE_LIST_MAX], name[SHOAL_NAME_MAX + 1], spool[SPOOL_ROOM];
     worker.spool = spool;
     if (make_config(&worker, queues, queue_list, name, &err) != SHOAL_OK ||
         make_bounds(&worker, &user, &allow, &sandbox, &trust, &err) != SHOAL_OK ||
         find_spool(spool, &err) != SHOAL_OK)
-        return shoal_daemon_refuse(&text, &err);
-    exit_status = run(&worker);
-    if (worker.allow != NULL)
-        shoal_allow_finish(&allow);
+        exit_status = shoal_daemon_refuse(&text, &err);
+    else
+        exit_status = run(&worker);
+    shoal_allow_finish(&allow);
     shoal_trust_finish(&trust);
     shoal_options_finish(tables);
     shoal_redis_address_finish(&worker.address);
