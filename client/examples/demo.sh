@@ -24,7 +24,7 @@ show_and_run "$build/shoal" results demo --by beta
 cat << END
 All $(($(wc -l < "$rows") - 1)) rows are in $rows.
 With more machines: start a worker on each, then run the same with the URL of a Redis they reach.
-    shoal-worker --redis redis://HOST --allow $build/examples/sir
+    shoal-worker --redis redis://HOST --trust-redis --allow $build/examples/sir
     shoal run --redis redis://HOST ${sweep[*]} -- ${simulation[*]}
 client/examples/README.md tells how to sweep a program of your own.
 END
