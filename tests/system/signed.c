@@ -148,9 +148,11 @@ static const struct {
      "Redis has no warrant"},
     {"-- sim/evil", "W=${K}warrant:$(r hget ${K}job:$J warrant); r set $W nonsense",
      "was altered"},
-    {"-- sim/evil", "W=${K}warrant:$(r hget ${K}job:$J warrant); r setrange $W 300 1",
+    {"-- sim/evil", "W=${K}warrant:$(r hget ${K}job:$J warrant); r setrange $W 300 !",
      "its signature does not hold"},
-    {"-- sim/evil", "W=${K}warrant:$(r hget ${K}job:$J warrant); r setrange $W 70 000",
+    {"-- sim/evil",
+     "W=${K}warrant:$(r hget ${K}job:$J warrant); "
+     "r setrange $W 70 $(r getrange $W 70 72 | tr 0-9a-f 1-9a-f0)",
      "its signature does not hold"},
     {"-- sim/evil", "W=${K}warrant:$(r hget ${K}job:$J warrant); r append $W x",
      "its signature does not hold"},
