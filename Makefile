@@ -66,7 +66,8 @@ measured := $(patsubst %_plugin.c,$(BUILD)/%.so,$(wildcard tests/bench/*_plugin.
 stormed  := $(addprefix $(BUILD)/tests/chaos/,fault_proxy note note.so)
 examples := $(patsubst client/examples/%.c,$(BUILD)/examples/%,$(filter-out %_plugin.c,$(wildcard client/examples/*.c)))
 floors   := $(patsubst %.c,$(BUILD)/%,$(filter-out %_plugin.c,$(sort $(wildcard tests/bench/*.c))))
-tests    := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/unit/*.c tests/integration/*.c tests/system/*.c)))
+# In the order in which they are run: what takes long begins first, which is about what is long to read.
+tests    := $(patsubst %.c,$(BUILD)/%,$(shell ls -S tests/system/*.c; ls -S tests/integration/*.c tests/unit/*.c))
 # Targets of the fuzzer, which libFuzzer drives, or (in 'make test') replay.c with what is in tests/fuzz/corpus.
 targets  := $(patsubst %.c,%,$(filter-out tests/fuzz/replay.c,$(sort $(wildcard tests/fuzz/*.c))))
 replays  := $(addprefix $(BUILD)/,$(targets))
