@@ -21,6 +21,7 @@ import failing
 import storms_clients
 import storms_clocks
 import storms_escapes
+import storms_failover
 import storms_fleet
 import storms_full
 import storms_network
@@ -37,6 +38,7 @@ STORMS = {
     **storms_full.STORMS,
     **storms_clients.STORMS,
     **storms_redis.STORMS,
+    **storms_failover.STORMS,
     **storms_fleet.STORMS,
     **storms_clocks.STORMS,
 }

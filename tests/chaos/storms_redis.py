@@ -146,9 +146,9 @@ class Rollbacks:
         with self.submitting:
             return set(self.place.history.jobs)
 
-    def name_gone(self, moment):
-        """What was submitted after the moment may be gone, and whoever asks for it is told."""
-        for job in self.jobs() - moment.jobs:
+    def name_gone(self, safe):
+        """What was submitted after these jobs may be gone, and whoever asks for it is told."""
+        for job in self.jobs() - safe:
             done = self.place.ask("results", job, accept=None)
             if done.returncode == UNKNOWN:
                 self.place.history.forget(job)
@@ -184,8 +184,18 @@ class Rollbacks:
         tail = Files(place.redis.folder).tail()
         self.find(told)
         self.renew(tail)
-        self.name_gone(moment)
+        self.name_gone(moment.jobs)
         place.faults += 1
+
+    def judge_told(self):
+        """Whoever looks after the queue is told of what was found."""
+        place = self.place
+        place.history.settle_all()
+        found = int(place.redis.ask("hget", "shoal:{0}:epoch", "rollbacks") or 0)
+        place.more.update({"found": found, "lost commits": self.lost, "jobs gone": self.gone})
+        for words in ("audit", "doctor"):
+            if found and f"lost its last moments {found} time" not in place.ask(words, accept=(0, 1)):
+                place.history.tell("unexpected", f"shoal {words} does not tell of {found} rollbacks")
 
 
 def rollbacks(place):
@@ -194,12 +204,7 @@ def rollbacks(place):
     with clients(place, 3, storm.submit_and_wait):
         for _ in range(place.times(6, 60)):
             storm.roll_back()
-    place.history.settle_all()
-    found = int(place.redis.ask("hget", "shoal:{0}:epoch", "rollbacks") or 0)
-    place.more.update({"found": found, "lost commits": storm.lost, "jobs gone": storm.gone})
-    for words in ("audit", "doctor"):
-        if f"lost its last moments {found} times" not in place.ask(words, accept=(0, 1)):
-            place.history.tell("unexpected", f"shoal {words} does not tell of {found} rollbacks")
+    storm.judge_told()
 
 
 # ---- aof-prefix
