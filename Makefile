@@ -8,7 +8,7 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 CC      ?= cc
 
 packages := libhiredis-dev libevent-dev libjansson-dev libssl-dev zlib1g-dev pkg-config gcc redis-server
-test_packages := check fish jq ngspice python3 systemd
+test_packages := check fish iproute2 jq ngspice python3 systemd
 bench_packages := python3 redis-tools
 chaos_packages := faketime iproute2 python3 redis-tools
 count_packages := python3 valgrind

@@ -66,6 +66,8 @@ static void make_home(const char *url) {
     snprintf(daemons.mark, sizeof(daemons.mark), "HOME=%s", daemons.home.path);
     snprintf(daemons.redis, sizeof(daemons.redis), "SHOAL_REDIS=%s", url);
     snprintf(daemons.ca, sizeof(daemons.ca), "SHOAL_TLS_CA");
+    snprintf(daemons.certificate, sizeof(daemons.certificate), "SHOAL_TLS_CERT");
+    snprintf(daemons.key, sizeof(daemons.key), "SHOAL_TLS_KEY");
     unsetenv("SHOAL_REDIS_PASSWORD_FILE"); /* a test may set its own */
     ck_assert_int_eq(mkdir(at_home("tmp"), 0700), 0);
     ck_assert_int_eq(mkdir(at_home("run"), 0700), 0);
@@ -110,8 +112,8 @@ static void start_command(struct test_process *process, const char *command) {
         daemons.mark,
         daemons.redis,
         daemons.ca,
-        "SHOAL_TLS_CERT",
-        "SHOAL_TLS_KEY",
+        daemons.certificate,
+        daemons.key,
         path_variable(),
         at_home_variable("TMPDIR", "tmp"),
         at_home_variable("SHOAL_SPOOL", "spool"),
@@ -309,7 +311,8 @@ struct shoal_job job_now(const char *job) {
     struct shoal_job now;
     char id[13];
     struct shoal_error err = {.status = SHOAL_OK};
-    const struct shoal_client_options where = {.url = daemons.server.url};
+    const struct shoal_client_options where = {
+        .url = daemons.server.url, .password_file = getenv("SHOAL_REDIS_PASSWORD_FILE")};
     enum shoal_status status = shoal_client_connect(&where, &client, &err);
     if (status == SHOAL_OK)
         status = shoal_find(client, job, id, &err);

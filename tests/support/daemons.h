@@ -18,9 +18,11 @@ enum { LIMIT_MS = 50000 }; /* of a wait for what must come */
 struct test_daemons {
     struct test_server server;
     struct test_directory home;
-    char mark[48];   /* "HOME=PATH" */
-    char redis[128]; /* "SHOAL_REDIS=URL" */
-    char ca[128];    /* "SHOAL_TLS_CA=FILE"; without "=": there is none */
+    char mark[48];         /* "HOME=PATH" */
+    char redis[144];       /* "SHOAL_REDIS=URL" */
+    char ca[128];          /* "SHOAL_TLS_CA=FILE"; without "=": there is none */
+    char certificate[128]; /* "SHOAL_TLS_CERT=FILE", and the key; or the names alone */
+    char key[128];
 };
 extern struct test_daemons daemons;
 

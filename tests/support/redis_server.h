@@ -14,7 +14,7 @@ enum { TEST_SERVER_ARGS_MAX = 32 };
 struct test_server {
     char directory[64];
     char socket[96];
-    char url[104];                              /* "unix:PATH" */
+    char url[120];                              /* "unix:PATH" */
     const char *args[TEST_SERVER_ARGS_MAX + 1]; /* of start; the caller's texts */
     int port;                                   /* that speaks TLS; 0: none */
     char tls_url[40];                           /* "rediss://127.0.0.1:PORT" */
