@@ -5,9 +5,9 @@
 #ifndef SHOAL_CHILD_H
 #define SHOAL_CHILD_H
 
+#include "common/allow.h"
 #include "common/error.h"
 #include "common/limits.h"
-#include "worker/allow.h"
 #include "worker/cgroup.h"
 #include "worker/sandbox.h"
 #include "worker/user.h"

@@ -4,10 +4,10 @@
 #define SHOAL_KNOWN_H
 
 #include "broker/session.h"
+#include "broker/trust.h"
 #include "broker/warrant.h"
 #include "common/spec.h"
 #include "worker/handover.h"
-#include "worker/trust.h"
 
 enum shoal_known_kind { SHOAL_KNOWN_SPEC, SHOAL_KNOWN_WARRANT, SHOAL_KNOWN_KINDS };
 

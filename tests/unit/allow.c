@@ -1,5 +1,5 @@
 /* The list of what tasks may run. */
-#include "worker/allow.h"
+#include "common/allow.h"
 
 #include "common/cleanup.h"
 

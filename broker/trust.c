@@ -1,4 +1,4 @@
-#include "worker/trust.h"
+#include "broker/trust.h"
 
 #include "common/cleanup.h"
 #include "common/clock.h"

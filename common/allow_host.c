@@ -1,7 +1,7 @@
 /* What the installed shoal-host may load for a worker with a list. It could do more than
  * that for a person (--try, any option cut short), so its words are read strictly and
  * written anew. */
-#include "worker/allow.h"
+#include "common/allow.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -11,8 +11,8 @@
 
 #include "broker/session.h"
 #include "broker/warrant.h"
+#include "common/allow.h"
 #include "common/spec.h"
-#include "worker/allow.h"
 
 enum { SHOAL_TRUST_NAME_ROOM = 64, SHOAL_TRUST_WARNED = 64 };
 

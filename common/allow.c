@@ -1,4 +1,4 @@
-#include "worker/allow.h"
+#include "common/allow.h"
 
 #include "common/cleanup.h"
 #include "common/log.h"
