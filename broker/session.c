@@ -309,6 +309,13 @@ static void read_claim(const redisReply *reply, struct shoal_grant *grant) {
     grant->seal = text_or_none(item[12], SHOAL_SEAL_BYTES + 1);
 }
 
+/* A spec that there cannot be is looked for and not found, which the submitter is told. */
+static void read_what_runs(redisReply *const *item, struct shoal_grant *grant) {
+    if (!take_text(item[5], grant->spec, sizeof(grant->spec)) ||
+        !take_seed(item[6], &grant->seed))
+        snprintf(grant->spec, sizeof(grant->spec), "none");
+}
+
 static bool read_grant(const redisReply *reply, struct shoal_grant *grant) {
     if (!shoal_reply_is_array(reply, 7))
         return false;
@@ -318,10 +325,9 @@ static bool read_grant(const redisReply *reply, struct shoal_grant *grant) {
                 take_text(item[1], lease->job, sizeof(lease->job)) &&
                 shoal_reply_int(item[2], &lease->lo) &&
                 shoal_reply_int(item[3], &lease->hi) &&
-                shoal_reply_int(item[4], &lease->attempt) &&
-                take_text(item[5], grant->spec, sizeof(grant->spec)) &&
-                take_seed(item[6], &grant->seed) && lease->attempt >= 1 &&
+                shoal_reply_int(item[4], &lease->attempt) && lease->attempt >= 1 &&
                 lease->lo >= 0 && lease->lo < lease->hi && lease->hi <= SHOAL_TASKS_MAX;
+    read_what_runs(item, grant);
     if (reply->elements >= 13)
         read_claim(reply, grant);
     if (!good || reply->elements < 9 || item[8]->type == REDIS_REPLY_NIL)
@@ -363,6 +369,8 @@ static void decode_advanced(void *owner, enum shoal_status status,
     for (size_t i = 0; i < most; i++) {
         if (read_grant(reply->element[3 + i], &grants[answer.n_grants]))
             answer.n_grants++;
+        else
+            answer.garbled = true;
     }
     answer.alive = alive == 1;
     answer.grants = grants;

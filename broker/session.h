@@ -142,6 +142,8 @@ struct shoal_advanced {
     char store[13];
     const struct shoal_grant *grants;
     size_t n_grants;
+    bool garbled; /* there was another, of which nothing can be made: do not ask for it
+                     by the same name */
 };
 
 typedef void (*shoal_advanced_fn)(void *owner, enum shoal_status status,

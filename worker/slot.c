@@ -218,14 +218,15 @@ void shoal_slot_take(struct shoal_slot *slot, struct shoal_held *held) {
 }
 
 /* The next wish may ask for twice as many. */
-void shoal_slot_answered(struct shoal_slot *slot) {
+void shoal_slot_answered(struct shoal_slot *slot, bool garbled) {
     if (slot->asked == 0)
         return;
     slot->asked = 0;
     slot->refused = slot->got == 0 && slot->held != NULL;
+    if (slot->got > 0 || garbled)
+        name_wish(slot);
     if (slot->got == 0)
         return;
-    name_wish(slot);
     slot->granted = slot->got;
     slot->appetite = 2 * (int64_t)slot->got;
     if (slot->appetite > LEASES_MAX)

@@ -81,9 +81,11 @@ void shoal_slot_asks(struct shoal_slot *slot, const struct shoal_wish *wish);
 /* Whether a lease of that name was granted to its wish. */
 bool shoal_slot_asked_for(const struct shoal_slot *slot, const char *lease);
 
-/* Takes a lease that was granted to its wish; answered() follows the last. */
+/* Takes a lease that was granted to its wish; answered() follows the last. `garbled`: so
+ * was one of which nothing can be made. The next wish has another name then, and a
+ * heartbeat gives that lease back. */
 void shoal_slot_take(struct shoal_slot *slot, struct shoal_held *held);
-void shoal_slot_answered(struct shoal_slot *slot);
+void shoal_slot_answered(struct shoal_slot *slot, bool garbled);
 
 /* 0: the runner that starts programs; from 1 on: those that stay. */
 struct shoal_runner *shoal_slot_runner(const struct shoal_slot *slot, int number);

@@ -156,6 +156,12 @@ static const struct {
      "its signature does not hold"},
     {"-- sim/evil", "W=${K}warrant:$(r hget ${K}job:$J warrant); r append $W x",
      "its signature does not hold"},
+    {"-- sim/evil",
+     "W=${K}warrant:$(r hget ${K}job:$J warrant); r eval \"$CUT, -2))\" 1 $W",
+     "its signature does not hold"},
+    {"-- sim/evil",
+     "W=${K}warrant:$(r hget ${K}job:$J warrant); r eval \"$CUT, 90))\" 1 $W",
+     "was altered"},
     /* The strange key in the head of what another signed. */
     {"-- sim/evil",
      "W=${K}warrant:$(r hget ${K}job:$J warrant); r setrange $W 0 $(cut -c-64 next.line)",
@@ -204,14 +210,16 @@ START_TEST(what_was_altered_does_not_run) {
     ok("printf 'evil\\n' > evil.txt; "
        "printf '%%s' 'local e = redis.call(\"XRANGE\", KEYS[1], \"-\", \"+\")[1] "
        "redis.call(\"DEL\", KEYS[1])' > entry; "
-       "printf '%%s' 'redis.call(\"XADD\", KEYS[1], e[1], \"n\", e[2][2]' > put");
+       "printf '%%s' 'redis.call(\"XADD\", KEYS[1], e[1], \"n\", e[2][2]' > put; "
+       "printf '%%s' 'redis.call(\"SET\", KEYS[1], redis.call(\"GETRANGE\", KEYS[1], 0' > "
+       "cut");
     ok("shoal submit -q idle -- sim/evil > another; "
        "shoal submit -q idle --from evil.txt -- sim/{} > rows; "
        "shoal submit -q idle --sign-key next --from evil.txt -- sim/{} > of_next");
     ok("shoal submit %s > job", altered[_i].submission);
     const char *job = ok("cat job");
     ok("PATH=\"$PATH:$HOME/bin\"; K='shoal:{0}:' J=%s O=$(cat another) A=$(cat rows) "
-       "N=$(cat of_next) ENTRY=$(cat entry) PUT=$(cat put); %s",
+       "N=$(cat of_next) ENTRY=$(cat entry) PUT=$(cat put) CUT=$(cat cut); %s",
        job, altered[_i].alteration);
     start(&worker, "--trust-keys keys -q default,other");
     expect_refusal(job, altered[_i].said);
@@ -220,25 +228,44 @@ START_TEST(what_was_altered_does_not_run) {
 }
 END_TEST
 
-/* Nothing that anybody writes makes a worker fall, or run what was not signed. */
-static const char *const fields[] = {"warrant", "queue", "policy", "seed", "spec"};
-static const char *const values[] = {
-    "''",
-    "\"$(printf '\\377\\376')\"",
-    "\"$(head -c 5000 /dev/zero | tr '\\0' x)\"",
-    "0",
-    "-1",
-    "'a b'",
-    "99999999999999999999999999",
-};
+/* Nothing that anybody writes makes a worker fall, or run what was not signed: any of
+ * these bytes in each field of a job, in each text, and in arguments. */
+static const char spoil[] =
+    "K='shoal:{0}:'\n"
+    "ARGS=\"local e = redis.call('XRANGE', KEYS[1], '-', '+')[1] "
+    "redis.call('DEL', KEYS[1]) redis.call('XADD', KEYS[1], e[1]\"\n"
+    "bytes() { case $1 in 0) ;; 1) printf '\\377\\376\\000\\r\\n' ;;\n"
+    "  2) head -c 5000 /dev/zero | tr '\\0' x ;; 3) printf 0 ;; 4) printf -- -1 ;;\n"
+    "  5) printf 'a b' ;; 6) printf 99999999999999999999999999 ;; esac; }\n"
+    "job() { J=$(shoal submit \"$@\"); }\n"
+    "for i in 0 1 2 3 4 5 6; do\n"
+    "  for f in warrant queue policy seed spec; do\n"
+    "    job -- sim/evil; bytes $i | r -x hset ${K}job:$J $f\n"
+    "  done\n"
+    "  job -- sim/evil; bytes $i | r -x set ${K}warrant:$(r hget ${K}job:$J warrant)\n"
+    "  job --env N=$i -- sim/evil; bytes $i | r -x set ${K}spec:$(r hget ${K}job:$J spec)\n"
+    "  job --from evil.txt -- sim/{}\n"
+    "  bytes $i | r -x eval \"$ARGS, 'n', 1, 'p', ARGV[1], 's', e[2][6])\" 1 ${K}args:$J\n"
+    "  job --from evil.txt -- sim/{}\n"
+    "  bytes $i | r -x eval \"$ARGS, 'n', 1, 'p', e[2][4], 's', ARGV[1])\" 1 ${K}args:$J\n"
+    "  job --from evil.txt -- sim/{}\n"
+    "  bytes $i | r -x eval \"$ARGS, 'n', ARGV[1], 'p', '', 's', '')\" 1 ${K}args:$J\n"
+    "done\n"
+    /* A range that never began, of which no worker can make anything. */
+    "job -- sim/evil; r hset ${K}job:$J n active:1:1:0:0:0:0:0:0:1\n"
+    "r zadd ${K}open:$J 0 0:1:0:0:0:q; r rpush ${K}todo:$J 0\n";
 
 START_TEST(worker_survives_any_bytes_in_any_field) {
-    ok("shoal submit -- sim/evil > job");
-    ok("PATH=\"$PATH:$HOME/bin\"; r hset 'shoal:{0}:job:'$(cat job) %s %s",
-       fields[_i % 5], values[_i / 5]);
+    ok("echo evil > evil.txt; cat > spoil << 'END'\n%sEND\n"
+       "PATH=\"$PATH:$HOME/bin\" sh -eu spoil",
+       spoil);
     start(&worker, "--trust-keys keys");
-    ck_assert_ptr_nonnull(strstr(ok("shoal run --format csv -- sim/good"), "good"));
+    pid_t pid = worker_pid(&worker);
+    ck_assert_str_eq(ok("shoal run --format csv -p x=1:20 -- sim/good | grep -c good"),
+                     "20"); /* in turns with the others */
     ck_assert_uint_eq(files("forbidden"), 0);
+    ck_assert_uint_ge(times_said(&worker, " job="), 40);
+    ck_assert_int_eq(worker_pid(&worker), pid);
     worker_end(&worker);
 }
 END_TEST
@@ -260,12 +287,16 @@ static const struct {
     const char *alteration, *said;
 } cut[] = {
     {"del 'shoal:{0}:args:%s'", "the arguments of task 0 are not"},
+    {"eval \"local e = redis.call('XRANGE', KEYS[1], '-', '+')[1] "
+     "redis.call('DEL', KEYS[1]) redis.call('XADD', KEYS[1], e[1], 'n', 1, "
+     "'p', e[2][4]:sub(1, -2), 's', e[2][6])\" 1 'shoal:{0}:args:%s'",
+     "the arguments of task 0 are not what was signed"},
     {"hset 'shoal:{0}:job:%s' n active:1:0:0:0:0:0:0:0:1",
      "whether it has arguments is not what was signed"},
 };
 
 START_TEST(job_without_the_arguments_that_were_signed_does_not_run) {
-    char alteration[128];
+    char alteration[400];
     ok("echo evil > evil.txt");
     const char *job = ok("shoal submit --from evil.txt -- sim/{}");
     snprintf(alteration, sizeof(alteration), cut[_i].alteration, job);
@@ -342,6 +373,10 @@ END_TEST
 
 #define MAY(what) "sed 's|$| " what "|' mine.line > keys"
 
+#define OUTSIDE                                                                          \
+    "mkdir out; mv sim/evil out/evil; ln -s ../out/evil sim/evil; " MAY(                 \
+        "programs='\"$HOME\"'/sim/*")
+
 static const struct {
     const char *right, *submission, *said; /* NULL: it runs */
 } rights[] = {
@@ -350,6 +385,9 @@ static const struct {
     {MAY("programs='\"$HOME\"'/sim/good"), "-- sim/good", NULL},
     {MAY("programs='\"$HOME\"'/out/*"), "-- sim/evil",
      "is not among what programs= of the key of '"},
+    {OUTSIDE, "-- sim/../out/evil", "is not among what programs= of the key of '"},
+    {OUTSIDE, "-- sim/evil", "is not among what programs= of the key of '"},
+    {OUTSIDE, "--env PATH=\"$HOME/out\" -- evil", "sets PATH by --env"},
     {MAY("programs='\"$HOME\"'/sim/good"), "--env LD_PRELOAD=x -- sim/good",
      "sets LD_PRELOAD by --env"},
     {MAY("programs='\"$HOME\"'/sim/*"), "--plugin \"$PLUGIN\" --task nothing",
@@ -484,8 +522,7 @@ int main(void) {
     tcase_add_test(cases, worker_knows_its_store_after_heartbeats);
     tcase_add_test(cases, own_redis_is_trusted_without_keys);
     tcase_add_loop_test(cases, what_was_altered_does_not_run, 0, COUNT(altered));
-    tcase_add_loop_test(cases, worker_survives_any_bytes_in_any_field, 0,
-                        COUNT(fields) * COUNT(values));
+    tcase_add_test(cases, worker_survives_any_bytes_in_any_field);
     tcase_add_test(cases, more_tasks_than_were_signed_do_not_run);
     tcase_add_loop_test(cases, job_without_the_arguments_that_were_signed_does_not_run, 0,
                         COUNT(cut));
