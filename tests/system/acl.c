@@ -422,16 +422,62 @@ START_TEST(move_of_another_role_changes_nothing) {
 }
 END_TEST
 
-/* A job pushed by hand cannot be forbidden: its lists and hashes are what a worker's
- * moves write. */
-START_TEST(worker_may_not_submit_and_flushing_ends_nothing) {
+START_TEST(worker_may_not_submit) {
     make_users();
     start_broker();
     as("worker");
-    worker_start(&worker, "");
     struct said said = sh_exit(3, "shoal submit -- true");
     ck_assert_ptr_nonnull(strstr(said.err, "this user may not do that in Redis"));
     ck_assert_ptr_nonnull(strstr(said.err, "the move 'submit'"));
+    end_broker();
+}
+END_TEST
+
+/* What a worker's user writes by hand, since its lists and hashes are what a worker's
+ * moves write: a job of its own, from what others submitted. */
+static const struct {
+    const char *fields; /* $D and $W: a spec and a warrant that are there */
+    const char *said;
+} pushed[] = {
+    {"spec $D", "runs signed jobs alone, and this is not signed"},
+    {"spec $D warrant $W", "does not name this job: it was copied"},
+};
+
+START_TEST(job_that_is_pushed_with_a_workers_password_does_not_run) {
+    make_users();
+    start_broker();
+    ok("shoal keygen > keys");
+    as("submit");
+    ok("shoal submit -q elsewhere -- sh -c ': > forbidden' > theirs; "
+       "r='redis-cli -s $SOCKET --no-auth-warning --user shoal-worker'; "
+       "printf '#!/bin/sh\nexec %%s --pass $(cat passwords/shoal-worker) \"$@\"\n' \"$r\" "
+       "> r; chmod +x r");
+    ok("K='shoal:{0}:'; D=$(./r hget ${K}job:$(cat theirs) spec) "
+       "W=$(./r hget ${K}job:$(cat theirs) warrant); "
+       "./r hset ${K}job:aaaaaaaaaaaa n active:1:0:0:0:0:0:0:0:1 seed 1 %s; "
+       "./r rpush ${K}ready:default:5 aaaaaaaaaaaa; ./r rpush ${K}wake:default 1",
+       pushed[_i].fields);
+    as("worker");
+    worker_start(&worker, "--trust-keys keys");
+    wait_until(has_said(&worker, pushed[_i].said), LIMIT_MS);
+    ck_assert_uint_eq(files("forbidden"), 0);
+    as("submit");
+    ok("shoal run -p i=1:5 -- true");
+    as("worker");
+    worker_end(&worker);
+    end_broker();
+}
+END_TEST
+
+/* Nobody may but the admin. Then what was queued is lost, and what ran is ended with its
+ * job; but no worker falls, and what is submitted anew runs. */
+START_TEST(flushall_is_the_admins_alone_and_ends_no_worker) {
+    int gate = gate_close("gate");
+    as(NULL);
+    ok("shoal keygen > keys; shoal acl --passwords-dir passwords --apply");
+    start_broker();
+    as("worker");
+    worker_start(&worker, "--trust-keys keys");
     for (enum shoal_role role = 0; role < SHOAL_ROLE_COUNT; role++) {
         struct shoal_redis *redis = connect_as(shoal_role_name(role));
         redisReply *reply = test_command(redis, "FLUSHALL");
@@ -439,8 +485,19 @@ START_TEST(worker_may_not_submit_and_flushing_ends_nothing) {
         freeReplyObject(reply);
         shoal_redis_destroy(redis);
     }
+    ck_assert_ptr_nonnull(strstr(ok("redis-cli -s $SOCKET flushall"), "NOAUTH"));
     as("submit");
+    ok("shoal submit -- sh -c ': > began; flock -sF gate true; : > ended'");
+    wait_until(files("began") == 1, LIMIT_MS);
+    pid_t pid = worker_pid(&worker);
+    ck_assert_str_eq(ok("redis-cli -s $SOCKET --no-auth-warning --user shoal-admin "
+                        "--pass $(cat passwords/shoal-admin) flushall"),
+                     "OK");
     ok("shoal run -p i=1:5 -- true");
+    wait_until(has_said(&worker, "another store"), LIMIT_MS);
+    gate_open(gate);
+    ok("shoal run -p i=1:5 -- true; shoal audit");
+    ck_assert_int_eq(worker_pid(&worker), pid);
     as("worker");
     worker_end(&worker);
     end_broker();
@@ -694,7 +751,10 @@ int main(void) {
     tcase_add_test(tests, every_role_does_its_work_without_a_denial);
     tcase_add_test(tests, what_no_work_needs_is_denied);
     tcase_add_test(tests, move_of_another_role_changes_nothing);
-    tcase_add_test(tests, worker_may_not_submit_and_flushing_ends_nothing);
+    tcase_add_test(tests, worker_may_not_submit);
+    tcase_add_loop_test(tests, job_that_is_pushed_with_a_workers_password_does_not_run, 0,
+                        (int)SHOAL_COUNT(pushed));
+    tcase_add_test(tests, flushall_is_the_admins_alone_and_ends_no_worker);
     tcase_add_test(tests, worker_waits_for_a_broker_to_load_the_functions);
     tcase_add_test(tests, doctor_loads_what_no_broker_did);
     tcase_add_test(tests, passwords_are_made_once_and_for_their_owner_alone);
