@@ -249,6 +249,19 @@ START_TEST(nothing_that_shoal_was_told_passes_to_tasks) {
 }
 END_TEST
 
+/* What stands in files of input is data. */
+START_TEST(values_are_words_and_no_shell_reads_them) {
+    ok("printf '%%s\\n' '$(: > forbidden)' '; : > forbidden' '`: > forbidden`' "
+       "'| tee forbidden' '{seed}' > rows");
+    worker_start(&worker, "");
+    ok("shoal run --from rows --name said -- printf %%s {}; "
+       "shoal results said --format jsonl | jq -r .result > got; sort rows > a; "
+       "sort got | cmp - a");
+    ck_assert_uint_eq(files("forbidden"), 0);
+    worker_end(&worker);
+}
+END_TEST
+
 /* ---- the sandbox */
 
 static bool has_sandbox(void) {
@@ -424,6 +437,7 @@ int main(void) {
                         (int)SHOAL_COUNT(senseless));
     tcase_add_test(tests, a_strangers_redis_needs_a_word_of_what_may_run);
     tcase_add_test(tests, nothing_that_shoal_was_told_passes_to_tasks);
+    tcase_add_test(tests, values_are_words_and_no_shell_reads_them);
     tcase_add_test(tests, sandbox_holds_writes);
     tcase_add_test(tests, sandbox_has_the_tasks_checkpoint);
     tcase_add_test(tests, sandbox_of_another_user_is_his);

@@ -31,16 +31,22 @@ static const char *submit(void) {
 }
 
 /* Redis ends while eight tasks run; then they end. */
-static const char *end_tasks_without_redis(const char *options) {
+static const char *end_tasks_of(mode_t mask, const char *options) {
     daemons_start(saves);
     int gate = gate_close("gate");
+    mode_t usual = umask(mask);
     worker_start(&worker, options);
+    umask(usual);
     const char *job = submit();
     wait_until(files("began.*") == 8, LIMIT_MS);
     test_server_kill(&daemons.server);
     wait_until(has_said(&worker, "Redis is away"), LIMIT_MS);
     gate_open(gate);
     return job;
+}
+
+static const char *end_tasks_without_redis(const char *options) {
+    return end_tasks_of(022, options);
 }
 
 static void expect_ran_once(const char *job) {
@@ -102,6 +108,17 @@ START_TEST(others_do_not_run_what_a_spool_holds) {
     expect_ran_once(job);
     worker_end(&worker);
     worker_end(&other);
+}
+END_TEST
+
+/* Whatever the umask: outcomes, the directories of tasks, and the socket of its status. */
+START_TEST(what_a_worker_keeps_is_its_users_alone) {
+    const char *job = end_tasks_of(0, "--name w --slots 8");
+    wait_for_spool(8);
+    ck_assert_str_eq(ok("find spool tmp run -perm /077"), "");
+    come_back();
+    expect_ran_once(job);
+    worker_end(&worker);
 }
 END_TEST
 
@@ -300,6 +317,7 @@ int main(void) {
     tcase_add_checked_fixture(tests, NULL, teardown);
     tcase_add_test(tests, spooled_outcomes_outlive_worker_and_keeper);
     tcase_add_test(tests, others_do_not_run_what_a_spool_holds);
+    tcase_add_test(tests, what_a_worker_keeps_is_its_users_alone);
     tcase_add_test(tests, worker_without_its_keeper_leaves_a_spool_for_the_next);
     tcase_add_test(tests, worker_that_ends_without_redis_leaves_its_outcomes);
     tcase_add_test(tests, damaged_spool_is_used_as_far_as_it_is_good);
