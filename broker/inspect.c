@@ -544,15 +544,19 @@ enum shoal_status shoal_queue_warrant(struct shoal_queue *queue, const char *dig
     return get(queue, "warrant", key, digest, ret_text, ret_len, err);
 }
 
-/* [[id, ["n", count, "p", pack, …]]], which begins with task `index` or before it. */
+/* [[id, ["n", count, "p", pack, "s", seal]]], which begins with task `index` or before it. */
 static bool read_args_entry(const redisReply *reply, int64_t index, int64_t *ret_first,
-                            const redisReply **ret_pack) {
+                            const redisReply **ret_pack, char *seal) {
     const redisReply *entry = shoal_reply_at(reply, 0);
     const redisReply *pack = shoal_reply_at(shoal_reply_at(entry, 1), 3);
     const char *id = NULL;
     if (!shoal_reply_text(shoal_reply_at(entry, 0), &id) || pack == NULL ||
         pack->type != REDIS_REPLY_STRING)
         return false;
+    const char *said = NULL;
+    if (shoal_reply_text(shoal_reply_at(shoal_reply_at(entry, 1), 5), &said) &&
+        seal != NULL && strlen(said) <= SHOAL_SEAL_BYTES)
+        memcpy(seal, said, strlen(said) + 1);
     *ret_first = strtoll(id, NULL, 10);
     *ret_pack = pack;
     return *ret_first >= 0 && *ret_first <= index;
@@ -560,10 +564,12 @@ static bool read_args_entry(const redisReply *reply, int64_t index, int64_t *ret
 
 enum shoal_status shoal_queue_arguments(struct shoal_queue *queue, const char *job,
                                         int64_t index, int64_t *ret_first,
-                                        char **ret_pack, size_t *ret_len,
+                                        char **ret_pack, size_t *ret_len, char *seal,
                                         struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
     const redisReply *pack = NULL;
+    if (seal != NULL)
+        seal[0] = '\0';
     char at[24];
     snprintf(at, sizeof(at), "%" PRId64, index);
     KEY_OF(key, ARGS, job);
@@ -571,35 +577,44 @@ enum shoal_status shoal_queue_arguments(struct shoal_queue *queue, const char *j
     enum shoal_status status = ask_array(queue, words, &reply, err);
     if (status != SHOAL_OK)
         return status;
-    if (!read_args_entry(reply, index, ret_first, &pack))
+    if (!read_args_entry(reply, index, ret_first, &pack, seal))
         return shoal_error_set(err, SHOAL_UNKNOWN,
                                "the argument of task %" PRId64 " is not kept any more",
                                index);
     return copy_bytes(pack->str, pack->len, ret_pack, ret_len, err);
 }
 
+enum shoal_status shoal_pack_argument(const char *pack, size_t pack_len, int64_t nth,
+                                      const char **ret_bytes, size_t *ret_len,
+                                      struct shoal_error *err) {
+    struct shoal_record_reader reader;
+    size_t n = 0;
+    shoal_record_reader_init(&reader, pack, pack_len);
+    if (!shoal_record_read_array(&reader, &n) || nth >= (int64_t)n)
+        return shoal_error_set(err, SHOAL_UNKNOWN, "the argument is not kept any more");
+    for (int64_t i = 0; i <= nth; i++) {
+        if (!shoal_record_read_bytes(&reader, ret_bytes, ret_len))
+            return shoal_error_set(err, SHOAL_GARBAGE, "its arguments are garbled");
+    }
+    return SHOAL_OK;
+}
+
 enum shoal_status shoal_queue_argument(struct shoal_queue *queue, const char *job,
                                        int64_t index, char **ret_argument,
                                        size_t *ret_len, struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_free) char *pack = NULL;
-    size_t pack_len = 0, n = 0, len = 0;
+    struct shoal_error why = {.status = SHOAL_OK};
+    size_t pack_len = 0, len = 0;
+    const char *bytes = NULL;
     int64_t first = 0;
     enum shoal_status status =
-        shoal_queue_arguments(queue, job, index, &first, &pack, &pack_len, err);
+        shoal_queue_arguments(queue, job, index, &first, &pack, &pack_len, NULL, err);
     if (status != SHOAL_OK)
         return status;
-    struct shoal_record_reader reader;
-    const char *bytes = NULL;
-    shoal_record_reader_init(&reader, pack, pack_len);
-    if (!shoal_record_read_array(&reader, &n) || index - first >= (int64_t)n)
-        return shoal_error_set(err, SHOAL_UNKNOWN,
-                               "the argument of task %" PRId64 " is not kept any more",
-                               index);
-    for (int64_t i = first; i <= index; i++) {
-        if (!shoal_record_read_bytes(&reader, &bytes, &len))
-            return shoal_error_set(err, SHOAL_GARBAGE,
-                                   "the arguments of job %s are garbled", job);
-    }
+    status = shoal_pack_argument(pack, pack_len, index - first, &bytes, &len, &why);
+    if (status != SHOAL_OK)
+        return shoal_error_set(err, status, "job %s, task %" PRId64 ": %s", job, index,
+                               why.text);
     return copy_bytes(bytes, len, ret_argument, ret_len, err);
 }
 

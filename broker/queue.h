@@ -157,12 +157,20 @@ enum shoal_status shoal_queue_argument(struct shoal_queue *queue, const char *jo
                                        size_t *ret_len, struct shoal_error *err);
 
 /* The pack that holds a task's argument: *ret_first is the index of its
- * first. As above. */
+ * first. As above. `seal`: room for SHOAL_SEAL_BYTES and a NUL, or NULL; its signature, ""
+ * without one. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_queue_arguments(struct shoal_queue *queue, const char *job,
                                         int64_t index, int64_t *ret_first,
-                                        char **ret_pack, size_t *ret_len,
+                                        char **ret_pack, size_t *ret_len, char *seal,
                                         struct shoal_error *err);
+
+/* The argument in place `nth` (from 0) of a pack, which *ret_bytes points into.
+ * SHOAL_UNKNOWN: there is none. SHOAL_GARBAGE: it is no pack. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_pack_argument(const char *pack, size_t pack_len, int64_t nth,
+                                      const char **ret_bytes, size_t *ret_len,
+                                      struct shoal_error *err);
 
 /* The ids of jobs from place `from` to `to` (included; -1: the last), newest first, as an
  * array reply: freeReplyObject(). */

@@ -12,6 +12,7 @@
 #include "broker/session.h"
 #include "broker/warrant.h"
 #include "common/allow.h"
+#include "common/redis.h"
 #include "common/spec.h"
 
 enum { SHOAL_TRUST_NAME_ROOM = 64, SHOAL_TRUST_WARNED = 64 };
@@ -33,6 +34,7 @@ struct shoal_trust {
     const char *name_space;    /* of the worker */
     const char *const *queues; /* NULL behind the last */
     const char *store;         /* where its id stands */
+    bool any_time;             /* a person asks: no matter when it starts or expires */
     char warned[SHOAL_TRUST_WARNED][13];
     size_t n_warned;
 };
@@ -43,6 +45,23 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_trust_read(const char *path, struct shoal_trust *trust,
                                    struct shoal_error *err);
 void shoal_trust_finish(struct shoal_trust *trust);
+
+/* Whom somebody trusts who runs what a Redis says. */
+struct shoal_trust_choice {
+    const char *keys;                    /* a file that was named; NULL: none was */
+    bool redis;                          /* whoever can write there, it was said */
+    const struct shoal_signer_name *own; /* a key that is trusted besides, or NULL */
+};
+
+/* Only where nobody else can write to the Redis is a signature needless: else `trust`
+ * says that it is required, and has the keys of the file that was named, or of the usual
+ * one. SHOAL_INVALID: the choice makes no sense, the file is not good, or there is neither
+ * file nor own key. Finish `trust` whatever comes. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_trust_begin(struct shoal_trust *trust,
+                                    const struct shoal_redis_address *address,
+                                    const struct shoal_trust_choice *choice,
+                                    struct shoal_error *err);
 
 /* The usual file: root's /etc/shoal/trusted-keys, else the user's
  * ~/.config/shoal/trusted-keys. */

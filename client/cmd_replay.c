@@ -14,13 +14,28 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static bool print_only;
+static bool print_only, trust_redis, trust_keys_given;
+static const char *trust_keys;
 
 static const struct shoal_option options[] = {
     {.name = "print",
      .type = SHOAL_OPTION_FLAG,
      .value = &print_only,
      .help = "print a shell command that does the same, instead of running it"},
+    {.name = "trust-keys",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &trust_keys,
+     .given = &trust_keys_given,
+     .argument = "FILE",
+     .environment = "SHOAL_TRUST_KEYS",
+     .help = "run it alone if it was signed with your own key or one of that file; where "
+             "the Redis is not this user's own that is so unless --trust-redis is said, "
+             "with the keys of /etc/shoal/trusted-keys (root) or "
+             "~/.config/shoal/trusted-keys"},
+    {.name = "trust-redis",
+     .type = SHOAL_OPTION_FLAG,
+     .value = &trust_redis,
+     .help = "run it whoever signed it, or nobody"},
     {.name = NULL},
 };
 
@@ -175,14 +190,63 @@ static int replay_task(const struct shoal_one_task *one, struct shoal_error *err
     return exit;
 }
 
+/* ---- whose it is */
+
+/* The local cluster's Redis is its user's own. */
+static enum shoal_status begin_trust(const struct shoal_signer_name *own,
+                                     struct shoal_trust *trust, struct shoal_error *err) {
+    struct shoal_redis_address address = {.path = NULL};
+    const struct shoal_trust_choice choice = {
+        .keys = trust_keys_given ? trust_keys : NULL, .redis = trust_redis, .own = own};
+    enum shoal_status status = SHOAL_OK;
+    if (!shoal_cli.redis_given && choice.keys == NULL)
+        return SHOAL_OK;
+    if (shoal_cli.redis_given)
+        status = shoal_redis_address_parse(shoal_cli.redis, NULL, &address, err);
+    if (status == SHOAL_OK)
+        status = shoal_trust_begin(trust, &address, &choice, err);
+    shoal_redis_address_finish(&address);
+    return status;
+}
+
+static enum shoal_status find_trust(struct shoal_trust *trust, struct shoal_error *err) {
+    struct shoal_signer *signer = NULL; /* none that others can read either */
+    const char *path = getenv("SHOAL_SIGN_KEY");
+    if (shoal_client_find_signer(path, &signer, NULL) != SHOAL_OK)
+        signer = NULL;
+    enum shoal_status status =
+        begin_trust(signer == NULL ? NULL : shoal_signer_name(signer), trust, err);
+    shoal_signer_destroy(signer);
+    return status;
+}
+
+/* As a worker does with what comes from there. */
+static enum shoal_status check(struct shoal_use *use, const struct shoal_one_task *one,
+                               struct shoal_trust *trust, struct shoal_error *err) {
+    struct shoal_error why = {.status = SHOAL_OK};
+    enum shoal_status status =
+        trust->required ? shoal_one_task_check(use, trust, one, &why) : SHOAL_OK;
+    if (status == SHOAL_REFUSED)
+        return shoal_error_set(err, status,
+                               "not run here: %s; 'shoal show' tells what it is, and "
+                               "--trust-redis runs it all the same",
+                               why.text);
+    return status == SHOAL_OK ? status : shoal_error_set(err, status, "%s", why.text);
+}
+
 static int replay(int n, char **words) {
     SHOAL_CLEANUP(shoal_one_task_finish) struct shoal_one_task one = {.argv = NULL};
-    struct shoal_use use;
+    SHOAL_CLEANUP(shoal_trust_finish) struct shoal_trust trust = {.n = 0};
+    struct shoal_use use = {.client = NULL};
     struct shoal_error err = {.status = SHOAL_OK};
     (void)n;
-    enum shoal_status status = shoal_use_begin(SHOAL_CLUSTER_READ, NULL, 0, &use, &err);
+    enum shoal_status status = find_trust(&trust, &err);
+    if (status == SHOAL_OK)
+        status = shoal_use_begin(SHOAL_CLUSTER_READ, NULL, 0, &use, &err);
     if (status == SHOAL_OK)
         status = shoal_one_task_find(&use, words[0], words[1], &one, &err);
+    if (status == SHOAL_OK)
+        status = check(&use, &one, &trust, &err);
     shoal_use_end(&use); /* a long replay needs no Redis */
     return status == SHOAL_OK ? replay_task(&one, &err) : shoal_cli_fail(&err);
 }
@@ -191,14 +255,16 @@ static const struct shoal_option *const tables[] = {options, NULL};
 
 const struct shoal_cli_command shoal_cmd_replay = {
     .name = "replay",
-    .usage = "[--print] JOB TASK",
+    .usage = "[--print] [--trust-keys FILE | --trust-redis] JOB TASK",
     .summary = "run one task here and now, as a worker would",
     .details =
         "With the same words, environment, directory, parameters and seed; "
         "variables such as\n"
         "OMP_NUM_THREADS say 1, as on a worker with a slot for each core. Its exit "
         "status is\n"
-        "the program's.",
+        "the program's. Where the Redis is not this user's own, it runs what you or a "
+        "trusted key\n"
+        "signed, as a worker would; when that expires does not matter.",
     .tables = tables,
     .words_least = 2,
     .words_most = 2,

@@ -136,7 +136,7 @@ static enum shoal_status need_pack(struct shoal_report *report, int64_t index,
     finish_pack(pack);
     enum shoal_status status =
         shoal_queue_arguments(&report->client->queue, shoal_report_job(report)->id, index,
-                              &pack->first, &pack->bytes, &len, &why);
+                              &pack->first, &pack->bytes, &len, NULL, &why);
     if (status != SHOAL_OK && status != SHOAL_UNKNOWN)
         return shoal_error_set(err, status, "%s", why.text);
     if (status == SHOAL_OK && !index_pack(pack, len))

@@ -657,8 +657,8 @@ static enum shoal_status check_pack(struct shoal_queue *queue, const char *id,
     SHOAL_CLEANUP(shoal_cleanup_free) char *there = NULL;
     size_t there_len = 0;
     int64_t there_first = 0;
-    enum shoal_status status =
-        shoal_queue_arguments(queue, id, first, &there_first, &there, &there_len, err);
+    enum shoal_status status = shoal_queue_arguments(queue, id, first, &there_first,
+                                                     &there, &there_len, NULL, err);
     if (status == SHOAL_OK &&
         (there_first != first || there_len != len || memcmp(there, bytes, len) != 0))
         return shoal_error_set(err, SHOAL_INVALID,

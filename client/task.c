@@ -4,35 +4,36 @@
 #include "common/id.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Whose job it is, as far as it is the one that was signed. */
-static enum shoal_status find_signer(struct shoal_use *use, struct shoal_one_task *one,
-                                     const char *spec, size_t spec_len,
-                                     struct shoal_error *err) {
-    SHOAL_CLEANUP(shoal_cleanup_free) char *text = NULL;
-    struct shoal_warrant warrant = {.n_jobs = 0};
-    char hash[SHOAL_HASH_DIGITS + 1];
-    size_t len = 0;
+static enum shoal_status read_warrant(struct shoal_use *use, struct shoal_one_task *one,
+                                      struct shoal_error *err) {
     if (one->job.warrant[0] == '\0')
         return SHOAL_OK;
-    enum shoal_status status =
-        shoal_queue_warrant(&use->client->queue, one->job.warrant, &text, &len, NULL);
-    if (status != SHOAL_OK && status != SHOAL_UNKNOWN)
-        return shoal_error_set(err, status, "the job's warrant cannot be read");
-    if (status != SHOAL_OK || len < SHOAL_SEAL_BYTES ||
+    enum shoal_status status = shoal_queue_warrant(
+        &use->client->queue, one->job.warrant, &one->warrant, &one->warrant_len, NULL);
+    return status == SHOAL_OK || status == SHOAL_UNKNOWN
+               ? SHOAL_OK
+               : shoal_error_set(err, status, "the job's warrant cannot be read");
+}
+
+/* Whose job it is, as far as it is the one that was signed. */
+static void find_signer(struct shoal_one_task *one) {
+    struct shoal_warrant warrant = {.n_jobs = 0};
+    const char *text = one->warrant;
+    size_t len = one->warrant_len;
+    if (text == NULL || len < SHOAL_SEAL_BYTES ||
         !shoal_seal_holds(text, text + SHOAL_SEAL_BYTES, len - SHOAL_SEAL_BYTES) ||
         shoal_warrant_read(text, len, &warrant, NULL) != SHOAL_OK)
-        return SHOAL_OK;
+        return;
     const struct shoal_warrant_job *job = shoal_warrant_find(&warrant, one->job.id);
-    if (job != NULL && shoal_hash(spec, spec_len, hash) &&
-        strcmp(warrant.specs[job->spec], hash) == 0) {
+    if (job != NULL && strcmp(warrant.specs[job->spec], one->spec_hash) == 0) {
         memcpy(one->signed_by, warrant.signer.digits, sizeof(one->signed_by));
         one->valid_until_ms = warrant.until_ms;
     }
     shoal_warrant_finish(&warrant);
-    return SHOAL_OK;
 }
 
 static enum shoal_status read_spec(struct shoal_use *use, struct shoal_one_task *one,
@@ -41,20 +42,29 @@ static enum shoal_status read_spec(struct shoal_use *use, struct shoal_one_task 
     size_t len = 0;
     enum shoal_status status =
         shoal_queue_spec(&use->client->queue, one->job.spec, &text, &len, err);
+    if (status == SHOAL_OK && !shoal_hash(text, len, one->spec_hash))
+        status = shoal_error_set(err, SHOAL_MEMORY, "no memory for a spec");
     if (status == SHOAL_OK)
-        status = find_signer(use, one, text, len, err);
-    return status == SHOAL_OK ? shoal_spec_read(text, len, &one->spec, err) : status;
+        status = read_warrant(use, one, err);
+    if (status != SHOAL_OK)
+        return status;
+    find_signer(one);
+    return shoal_spec_read(text, len, &one->spec, err);
 }
 
 static enum shoal_status make_parameters(struct shoal_use *use,
                                          struct shoal_one_task *one, int64_t index,
                                          struct shoal_error *err) {
-    SHOAL_CLEANUP(shoal_cleanup_free) char *argument = NULL;
+    const char *argument = NULL;
     size_t len = 0;
     enum shoal_status status = SHOAL_OK;
     if (one->job.has_arguments)
-        status = shoal_queue_argument(&use->client->queue, one->job.id, index, &argument,
-                                      &len, err);
+        status =
+            shoal_queue_arguments(&use->client->queue, one->job.id, index, &one->first,
+                                  &one->pack, &one->pack_len, one->seal, err);
+    if (status == SHOAL_OK && one->pack != NULL)
+        status = shoal_pack_argument(one->pack, one->pack_len, index - one->first,
+                                     &argument, &len, err);
     return status == SHOAL_OK ? shoal_parameters_make(&one->spec, index, argument, len,
                                                       &one->parameters, err)
                               : status;
@@ -91,8 +101,64 @@ enum shoal_status shoal_one_task_find(struct shoal_use *use, const char *job,
                               : status;
 }
 
+/* The files of its lists would have to be looked at as a worker does where it starts
+ * them. */
+static enum shoal_status check_bounds(const struct shoal_trusted_key *key,
+                                      struct shoal_error *err) {
+    return !key->bounded
+               ? SHOAL_OK
+               : shoal_error_set(err, SHOAL_REFUSED,
+                                 "the key of '%s' may run here what a list names, which "
+                                 "workers look at alone",
+                                 key->name);
+}
+
+enum shoal_status shoal_one_task_check(struct shoal_use *use, struct shoal_trust *trust,
+                                       const struct shoal_one_task *one,
+                                       struct shoal_error *err) {
+    const char *const queues[] = {one->job.queue, NULL};
+    char policy[SHOAL_POLICY_ROOM];
+    struct shoal_store_info store;
+    struct shoal_warrant warrant = {.n_jobs = 0};
+    const struct shoal_trusted_key *key = NULL;
+    struct shoal_lease lease = {.lo = one->task.index, .hi = one->task.index + 1};
+    const struct shoal_claim claim = {
+        .warrant = &warrant,
+        .lease = &lease,
+        .spec = &one->spec,
+        .spec_hash = one->spec_hash,
+        .seed = one->job.seed,
+        .queue = one->job.queue,
+        .policy = policy,
+        .pack = one->pack,
+        .pack_len = one->pack_len,
+        .first = one->first,
+        .seal = one->seal,
+    };
+    if (one->warrant == NULL)
+        return shoal_error_set(err, SHOAL_REFUSED, "the job is not signed");
+    enum shoal_status status = shoal_queue_store(&use->client->queue, &store, err);
+    if (status != SHOAL_OK)
+        return status;
+    snprintf(lease.job, sizeof(lease.job), "%s", one->job.id);
+    shoal_policy_print(&one->job.policy, policy);
+    trust->name_space = shoal_cli.name_space;
+    trust->queues = queues;
+    trust->store = store.id;
+    trust->any_time = true;
+    status = shoal_trust_open(trust, one->warrant, one->warrant_len, &warrant, err);
+    if (status == SHOAL_OK)
+        status = shoal_trust_check(trust, &claim, &key, err);
+    if (status == SHOAL_OK)
+        status = check_bounds(key, err);
+    shoal_warrant_finish(&warrant);
+    return status == SHOAL_GARBAGE ? SHOAL_REFUSED : status;
+}
+
 void shoal_one_task_finish(struct shoal_one_task *one) {
     free(one->argv);
+    free(one->pack);
+    free(one->warrant);
     shoal_parameters_finish(&one->parameters);
     shoal_spec_finish(&one->spec);
 }

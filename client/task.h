@@ -4,7 +4,7 @@
 
 #include "client/cli.h"
 
-#include "broker/warrant.h"
+#include "broker/trust.h"
 
 struct shoal_one_task {
     struct shoal_job job;
@@ -12,7 +12,15 @@ struct shoal_one_task {
     struct shoal_parameters parameters;
     char signed_by[SHOAL_SIGNER_DIGITS + 1]; /* whose signature holds; "": nobody's */
     int64_t valid_until_ms;                  /* as that says */
-    struct shoal_task task;                  /* points into the above */
+    /* What is held against it, as Redis has it. */
+    char *warrant; /* NULL: none */
+    size_t warrant_len;
+    char spec_hash[SHOAL_HASH_DIGITS + 1];
+    char *pack; /* NULL: it has no arguments */
+    size_t pack_len;
+    int64_t first;
+    char seal[SHOAL_SEAL_BYTES + 1];
+    struct shoal_task task; /* points into the above */
     char **argv;
 };
 
@@ -22,6 +30,12 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_one_task_find(struct shoal_use *use, const char *job,
                                       const char *index, struct shoal_one_task *one,
                                       struct shoal_error *err);
+/* Whether what was found is what one of these keys has signed, and may be run by it.
+ * SHOAL_REFUSED: no, as the sentence says. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_one_task_check(struct shoal_use *use, struct shoal_trust *trust,
+                                       const struct shoal_one_task *one,
+                                       struct shoal_error *err);
 void shoal_one_task_finish(struct shoal_one_task *one);
 
 #endif

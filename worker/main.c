@@ -340,40 +340,16 @@ static enum shoal_status find_allowed(struct shoal_worker_config *worker,
     return shoal_allow_init(allow, &config.allow, err);
 }
 
-/* Without a file nobody is trusted. */
-static enum shoal_status read_usual_keys(const struct shoal_redis_address *address,
-                                         struct shoal_trust *trust,
-                                         struct shoal_error *err) {
-    char path[PATH_MAX], where[512];
-    enum shoal_status status = shoal_trust_usual_path(path, sizeof(path), err);
-    if (status != SHOAL_OK)
-        return status;
-    if (access(path, F_OK) == 0)
-        return shoal_trust_read(path, trust, err);
-    shoal_redis_address_print(address, where, sizeof(where));
-    return shoal_error_set(err, SHOAL_INVALID,
-                           "%.200s is not a Redis of this user alone, so jobs from there "
-                           "have to be signed: put the keys of those who may submit into "
-                           "'%.100s' (shoal keygen), or say --trust-redis",
-                           where, path);
-}
-
-/* Only where nobody else can write to the Redis is a signature needless. */
 static enum shoal_status find_trust(struct shoal_worker_config *worker,
                                     struct shoal_trust *trust, struct shoal_error *err) {
+    const struct shoal_trust_choice choice = {
+        .keys = config.trust_keys_given ? config.trust_keys : NULL,
+        .redis = config.trust_redis,
+    };
     *trust =
         (struct shoal_trust){.name_space = worker->name_space, .queues = worker->queues};
     worker->trust = trust;
-    if (config.trust_keys_given && config.trust_redis)
-        return shoal_error_set(err, SHOAL_INVALID,
-                               "--trust-keys and --trust-redis do not go together");
-    trust->required =
-        config.trust_keys_given ||
-        (!config.trust_redis && !shoal_redis_address_is_own(&worker->address));
-    if (!trust->required)
-        return SHOAL_OK;
-    return config.trust_keys_given ? shoal_trust_read(config.trust_keys, trust, err)
-                                   : read_usual_keys(&worker->address, trust, err);
+    return shoal_trust_begin(trust, &worker->address, &choice, err);
 }
 
 /* Whoever can write to the Redis says what runs here. One that goes on after an upgrade

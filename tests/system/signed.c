@@ -133,7 +133,7 @@ static const struct {
     const char *submission, *alteration, *said;
 } altered[] = {
     {"--no-sign -- sim/evil", ":", "runs signed jobs alone, and this is not signed"},
-    {"--sign-key strange -- sim/evil", ":", "not among the keys that this worker trusts"},
+    {"--sign-key strange -- sim/evil", ":", "not among the keys that are trusted here"},
     {"-- sim/evil", "r hdel ${K}job:$J warrant", "this is not signed"},
     {"-- sim/evil", "r hset ${K}job:$J warrant ''", "this is not signed"},
     {"-- sim/evil", "r hset ${K}job:$J warrant $(r hget ${K}job:$O warrant)",
@@ -487,6 +487,60 @@ START_TEST(keygen_keeps_what_is_there) {
 }
 END_TEST
 
+/* ---- replay, on whose own machine it runs */
+
+#define SPEC "S=${K}spec:$(r hget ${K}job:$J spec); "
+
+/* From a Redis that is not its user's own. */
+static const struct {
+    const char *submission, *alteration, *options, *said; /* NULL: it runs */
+} replays[] = {
+    {"-- sim/good", ":", "", NULL},
+    {"--delay 1h -- sim/good", ":", "", NULL},
+    {"--from good.txt -- sim/{}", ":", "", NULL},
+    {"--sign-key next -- sim/good", ":", "--trust-keys keys", NULL},
+    {"--no-sign -- sim/good", ":", "--trust-redis", NULL},
+    {"--sign-key next -- sim/evil", ":", "", "not among the keys that are trusted here"},
+    {"--sign-key strange -- sim/evil", ":", "--trust-keys keys", "not among the keys"},
+    {"--sign-key next -- sim/evil", ":", "--trust-keys list", "which workers look at"},
+    {"--no-sign -- sim/evil", ":", "",
+     "not run here: the job is not signed; 'shoal show'"},
+    {"--no-sign -- sim/evil", ":", "--print", "the job is not signed"},
+    {"-- sim/evil", "r hset ${K}job:$J warrant $(r hget ${K}job:$O warrant)", "",
+     "does not name this job: it was copied"},
+    {"-- sim/good", SPEC "r get $S | sed s/good/evil/ | r -x set $S", "",
+     "the spec was altered"},
+    {"-- sim/good", SPEC "r get $S | sed s/good/evil/ | r -x set $S", "--print",
+     "the spec was altered"},
+    {"--seed 7 -- sim/evil", "r hset ${K}job:$J seed 8", "", "its seed is not what was"},
+    {"--from evil.txt -- sim/{}", "r copy ${K}args:$A ${K}args:$J replace", "",
+     "the arguments of task 0 are not what was signed"},
+    {"-- sim/evil", "r del ${K}warrant:$(r hget ${K}job:$J warrant)", "",
+     "the job is not signed"},
+    {"-- sim/evil", ":", "--trust-keys keys --trust-redis", "do not go together"},
+    {"-- sim/evil", "rm .config/shoal/signing.key", "", "put the keys of those who may"},
+};
+
+START_TEST(replay_runs_what_is_signed_and_nothing_else) {
+    ok("echo evil > evil.txt; echo good > good.txt; chmod 0777 $SOCKET; "
+       "sed 's|$| programs=/opt/sim/*|' next.line > list; "
+       "shoal submit -- sim/evil > another; shoal submit --from good.txt -- sim/{} > rows");
+    for (size_t i = 0; i < sizeof(replays) / sizeof(*replays); i++) {
+        const char *job = ok("shoal submit --env N=%zu %s", i, replays[i].submission);
+        ok("PATH=\"$PATH:$HOME/bin\"; K='shoal:{0}:' J=%s O=$(cat another) "
+           "A=$(cat rows); %s",
+           job, replays[i].alteration);
+        struct said said = sh_exit(replays[i].said == NULL ? 0 : 2,
+                                   "shoal replay %s %s 0", replays[i].options, job);
+        ck_assert_msg(replays[i].said == NULL
+                          ? strcmp(said.out, "ran=good\n") == 0
+                          : *said.out == '\0' && strstr(said.err, replays[i].said),
+                      "%zu: %s%s", i, said.out, said.err);
+        ck_assert_uint_eq(files("forbidden"), 0);
+    }
+}
+END_TEST
+
 /* ---- an upgrade */
 
 START_TEST(upgraded_worker_goes_on_with_signed_jobs) {
@@ -537,6 +591,7 @@ int main(void) {
     tcase_add_loop_test(cases, submit_refuses_a_key_with_a_sentence, 0,
                         COUNT(no_signers));
     tcase_add_test(cases, keygen_keeps_what_is_there);
+    tcase_add_test(cases, replay_runs_what_is_signed_and_nothing_else);
     tcase_add_test(cases, upgraded_worker_goes_on_with_signed_jobs);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { TASKS = 10 };
 
@@ -231,6 +232,9 @@ START_TEST(what_is_over_or_not_yet_due_is_refused) {
     submission.start_ms = shoal_wall_ms() + 3600000;
     sign(shoal_wall_ms() + 60000);
     expect_refused("when it starts");
+    trust.any_time = true; /* as a person may */
+    sign(shoal_wall_ms() - 1);
+    ck_assert(passes());
 }
 END_TEST
 
@@ -277,6 +281,49 @@ START_TEST(key_has_the_rights_of_its_line) {
 }
 END_TEST
 
+/* ---- whom somebody chooses to trust */
+
+static enum shoal_status begin(const char *keys, bool redis, struct shoal_signer *own,
+                               struct shoal_error *err) {
+    struct shoal_redis_address address;
+    const struct shoal_trust_choice choice = {
+        .keys = keys, .redis = redis, .own = own == NULL ? NULL : shoal_signer_name(own)};
+    ck_assert_int_eq(shoal_redis_address_parse("redis://h", NULL, &address, NULL),
+                     SHOAL_OK);
+    shoal_trust_finish(&trust);
+    trust = (struct shoal_trust){.name_space = "test"};
+    enum shoal_status status = shoal_trust_begin(&trust, &address, &choice, err);
+    shoal_redis_address_finish(&address);
+    return status;
+}
+
+START_TEST(own_key_is_trusted_besides_but_for_what_the_file_says) {
+    ck_assert_int_eq(begin(keys_path, false, stranger, NULL), SHOAL_OK);
+    ck_assert(trust.required);
+    ck_assert_uint_eq(trust.n, 2);
+    ck_assert_int_eq(read_keys("memory=1G", NULL), SHOAL_OK);
+    ck_assert_int_eq(begin(keys_path, false, signer, NULL), SHOAL_OK);
+    ck_assert_uint_eq(trust.n, 1);
+    ck_assert_int_eq(trust.keys[0].limits.memory, INT64_C(1) << 30);
+}
+END_TEST
+
+START_TEST(strangers_redis_takes_a_file_a_key_or_a_word) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    char usual[128];
+    if (shoal_trust_usual_path(usual, sizeof(usual), NULL) == SHOAL_OK &&
+        access(usual, F_OK) == 0)
+        return; /* this host's own */
+    ck_assert_int_eq(begin(NULL, true, NULL, NULL), SHOAL_OK);
+    ck_assert(!trust.required);
+    ck_assert_int_eq(begin(NULL, false, signer, NULL), SHOAL_OK);
+    ck_assert(trust.required && trust.n == 1);
+    ck_assert_int_eq(begin(NULL, false, NULL, &err), SHOAL_INVALID);
+    ck_assert_ptr_nonnull(strstr(err.text, "or say --trust-redis"));
+    ck_assert(trust.required && trust.n == 0);
+}
+END_TEST
+
 START_TEST(file_that_others_may_write_is_not_read) {
     struct shoal_error err = {.status = SHOAL_OK};
     struct shoal_trust other = {.n = 0};
@@ -304,6 +351,8 @@ int main(void) {
     tcase_add_test(cases, strange_key_is_refused_before_anything_is_read);
     tcase_add_test(cases, key_that_was_taken_out_is_refused);
     tcase_add_test(cases, key_has_the_rights_of_its_line);
+    tcase_add_test(cases, own_key_is_trusted_besides_but_for_what_the_file_says);
+    tcase_add_test(cases, strangers_redis_takes_a_file_a_key_or_a_word);
     tcase_add_test(cases, file_that_others_may_write_is_not_read);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
