@@ -7,7 +7,9 @@
 #include "broker/keys.h"
 #include "broker/scripts.h"
 #include "common/cleanup.h"
+#include "common/clock.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -235,6 +237,43 @@ static enum shoal_status check_port(struct shoal_checkup *checkup,
     return SHOAL_OK;
 }
 
+/* Nobody can connect any more once one has expired; `renew` says what to do. */
+static void check_certificate(struct shoal_checkup *checkup, const char *what,
+                              const char *whose, int64_t end_ms, const char *renew) {
+    enum { SOON_DAYS = 30 };
+    const int64_t day_ms = INT64_C(24) * 3600 * 1000;
+    int64_t left_ms = end_ms - shoal_wall_ms();
+    char end[24];
+    if (end_ms == INT64_MAX)
+        return;
+    shoal_time_print(end_ms, end);
+    if (left_ms <= 0)
+        shoal_checkup_tell(checkup, SHOAL_BAD, what, "%s expired on %.10s: %s", whose,
+                           end, renew);
+    else if (left_ms < SOON_DAYS * day_ms)
+        shoal_checkup_tell(checkup, SHOAL_WARNING, what,
+                           "%s expires on %.10s, in %" PRId64 " days: %s before", whose,
+                           end, left_ms / day_ms, renew);
+    else
+        shoal_checkup_tell(checkup, SHOAL_GOOD, what, "%s is good until %.10s", whose,
+                           end);
+}
+
+static void check_certificates(struct shoal_checkup *checkup) {
+    struct shoal_tls_ends ends;
+    if (!shoal_redis_ends(checkup->use->client->redis, &ends))
+        return;
+    check_certificate(checkup, "certificate", "the server's certificate", ends.server_ms,
+                      "have it renewed there, or nobody can connect");
+    if (ends.authority_ms < ends.server_ms)
+        check_certificate(checkup, "authority",
+                          "the authority's certificate that the server's hangs on",
+                          ends.authority_ms,
+                          "have another sign the server's, and name that in --tls-ca");
+    check_certificate(checkup, "client-cert", "your own certificate", ends.own_ms,
+                      "have it renewed, and give the new one to --tls-cert");
+}
+
 /* The value of a setting in what CONFIG GET answered. */
 static const char *setting(const redisReply *reply, const char *name) {
     const char *word = NULL, *value = "";
@@ -374,6 +413,7 @@ enum shoal_status shoal_checkup_access(struct shoal_checkup *checkup,
     if (status != SHOAL_OK)
         return status;
     status = check_port(checkup, &address, &is_open, err);
+    check_certificates(checkup);
     shoal_redis_address_finish(&address);
     return status == SHOAL_OK ? check_bind(checkup, is_open, err) : status;
 }

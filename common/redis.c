@@ -648,6 +648,13 @@ bool shoal_redis_is_up(const struct shoal_redis *redis) {
     return redis->state == UP;
 }
 
+bool shoal_redis_ends(const struct shoal_redis *redis, struct shoal_tls_ends *ret_ends) {
+    bool is_there = redis->address.tls && redis->state == UP && redis->stream != NULL;
+    if (is_there)
+        shoal_tls_look(redis->stream, ret_ends);
+    return is_there;
+}
+
 bool shoal_redis_cannot_load(const struct shoal_redis *redis) {
     return redis->cannot_load;
 }

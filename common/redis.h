@@ -134,6 +134,8 @@ bool shoal_redis_is_up(const struct shoal_redis *redis);
 const char *shoal_redis_why(const struct shoal_redis *redis);
 /* Whether that stays so until somebody does something: a password, a certificate. */
 bool shoal_redis_is_refused(const struct shoal_redis *redis);
+/* When the certificates of its connection expire. False: it is down, or not by TLS. */
+bool shoal_redis_ends(const struct shoal_redis *redis, struct shoal_tls_ends *ret_ends);
 struct event_base *shoal_redis_base(const struct shoal_redis *redis);
 
 /* Called once per command. `status` SHOAL_OK: `reply` is what Redis said, an error reply

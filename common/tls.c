@@ -604,3 +604,24 @@ bool shoal_tls_tells(struct bufferevent *stream, short what, bool is_new,
         tell_reason(talk, code, err);
     return true;
 }
+
+/* ---- how long it will be good */
+
+static void note_end(const X509 *certificate, int64_t *end_ms) {
+    struct tm tm;
+    if (certificate == NULL || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) != 1)
+        return;
+    int64_t ms = (int64_t)timegm(&tm) * 1000;
+    *end_ms = ms < *end_ms ? ms : *end_ms;
+}
+
+void shoal_tls_look(struct bufferevent *stream, struct shoal_tls_ends *ret_ends) {
+    const SSL *ssl = bufferevent_openssl_get_ssl(stream);
+    STACK_OF(X509) *chain = ssl == NULL ? NULL : SSL_get0_verified_chain(ssl);
+    *ret_ends = (struct shoal_tls_ends){INT64_MAX, INT64_MAX, INT64_MAX};
+    for (int i = 0; chain != NULL && i < sk_X509_num(chain); i++)
+        note_end(sk_X509_value(chain, i),
+                 i == 0 ? &ret_ends->server_ms : &ret_ends->authority_ms);
+    if (ssl != NULL)
+        note_end(SSL_get_certificate(ssl), &ret_ends->own_ms);
+}

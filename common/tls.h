@@ -11,6 +11,7 @@
 
 #include <event2/bufferevent.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* PEM files, and who may be NULL. */
 struct shoal_tls_files {
@@ -51,5 +52,15 @@ enum shoal_status shoal_tls_begin(struct event_base *base, int fd,
  * has said nothing inside of TLS yet. */
 bool shoal_tls_tells(struct bufferevent *stream, short what, bool is_new,
                      struct shoal_error *err);
+
+/* When certificates of a connection expire, in ms since 1970; INT64_MAX: there is none. */
+struct shoal_tls_ends {
+    int64_t server_ms;
+    int64_t authority_ms; /* the earliest of those above it */
+    int64_t own_ms;       /* of the one that was given, shown or not */
+};
+
+/* Of one whose handshake is done. */
+void shoal_tls_look(struct bufferevent *stream, struct shoal_tls_ends *ret_ends);
 
 #endif

@@ -24,10 +24,13 @@ static struct test_directory certificates;
 static struct test_process worker, broker;
 
 static const struct test_certificate made[] = {
-    {"authority", NULL, NULL, -1, 30},
+    {"authority", NULL, NULL, -1, 90},
     {"stranger", NULL, NULL, -1, 30}, /* an authority that nobody trusts */
-    {"good", HERE, "authority", -1, 30},
-    {"client", "DNS:client", "authority", -1, 30},
+    {"good", HERE, "authority", -1, 60},
+    {"client", "DNS:client", "authority", -1, 60},
+    {"soon", HERE, "authority", -1, 29},
+    {"brief", NULL, NULL, -1, 20}, /* an authority that ends before what it signed */
+    {"longer", HERE, "brief", -1, 60},
     {"expired", HERE, "authority", -30, -1},
     {"early", HERE, "authority", 2, 30},
     {"self", HERE, NULL, -1, 30},
@@ -330,6 +333,55 @@ START_TEST(a_client_certificate_is_shown_where_one_is_demanded) {
 }
 END_TEST
 
+static const struct {
+    const char *server, *own;
+    int exit; /* 1: something is bad, 3: there is no connection */
+    const char *says[2];
+} ends[] = {
+    {"good", NULL, 0, {"ok    certificate  the server's certificate is good until 20"}},
+    {"soon",
+     NULL,
+     0,
+     {"warn  certificate  the server's certificate expires on 20",
+      "in 28 days: have it renewed there"}},
+    {"expired", NULL, 3, {"expired on 20", "have it renewed there"}},
+    {"good", "client", 0, {"ok    client-cert  your own certificate is good until 20"}},
+    {"good",
+     "soon",
+     0,
+     {"warn  client-cert  your own certificate expires on 20",
+      "in 28 days: have it renewed, and give"}},
+    {"good",
+     "expired",
+     1,
+     {"bad   client-cert  your own certificate expired on 20",
+      "give the new one to --tls-cert"}},
+    {"longer",
+     NULL,
+     0,
+     {"warn  authority    the authority's certificate that",
+      "have another sign the server's"}},
+};
+
+START_TEST(doctor_tells_of_certificates_that_expire) {
+    start("good", "no");
+    for (size_t i = 0; i < SHOAL_COUNT(ends); i++) {
+        char own[160];
+        const char *ca = strcmp(ends[i].server, "longer") == 0 ? "brief" : "authority";
+        snprintf(own, sizeof(own), "--tls-ca %s", pem(ca, "pem"));
+        if (ends[i].own != NULL)
+            snprintf(own, sizeof(own), "--tls-cert %s --tls-key %s",
+                     pem(ends[i].own, "pem"), pem(ends[i].own, "key"));
+        show(ends[i].server);
+        struct said said = sh_exit(ends[i].exit, "shoal doctor %s", own);
+        for (size_t k = 0; k < SHOAL_COUNT(ends[i].says) && ends[i].says[k] != NULL; k++)
+            ck_assert_msg(
+                strstr(ends[i].exit == 3 ? said.err : said.out, ends[i].says[k]) != NULL,
+                "no '%s' in: %s%s", ends[i].says[k], said.out, said.err);
+    }
+}
+END_TEST
+
 START_TEST(a_client_certificate_may_be_renewed_under_a_worker) {
     start("good", "yes");
     ok("cp $CERTS/expired.pem my.pem; cp $CERTS/expired.key my.key; chmod 600 my.key");
@@ -517,6 +569,7 @@ int main(void) {
     tcase_add_test(tests, a_server_that_is_stopped_is_given_up_in_time);
     tcase_add_test(tests, who_forgets_the_s_is_told);
     tcase_add_test(tests, a_client_certificate_is_shown_where_one_is_demanded);
+    tcase_add_test(tests, doctor_tells_of_certificates_that_expire);
     tcase_add_test(tests, a_client_certificate_may_be_renewed_under_a_worker);
     tcase_add_test(tests, a_program_names_files_or_has_them_in_variables);
     tcase_add_test(tests, a_local_cluster_is_not_confused);
