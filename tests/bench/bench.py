@@ -225,6 +225,13 @@ def bytes_queued(bench):
     return used / n, None
 
 
+def signed_bytes_queued(bench):
+    """The same of one that is signed, submitted alone and so with a warrant of its own; beside one that is not."""
+    floor, _ = bytes_queued(bench)
+    with signing(bench):
+        return bytes_queued(bench)[0], floor
+
+
 def bytes_finished(bench):
     """Redis memory of a finished task of a sweep, its result of a few bytes included."""
     n = bench.times(2000, 20_000)
@@ -352,6 +359,7 @@ FIGURES = {
     "submit-1e9": Figure("ms", submit_1e9),
     "first-start": Figure("ms", first_start),
     "bytes-queued": Figure("B", bytes_queued),
+    "signed-bytes-queued": Figure("B", signed_bytes_queued, rounds=3),
     "bytes-finished": Figure("B", bytes_finished),
     "idle-rss": Figure("MiB", idle_pss(worker), rounds=2),
     "idle-cpu": Figure("%", idle_cpu(worker), rounds=2),
