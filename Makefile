@@ -247,12 +247,12 @@ python_files := $(sort $(wildcard client/python/*/*.py tests/*/*.py))
 shell_files := .ci/run broker/embed.sh tests/coverage/redis-server tests/coverage/run tests/model/check \
                tests/packages tests/run $(sort $(wildcard $(addsuffix /*.sh,$(folders)) client/*/*.sh tests/*/*.sh docker/*.sh docker/*/*.sh))
 
-.PHONY: lint run-lint lint-format lint-tidy lint-cppcheck lint-shell lint-lua lint-python lint-headers lint-man lint-promises lint-symbols lint-install
+.PHONY: lint run-lint lint-format lint-tidy lint-cppcheck lint-shell lint-lua lint-python lint-headers lint-man lint-promises lint-access lint-symbols lint-install
 lint: ## check the sources with everything that looks at them, after installing what is missing
 	@tests/packages $(packages) $(test_packages) $(lint_packages)
 	@$(MAKE) --no-print-directory --keep-going $(parallel) run-lint
 
-run-lint: lint-format lint-tidy lint-cppcheck lint-shell lint-lua lint-python lint-headers lint-man lint-promises lint-symbols lint-install
+run-lint: lint-format lint-tidy lint-cppcheck lint-shell lint-lua lint-python lint-headers lint-man lint-promises lint-access lint-symbols lint-install
 
 lint-format:
 	$(call say,RUN)clang-format --dry-run -Werror $(headers) $(sources)
@@ -297,6 +297,10 @@ lint-man: man
 lint-promises:
 	$(call say,RUN)tests/lint/promises.sh README.md
 	@tests/lint/promises.sh SECURITY.md
+
+# Users of Redis may do what the Lua of their moves does, and write nothing else.
+lint-access: $(BUILD)/shoal
+	$(call say,RUN)tests/lint/access.py $(BUILD)
 
 # A program that uses libshoal sees the functions of its headers and nothing else.
 lint-symbols: $(shared) $(archive)

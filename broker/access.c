@@ -5,8 +5,9 @@
  * is said by keys that are never there, `may:<move>`, since a function's name has the
  * hash of its text and changes with every version (begin() in lib.lua looks).
  *
- * A script that uses another command, or another kind of key, goes in here as well;
- * tests/system/acl.c does the work of every role. */
+ * A script that uses another command, or another kind of key, goes in here as well:
+ * tests/lint/access.py reads the scripts, tests/system/acl.c does the work of every
+ * role. */
 #include "broker/access.h"
 
 #include "broker/keys.h"
