@@ -309,7 +309,7 @@ static void read_claim(const redisReply *reply, struct shoal_grant *grant) {
     grant->seal = text_or_none(item[12], SHOAL_SEAL_BYTES + 1);
 }
 
-/* A spec that there cannot be is looked for and not found, which the submitter is told. */
+/* A spec that cannot be is looked for and not found, which the submitter is told. */
 static void read_what_runs(redisReply *const *item, struct shoal_grant *grant) {
     if (!take_text(item[5], grant->spec, sizeof(grant->spec)) ||
         !take_seed(item[6], &grant->seed))

@@ -450,8 +450,8 @@ START_TEST(job_that_is_pushed_with_a_workers_password_does_not_run) {
     as("submit");
     ok("shoal submit -q elsewhere -- sh -c ': > forbidden' > theirs; "
        "r='redis-cli -s $SOCKET --no-auth-warning --user shoal-worker'; "
-       "printf '#!/bin/sh\nexec %%s --pass $(cat passwords/shoal-worker) \"$@\"\n' \"$r\" "
-       "> r; chmod +x r");
+       "printf '#!/bin/sh\nexec %%s --pass $(cat passwords/shoal-worker) \"$@\"\n' "
+       "\"$r\" > r; chmod +x r");
     ok("K='shoal:{0}:'; D=$(./r hget ${K}job:$(cat theirs) spec) "
        "W=$(./r hget ${K}job:$(cat theirs) warrant); "
        "./r hset ${K}job:aaaaaaaaaaaa n active:1:0:0:0:0:0:0:0:1 seed 1 %s; "

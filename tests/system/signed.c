@@ -211,8 +211,8 @@ START_TEST(what_was_altered_does_not_run) {
        "printf '%%s' 'local e = redis.call(\"XRANGE\", KEYS[1], \"-\", \"+\")[1] "
        "redis.call(\"DEL\", KEYS[1])' > entry; "
        "printf '%%s' 'redis.call(\"XADD\", KEYS[1], e[1], \"n\", e[2][2]' > put; "
-       "printf '%%s' 'redis.call(\"SET\", KEYS[1], redis.call(\"GETRANGE\", KEYS[1], 0' > "
-       "cut");
+       "printf '%%s' 'redis.call(\"SET\", KEYS[1], "
+       "redis.call(\"GETRANGE\", KEYS[1], 0' > cut");
     ok("shoal submit -q idle -- sim/evil > another; "
        "shoal submit -q idle --from evil.txt -- sim/{} > rows; "
        "shoal submit -q idle --sign-key next --from evil.txt -- sim/{} > of_next");
@@ -243,13 +243,13 @@ static const char spoil[] =
     "    job -- sim/evil; bytes $i | r -x hset ${K}job:$J $f\n"
     "  done\n"
     "  job -- sim/evil; bytes $i | r -x set ${K}warrant:$(r hget ${K}job:$J warrant)\n"
-    "  job --env N=$i -- sim/evil; bytes $i | r -x set ${K}spec:$(r hget ${K}job:$J spec)\n"
-    "  job --from evil.txt -- sim/{}\n"
-    "  bytes $i | r -x eval \"$ARGS, 'n', 1, 'p', ARGV[1], 's', e[2][6])\" 1 ${K}args:$J\n"
-    "  job --from evil.txt -- sim/{}\n"
-    "  bytes $i | r -x eval \"$ARGS, 'n', 1, 'p', e[2][4], 's', ARGV[1])\" 1 ${K}args:$J\n"
-    "  job --from evil.txt -- sim/{}\n"
-    "  bytes $i | r -x eval \"$ARGS, 'n', ARGV[1], 'p', '', 's', '')\" 1 ${K}args:$J\n"
+    "  job --env N=$i -- sim/evil\n"
+    "  bytes $i | r -x set ${K}spec:$(r hget ${K}job:$J spec)\n"
+    "  for put in \"1, 'p', ARGV[1], 's', e[2][6]\" \"1, 'p', e[2][4], 's', ARGV[1]\" "
+    "\"ARGV[1], 'p', '', 's', ''\"; do\n"
+    "    job --from evil.txt -- sim/{}\n"
+    "    bytes $i | r -x eval \"$ARGS, 'n', $put)\" 1 ${K}args:$J\n"
+    "  done\n"
     "done\n"
     /* A range that never began, of which no worker can make anything. */
     "job -- sim/evil; r hset ${K}job:$J n active:1:1:0:0:0:0:0:0:1\n"
@@ -524,7 +524,8 @@ static const struct {
 START_TEST(replay_runs_what_is_signed_and_nothing_else) {
     ok("echo evil > evil.txt; echo good > good.txt; chmod 0777 $SOCKET; "
        "sed 's|$| programs=/opt/sim/*|' next.line > list; "
-       "shoal submit -- sim/evil > another; shoal submit --from good.txt -- sim/{} > rows");
+       "shoal submit -- sim/evil > another; "
+       "shoal submit --from good.txt -- sim/{} > rows");
     for (size_t i = 0; i < sizeof(replays) / sizeof(*replays); i++) {
         const char *job = ok("shoal submit --env N=%zu %s", i, replays[i].submission);
         ok("PATH=\"$PATH:$HOME/bin\"; K='shoal:{0}:' J=%s O=$(cat another) "

@@ -111,7 +111,7 @@ START_TEST(others_do_not_run_what_a_spool_holds) {
 }
 END_TEST
 
-/* Whatever the umask: outcomes, the directories of tasks, and the socket of its status. */
+/* Whatever the umask: outcomes, directories of tasks, and the socket of its status. */
 START_TEST(what_a_worker_keeps_is_its_users_alone) {
     const char *job = end_tasks_of(0, "--name w --slots 8");
     wait_for_spool(8);
