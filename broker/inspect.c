@@ -544,7 +544,7 @@ enum shoal_status shoal_queue_warrant(struct shoal_queue *queue, const char *dig
     return get(queue, "warrant", key, digest, ret_text, ret_len, err);
 }
 
-/* [[id, ["n", count, "p", pack, "s", seal]]], which begins with task `index` or before it. */
+/* [[id, ["n", count, "p", pack, "s", seal]]], beginning with task `index` or before. */
 static bool read_args_entry(const redisReply *reply, int64_t index, int64_t *ret_first,
                             const redisReply **ret_pack, char *seal) {
     const redisReply *entry = shoal_reply_at(reply, 0);

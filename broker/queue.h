@@ -157,8 +157,8 @@ enum shoal_status shoal_queue_argument(struct shoal_queue *queue, const char *jo
                                        size_t *ret_len, struct shoal_error *err);
 
 /* The pack that holds a task's argument: *ret_first is the index of its
- * first. As above. `seal`: room for SHOAL_SEAL_BYTES and a NUL, or NULL; its signature, ""
- * without one. */
+ * first. As above. `seal`: NULL, or room for SHOAL_SEAL_BYTES and a NUL: its signature,
+ * "" without one. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_queue_arguments(struct shoal_queue *queue, const char *job,
                                         int64_t index, int64_t *ret_first,

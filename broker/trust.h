@@ -55,8 +55,8 @@ struct shoal_trust_choice {
 
 /* Only where nobody else can write to the Redis is a signature needless: else `trust`
  * says that it is required, and has the keys of the file that was named, or of the usual
- * one. SHOAL_INVALID: the choice makes no sense, the file is not good, or there is neither
- * file nor own key. Finish `trust` whatever comes. */
+ * one. SHOAL_INVALID: the choice makes no sense, the file is not good, or there is
+ * neither file nor own key. Finish `trust` whatever comes. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_trust_begin(struct shoal_trust *trust,
                                     const struct shoal_redis_address *address,

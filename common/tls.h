@@ -53,7 +53,7 @@ enum shoal_status shoal_tls_begin(struct event_base *base, int fd,
 bool shoal_tls_tells(struct bufferevent *stream, short what, bool is_new,
                      struct shoal_error *err);
 
-/* When certificates of a connection expire, in ms since 1970; INT64_MAX: there is none. */
+/* When certificates of a connection expire, in ms since 1970; INT64_MAX: none. */
 struct shoal_tls_ends {
     int64_t server_ms;
     int64_t authority_ms; /* the earliest of those above it */
