@@ -12,6 +12,11 @@ enum shoal_role {
     SHOAL_ROLE_COUNT
 };
 
+/* Of whoever may do everything, and of the default user even where nobody can be it:
+ * Redis 7.0 reads its append-only file as this user, skips with fewer rights what was
+ * written together, and comes back from a restart empty. */
+#define SHOAL_ACCESS_ALL "~* &* +@all"
+
 const char *shoal_role_name(enum shoal_role role);
 
 /* Appends the words of ACL SETUSER, with a space between two, that give a role what it

@@ -396,14 +396,24 @@ enum shoal_status shoal_checkup_load(struct shoal_checkup *checkup,
 
 /* ---- all of it */
 
+static void tell_of_cluster(struct shoal_checkup *checkup, const char *listens) {
+    if (listens == NULL)
+        shoal_checkup_tell(checkup, SHOAL_GOOD, "access",
+                           "a socket in a folder that is yours alone");
+    else
+        shoal_checkup_tell(checkup, SHOAL_GOOD, "access",
+                           "a socket in a folder that is yours alone, and %s by TLS: for "
+                           "who has a join token, to work and nothing else",
+                           listens);
+}
+
 enum shoal_status shoal_checkup_access(struct shoal_checkup *checkup,
                                        struct shoal_error *err) {
     struct shoal_redis_address address;
     bool is_open = false;
     enum shoal_status status = check_functions(checkup, err);
     if (status == SHOAL_OK && checkup->use->cluster != NULL) {
-        shoal_checkup_tell(checkup, SHOAL_GOOD, "access",
-                           "a socket in a folder that is yours alone");
+        tell_of_cluster(checkup, shoal_cluster_listens(checkup->use->cluster));
         return SHOAL_OK;
     }
     if (status == SHOAL_OK)

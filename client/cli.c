@@ -105,7 +105,7 @@ extern const struct shoal_cli_command shoal_cmd_acl, shoal_cmd_audit, shoal_cmd_
     shoal_cmd_forget, shoal_cmd_keygen, shoal_cmd_list, shoal_cmd_pause, shoal_cmd_queues,
     shoal_cmd_replay, shoal_cmd_results, shoal_cmd_resume, shoal_cmd_retry, shoal_cmd_run,
     shoal_cmd_show, shoal_cmd_status, shoal_cmd_submit, shoal_cmd_up, shoal_cmd_wait,
-    shoal_cmd_workers;
+    shoal_cmd_worker, shoal_cmd_workers;
 
 static int help_command(int n, char **words);
 
@@ -119,31 +119,19 @@ static const struct shoal_cli_command cmd_help = {
 
 /* As a person meets them. */
 const struct shoal_cli_command *const shoal_cli_commands[] = {
-    &shoal_cmd_run,
-    &shoal_cmd_submit,
-    &shoal_cmd_wait,
-    &shoal_cmd_status,
-    &shoal_cmd_list,
-    &shoal_cmd_results,
-    &shoal_cmd_show,
-    &shoal_cmd_replay,
-    &shoal_cmd_cancel,
-    &shoal_cmd_retry,
-    &shoal_cmd_forget,
-    &shoal_cmd_pause,
-    &shoal_cmd_resume,
-    &shoal_cmd_queues,
-    &shoal_cmd_workers,
-    &shoal_cmd_drain,
-    &shoal_cmd_up,
-    &shoal_cmd_down,
-    &shoal_cmd_keygen,
-    &shoal_cmd_doctor,
-    &shoal_cmd_audit,
-    &shoal_cmd_acl,
-    &cmd_help,
-    &shoal_cmd_completion,
-    NULL,
+    &shoal_cmd_run,        &shoal_cmd_submit,
+    &shoal_cmd_wait,       &shoal_cmd_status,
+    &shoal_cmd_list,       &shoal_cmd_results,
+    &shoal_cmd_show,       &shoal_cmd_replay,
+    &shoal_cmd_cancel,     &shoal_cmd_retry,
+    &shoal_cmd_forget,     &shoal_cmd_pause,
+    &shoal_cmd_resume,     &shoal_cmd_queues,
+    &shoal_cmd_workers,    &shoal_cmd_drain,
+    &shoal_cmd_up,         &shoal_cmd_down,
+    &shoal_cmd_worker,     &shoal_cmd_keygen,
+    &shoal_cmd_doctor,     &shoal_cmd_audit,
+    &shoal_cmd_acl,        &cmd_help,
+    &shoal_cmd_completion, NULL,
 };
 
 /* ---- errors */
@@ -185,7 +173,8 @@ static void tables_of(const struct shoal_cli_command *command,
         tables[n++] = command->tables[i];
     if (command->reads)
         tables[n++] = json_options;
-    tables[n++] = shoal_cli_options;
+    if (!command->passes_on)
+        tables[n++] = shoal_cli_options;
     tables[n] = NULL;
 }
 
@@ -312,6 +301,14 @@ static enum shoal_status check_words(const struct shoal_cli_command *command, in
     return SHOAL_OK;
 }
 
+static int pass_on(const struct shoal_cli_command *command, int argc, char **argv) {
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        help_of(command);
+        return SHOAL_EXIT_OK;
+    }
+    return command->run(argc - 1, argv + 1);
+}
+
 /* argv[0] is the command's name. */
 static int run_command(const struct shoal_cli_command *command, int argc, char **argv) {
     const struct shoal_option *tables[16];
@@ -396,5 +393,6 @@ int shoal_cli_main(int argc, char **argv) {
         shoal_cli_say("shoal: no memory for the command line");
         return SHOAL_EXIT_FAILED;
     }
-    return end_output(run_command(found, argc - 1, moved));
+    return end_output(found->passes_on ? pass_on(found, argc - 1, moved)
+                                       : run_command(found, argc - 1, moved));
 }

@@ -6,6 +6,7 @@
 #include "client/local_cluster.h"
 #include "client/table.h"
 #include "common/option.h"
+#include "common/signer.h"
 
 /* Exit statuses. */
 enum {
@@ -39,6 +40,7 @@ struct shoal_cli_command {
     const struct shoal_option *const
         *tables;        /* its own options, NULL-terminated; NULL: none */
     bool reads;         /* takes --json */
+    bool passes_on;     /* all words behind its name are run()'s, --help alone is not */
     bool command_words; /* the first word ends the options: a command to run follows */
     int words_least;    /* how many words it takes */
     int words_most;     /* -1: any number */
@@ -59,6 +61,18 @@ int shoal_cli_status(enum shoal_status status);
 
 /* A line on stderr, for people. */
 void shoal_cli_say(const char *format, ...) SHOAL_PRINTF(1, 2);
+
+/* ---- keys (cmd_keygen.c) */
+
+enum { SHOAL_COMMENT_ROOM = 64 };
+
+/* Whose a key is, as one word. */
+void shoal_key_comment(char comment[SHOAL_COMMENT_ROOM]);
+
+/* Makes the key that signs by itself, and its folder. As shoal_signer_create(). */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_key_make_usual(const char *path, struct shoal_signer **ret_signer,
+                                       struct shoal_error *err);
 
 /* ---- the Redis that a command talks to: the configured one, else the local cluster */
 

@@ -160,7 +160,7 @@ static void add_rules(struct user *user, int role, const char *prefix, int datab
         shoal_buffer_add_format(rules, " #%s", user->credential.hashes[i]);
     shoal_buffer_add_char(rules, ' ');
     if (role == ADMIN)
-        shoal_buffer_add_text(rules, "~* &* +@all");
+        shoal_buffer_add_text(rules, SHOAL_ACCESS_ALL);
     else
         shoal_access_rules((enum shoal_role)role, prefix, database, rules);
 }
@@ -192,15 +192,11 @@ static enum shoal_status make_users(struct users *users, int database,
     return status;
 }
 
-/* Nobody can be it. But Redis 7.0 reads its append-only file as this user: with fewer
- * rights it skips what was written together, and comes back from a restart empty. */
-#define DEFAULT_RIGHTS "~* &* +@all"
-
 /* ---- as a file */
 
 static void print_users(const struct users *users) {
     if (!keep_default)
-        puts("user default off resetpass " DEFAULT_RIGHTS);
+        puts("user default off resetpass " SHOAL_ACCESS_ALL);
     for (size_t i = 0; i < USERS; i++) {
         if (users->of[i].wanted)
             printf("user %s %s\n", users->of[i].name,
@@ -280,7 +276,7 @@ static enum shoal_status turn_default_off(const struct user *admin,
             shoal_client_open(&address, shoal_cli.name_space, 0, false, &client, err);
     shoal_redis_address_finish(&address);
     if (status == SHOAL_OK)
-        status = command(client, "ACL SETUSER default reset " DEFAULT_RIGHTS, err);
+        status = command(client, "ACL SETUSER default reset " SHOAL_ACCESS_ALL, err);
     if (status == SHOAL_OK) /* whoever is in */
         status = command(client, "CLIENT KILL USER default", err);
     if (status == SHOAL_OK)

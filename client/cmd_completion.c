@@ -18,7 +18,8 @@ static void each_option_of(const struct shoal_cli_command *command,
                            void (*visit)(const struct shoal_option *option)) {
     for (size_t i = 0; command->tables != NULL && command->tables[i] != NULL; i++)
         each_option(command->tables[i], visit);
-    each_option(shoal_cli_options, visit);
+    if (!command->passes_on)
+        each_option(shoal_cli_options, visit);
 }
 
 /* ---- bash */

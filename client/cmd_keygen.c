@@ -10,9 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Whose it is, as one word. */
-static void make_comment(char *comment, size_t room) {
-    shoal_client_owner(comment, room);
+void shoal_key_comment(char comment[SHOAL_COMMENT_ROOM]) {
+    shoal_client_owner(comment, SHOAL_COMMENT_ROOM);
     for (char *at = comment; *at != '\0'; at++) {
         if (*at <= ' ' || *at == '#' || *at == '=' || *at > '~')
             *at = '-';
@@ -28,19 +27,28 @@ static enum shoal_status make_folder(const char *path, struct shoal_error *err) 
                            folder, strerror(errno));
 }
 
+enum shoal_status shoal_key_make_usual(const char *path, struct shoal_signer **ret_signer,
+                                       struct shoal_error *err) {
+    char comment[SHOAL_COMMENT_ROOM];
+    enum shoal_status status = make_folder(path, err);
+    shoal_key_comment(comment);
+    return status == SHOAL_OK ? shoal_signer_create(path, comment, ret_signer, err)
+                              : status;
+}
+
 static enum shoal_status make_key(const char *path, struct shoal_error *err) {
-    char usual[PATH_MAX], comment[64];
+    char usual[PATH_MAX], comment[SHOAL_COMMENT_ROOM];
     struct shoal_signer *signer = NULL;
     enum shoal_status status = SHOAL_OK;
-    if (path == NULL) {
+    shoal_key_comment(comment);
+    if (path != NULL) {
+        status = shoal_signer_create(path, comment, &signer, err);
+    } else {
+        path = usual;
         status = shoal_signer_usual_path(usual, sizeof(usual), err);
         if (status == SHOAL_OK)
-            status = make_folder(usual, err);
-        path = usual;
+            status = shoal_key_make_usual(usual, &signer, err);
     }
-    make_comment(comment, sizeof(comment));
-    if (status == SHOAL_OK)
-        status = shoal_signer_create(path, comment, &signer, err);
     if (status != SHOAL_OK)
         return status;
     printf("%s %s\n", shoal_signer_name(signer)->digits, comment);

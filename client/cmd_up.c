@@ -1,13 +1,20 @@
-/* up and down: the local cluster that stays. */
+/* up and down: the local cluster that stays, and may let others join. */
 #include "client/cli.h"
 
 #include "client/interrupt.h"
+#include "client/invitation.h"
 #include "common/cleanup.h"
 
+#include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 static int64_t slots;
 static const char *queue;
+static const char *listens;
 
 static const struct shoal_option options[] = {
     {.name = "slots",
@@ -26,21 +33,161 @@ static const struct shoal_option options[] = {
      .argument = "NAME",
      .fallback = "default",
      .help = "the queue that its worker serves"},
+    {.name = "listen",
+     .type = SHOAL_OPTION_TEXT,
+     .value = &listens,
+     .argument = "ADDRESS[:PORT]",
+     .help = "let workers of other hosts join, by TLS at that address or name of this "
+             "host (0.0.0.0: all of them), port 6380 unless said, 0: any that is free; "
+             "jobs have to be signed then"},
     {.name = NULL},
 };
 
+/* ---- the key that others are to trust */
+
+/* The one that signs what is submitted from here; made if there is none. */
+static enum shoal_status take_key(struct shoal_invitation_key *ret_key,
+                                  struct shoal_error *err) {
+    const char *path = getenv("SHOAL_SIGN_KEY");
+    char usual[PATH_MAX];
+    struct shoal_signer *signer = NULL;
+    enum shoal_status status = SHOAL_OK;
+    bool is_usual = path == NULL || *path == '\0';
+    if (is_usual) {
+        status = shoal_signer_usual_path(usual, sizeof(usual), err);
+        path = usual;
+    }
+    if (status == SHOAL_OK && is_usual && access(usual, F_OK) != 0) {
+        status = shoal_key_make_usual(usual, &signer, err);
+        if (status == SHOAL_OK)
+            shoal_cli_say("shoal: made a key in '%s'; it signs what is submitted from "
+                          "here",
+                          usual);
+    } else if (status == SHOAL_OK) {
+        status = shoal_signer_read(path, &signer, err);
+    }
+    if (status != SHOAL_OK)
+        return status;
+    ret_key->name = *shoal_signer_name(signer);
+    shoal_key_comment(ret_key->comment);
+    shoal_signer_destroy(signer);
+    return SHOAL_OK;
+}
+
+/* ---- what is told */
+
+/* What the next host runs to get the token from here; two shells read the path. */
+static void add_command(const struct shoal_invitation *invitation, const char *token,
+                        struct shoal_buffer *text) {
+    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer quoted;
+    const struct passwd *user = getpwuid(geteuid());
+    shoal_buffer_init(&quoted, 2L * PATH_MAX);
+    shoal_shell_quote(&quoted, token);
+    shoal_buffer_add_text(text, "ssh ");
+    if (user != NULL)
+        shoal_buffer_add_format(text, "%s@", user->pw_name);
+    shoal_buffer_add_format(text, "%s cat ", invitation->listen.host);
+    shoal_shell_quote(text, shoal_buffer_text(&quoted));
+    shoal_buffer_add_text(text, " | shoal worker --join -");
+}
+
+static void tell_people(const char *url, const struct shoal_invitation_key *key,
+                        const char *token, const char *command, bool is_loopback) {
+    printf("%s\n"
+           "trusted key: %s %s\n"
+           "join token:  %s\n"
+           "\n"
+           "On each of the others, with shoal installed and ssh to this host:\n"
+           "  %s\n"
+           "or bring that file there, for your eyes alone, and run: shoal worker --join "
+           "FILE\n",
+           url, key->name.digits, key->comment, token, command);
+    if (is_loopback)
+        shoal_cli_say("shoal: this is an address of this host alone; nobody else can "
+                      "reach it");
+}
+
+static enum shoal_status tell_scripts(const char *url,
+                                      const struct shoal_invitation_key *key,
+                                      const char *token, const char *command,
+                                      struct shoal_error *err) {
+    struct shoal_row row;
+    shoal_row_init(&row);
+    shoal_list_row(&row);
+    enum shoal_status status = shoal_row_add_text(&row, "url", url, err);
+    if (status == SHOAL_OK && key != NULL)
+        status = shoal_row_add_text(&row, "key", key->name.digits, err);
+    if (status == SHOAL_OK && key != NULL)
+        status = shoal_row_add_text(&row, "token", token, err);
+    if (status == SHOAL_OK && key != NULL)
+        status = shoal_row_add_text(&row, "command", command, err);
+    if (status == SHOAL_OK)
+        shoal_print_json(&row);
+    shoal_row_finish(&row);
+    return status;
+}
+
+static enum shoal_status tell_how_to_join(const struct shoal_invitation *invitation,
+                                          const struct shoal_invitation_key *key,
+                                          struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer command;
+    char token[PATH_MAX], url[SHOAL_LISTEN_HOST + 64];
+    shoal_buffer_init(&command, 4L * PATH_MAX);
+    enum shoal_status status = shoal_state_path("join", token, sizeof(token), err);
+    if (status != SHOAL_OK)
+        return status;
+    shoal_invitation_url(invitation, url, sizeof(url));
+    add_command(invitation, token, &command);
+    const char *text = shoal_buffer_text(&command);
+    if (shoal_cli.json)
+        return tell_scripts(url, key, token, text, err);
+    tell_people(url, key, token, text, invitation->listen.is_loopback);
+    return SHOAL_OK;
+}
+
+static enum shoal_status tell_url(const struct shoal_cluster *cluster,
+                                  struct shoal_error *err) {
+    const char *where = shoal_cluster_listens(cluster);
+    if (where != NULL)
+        shoal_cli_say("shoal: it goes on listening at %s; 'shoal down' ends that", where);
+    if (shoal_cli.json)
+        return tell_scripts(shoal_cluster_url(cluster), NULL, NULL, NULL, err);
+    printf("%s\n", shoal_cluster_url(cluster));
+    return SHOAL_OK;
+}
+
+/* ---- the commands */
+
+static enum shoal_status begin(struct shoal_invitation *invitation,
+                               struct shoal_invitation_key *key,
+                               struct shoal_cluster **ret_cluster,
+                               struct shoal_error *err) {
+    if (listens == NULL)
+        return shoal_cluster_use(SHOAL_CLUSTER_WORK, queue, slots, ret_cluster, err);
+    snprintf(invitation->name_space, sizeof(invitation->name_space), "%s",
+             shoal_cli.name_space);
+    enum shoal_status status = shoal_listen_parse(listens, &invitation->listen, err);
+    if (status == SHOAL_OK)
+        status = take_key(key, err);
+    return status == SHOAL_OK
+               ? shoal_cluster_listen(invitation, key, queue, slots, ret_cluster, err)
+               : status;
+}
+
 static int up(int n, char **words) {
     struct shoal_cluster *cluster = NULL;
+    struct shoal_invitation invitation;
+    struct shoal_invitation_key key;
     struct shoal_error err = {.status = SHOAL_OK};
     (void)n;
     (void)words;
     shoal_interrupts_begin();
-    enum shoal_status status =
-        shoal_cluster_use(SHOAL_CLUSTER_WORK, queue, slots, &cluster, &err);
+    enum shoal_status status = begin(&invitation, &key, &cluster, &err);
     if (status == SHOAL_OK)
         status = shoal_cluster_keep(cluster, &err);
     if (status == SHOAL_OK)
-        printf("%s\n", shoal_cluster_url(cluster));
+        status = listens == NULL ? tell_url(cluster, &err)
+                                 : tell_how_to_join(&invitation, &key, &err);
     shoal_cluster_leave(cluster, false);
     return status == SHOAL_OK ? SHOAL_EXIT_OK : shoal_cli_fail(&err);
 }
@@ -61,12 +208,18 @@ static const struct shoal_option *const tables[] = {options, NULL};
 
 const struct shoal_cli_command shoal_cmd_up = {
     .name = "up",
-    .usage = "[--slots N] [--queue NAME]",
+    .usage = "[--slots N] [--queue NAME] [--listen ADDRESS[:PORT]]",
     .summary = "start a local cluster that stays, and print its URL",
-    .details = "A private redis-server on a unix socket, a broker and a worker. Other "
-               "commands find\n"
-               "it by themselves while no Redis is configured. 'shoal down' stops it.",
+    .details =
+        "A private redis-server on a unix socket, a broker and a worker. Other commands "
+        "find\n"
+        "it by themselves while no Redis is configured. 'shoal down' stops it. With "
+        "--listen\n"
+        "workers of other hosts may join: it prints what they run, and where the token "
+        "is that\n"
+        "lets them in.",
     .tables = tables,
+    .reads = true,
     .run = up,
 };
 

@@ -8,10 +8,12 @@
 #include "client/local_cluster.h"
 
 #include "client/interrupt.h"
+#include "client/invitation.h"
 #include "common/buffer.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/id.h"
+#include "common/redis.h"
 #include "common/state.h"
 
 #include <dirent.h>
@@ -42,7 +44,7 @@ enum {
     NAP_MS = 10,
     ANSWER_MS = 1000,
     LOG_MAX = 4 << 20, /* a log that is larger begins anew */
-    WORDS_MAX = 40,
+    WORDS_MAX = 64,
     LOOKS = 3, /* more at a pid file that could not be looked at */
 };
 
@@ -54,6 +56,8 @@ struct shoal_cluster {
     int users; /* holds `users`, shared */
     int lock;  /* holds `lock` from is_last() to leave(); else -1 */
     char url[160];
+    char password_file[PATH_ROOM];        /* "": none is needed */
+    char listens[SHOAL_LISTEN_HOST + 16]; /* "HOST:PORT"; "": it does not */
 };
 
 /* ---- the state directory */
@@ -209,9 +213,8 @@ static bool wait_until_gone(const char *pid_file, int64_t ms) {
     return true;
 }
 
-/* Beside the running program, else in PATH. */
-static enum shoal_status find_program(const char *name, char *path, size_t room,
-                                      struct shoal_error *err) {
+enum shoal_status shoal_program_find(const char *name, char *path, unsigned long room,
+                                     struct shoal_error *err) {
     char own[PATH_ROOM];
     ssize_t len = readlink("/proc/self/exe", own, sizeof(own) - 1);
     own[len < 0 ? 0 : len] = '\0';
@@ -243,7 +246,7 @@ struct daemon {
     const char *argv[WORDS_MAX]; /* the program first, NULL behind the last */
 };
 
-/* Those of a Redis that needs more than this one, which has no password and no TLS. */
+/* Those of another Redis: what this one needs is said in words. */
 static void forget_variables(void) {
     static const char *const names[] = {"SHOAL_REDIS_PASSWORD_FILE", "SHOAL_TLS_CA",
                                         "SHOAL_TLS_CERT", "SHOAL_TLS_KEY"};
@@ -293,7 +296,8 @@ static enum shoal_status start(struct daemon *daemon, struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_fd) int log = -1;
     char path[PATH_ROOM];
     int ends[2], why = 0;
-    enum shoal_status status = find_program(daemon->argv[0], path, sizeof(path), err);
+    enum shoal_status status =
+        shoal_program_find(daemon->argv[0], path, sizeof(path), err);
     if (status == SHOAL_OK)
         status = open_state(daemon->pid_file, 0, &pid_fd, err);
     if (status == SHOAL_OK)
@@ -361,19 +365,43 @@ static enum shoal_status socket_path(char *path, size_t room, struct shoal_error
     return status;
 }
 
+/* What a client begins with, for Redis to answer with `ret_wanted`. */
+static enum shoal_status greeting(const struct shoal_cluster *cluster, char *text,
+                                  size_t room, const char **ret_wanted,
+                                  struct shoal_error *err) {
+    char *password = NULL;
+    *ret_wanted = "+PONG\r\n";
+    snprintf(text, room, "PING\r\n");
+    if (*cluster->password_file == '\0')
+        return SHOAL_OK;
+    enum shoal_status status =
+        shoal_redis_password_read(cluster->password_file, &password, err);
+    if (status != SHOAL_OK)
+        return status;
+    *ret_wanted = "+OK\r\n+PONG\r\n";
+    snprintf(text, room, "AUTH %s %s\r\nPING\r\n", SHOAL_INVITATION_LOCAL, password);
+    explicit_bzero(password, strlen(password));
+    free(password);
+    return SHOAL_OK;
+}
+
 /* Whether Redis answers there and has loaded its data. */
-static bool answers(const char *path) {
+static bool answers(const char *path, const char *greeting, const char *wanted) {
     SHOAL_CLEANUP(shoal_cleanup_fd)
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char answer[8] = "";
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-        send(fd, "PING\r\n", 6, MSG_NOSIGNAL) != 6)
-        return false;
-    struct pollfd wait = {.fd = fd, .events = POLLIN};
-    return poll(&wait, 1, ANSWER_MS) == 1 && recv(fd, answer, 5, 0) == 5 &&
-           memcmp(answer, "+PONG", 5) == 0;
+    const struct timeval wait = {.tv_sec = ANSWER_MS / 1000};
+    char answer[16] = "";
+    size_t len = strlen(wanted);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%.*s",
+             (int)sizeof(address.sun_path) - 1, path);
+    return fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) == 0 &&
+           setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) == 0 &&
+           connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+           send(fd, greeting, strlen(greeting), MSG_NOSIGNAL) ==
+               (ssize_t)strlen(greeting) &&
+           recv(fd, answer, len, MSG_WAITALL) == (ssize_t)len &&
+           memcmp(answer, wanted, len) == 0;
 }
 
 /* Half of the memory, 2 GiB at most. */
@@ -383,7 +411,40 @@ static int64_t memory_limit(void) {
     return half < MEMORY_MOST ? half : MEMORY_MOST;
 }
 
-static enum shoal_status start_redis(const char *path, struct shoal_error *err) {
+/* Adds words behind those that are there. */
+static void add_words(struct daemon *daemon, const char *const *words) {
+    size_t n = 0;
+    while (daemon->argv[n] != NULL)
+        n++;
+    for (; *words != NULL && n + 1 < WORDS_MAX; words++)
+        daemon->argv[n++] = *words;
+}
+
+/* By TLS alone, and to who has a certificate of ours. */
+static enum shoal_status listen_with(struct daemon *redis,
+                                     const struct shoal_listen *listen,
+                                     struct shoal_error *err) {
+    static char port[8], paths[4][PATH_ROOM];
+    static const char *const options[] = {"--tls-cert-file", "--tls-key-file",
+                                          "--tls-ca-cert-file", "--aclfile"};
+    static const char *const files[] = {"listen/server.pem", "listen/server.key",
+                                        "listen/authority.pem", "listen/users"};
+    enum shoal_status status = shoal_listen_check(listen, err);
+    for (size_t i = 0; i < SHOAL_COUNT(files) && status == SHOAL_OK; i++) {
+        status = shoal_state_path(files[i], paths[i], sizeof(paths[i]), err);
+        add_words(redis, (const char *const[]){options[i], paths[i], NULL});
+    }
+    snprintf(port, sizeof(port), "%d", listen->port);
+    add_words(redis, (const char *const[]){"--tls-auth-clients", "yes", "--tls-port",
+                                           port, "--bind", NULL});
+    for (size_t i = 0; i < listen->n; i++)
+        add_words(redis, (const char *const[]){listen->binds[i], NULL});
+    return status;
+}
+
+static enum shoal_status start_redis(const char *path,
+                                     const struct shoal_invitation *invitation,
+                                     struct shoal_error *err) {
     char folder[PATH_ROOM], memory[24];
     enum shoal_status status = shoal_state_path("redis", folder, sizeof(folder), err);
     if (status == SHOAL_OK)
@@ -402,7 +463,9 @@ static enum shoal_status start_redis(const char *path, struct shoal_error *err) 
                  "--save", "", "--maxmemory", memory, "--maxmemory-policy", "noeviction",
                  "--daemonize", "no", "--logfile", ""},
     };
-    return start(&redis, err);
+    if (invitation != NULL)
+        status = listen_with(&redis, &invitation->listen, err);
+    return status == SHOAL_OK ? start(&redis, err) : status;
 }
 
 /* Starts it, unless it runs. */
@@ -416,16 +479,23 @@ static enum shoal_status ensure(struct daemon *daemon, struct shoal_error *err) 
     return pid == 0 ? start(daemon, err) : SHOAL_OK;
 }
 
-static enum shoal_status ensure_redis(const char *path, struct shoal_error *err) {
+/* `invitation` NULL: it does not listen. */
+static enum shoal_status ensure_redis(const struct shoal_cluster *cluster,
+                                      const char *path,
+                                      const struct shoal_invitation *invitation,
+                                      struct shoal_error *err) {
     int64_t end = shoal_now_ms() + START_MS;
-    char log[PATH_ROOM] = "";
+    char log[PATH_ROOM] = "", words[SHOAL_HASH_DIGITS + 64];
+    const char *wanted = NULL;
     enum shoal_status status =
-        holder("redis.pid") == 0 ? start_redis(path, err) : SHOAL_OK;
+        holder("redis.pid") == 0 ? start_redis(path, invitation, err) : SHOAL_OK;
     if (status == SHOAL_OK)
         status = shoal_state_path("redis.log", log, sizeof(log), err);
+    if (status == SHOAL_OK)
+        status = greeting(cluster, words, sizeof(words), &wanted, err);
     if (status != SHOAL_OK)
         return status;
-    while (!answers(path)) {
+    while (!answers(path, words, wanted)) {
         if (holder("redis.pid") == 0)
             return shoal_error_set(err, SHOAL_LOST,
                                    "the local redis-server ended at once; see '%.200s'",
@@ -444,20 +514,30 @@ static enum shoal_status ensure_redis(const char *path, struct shoal_error *err)
 
 /* ---- broker and worker */
 
-static enum shoal_status ensure_broker(const char *url, struct shoal_error *err) {
+static void add_password(struct daemon *daemon, const struct shoal_cluster *cluster) {
+    if (*cluster->password_file != '\0')
+        add_words(daemon, (const char *const[]){"--redis-password-file",
+                                                cluster->password_file, NULL});
+}
+
+static enum shoal_status ensure_broker(const struct shoal_cluster *cluster,
+                                       struct shoal_error *err) {
     struct daemon broker = {
         .pid_file = "broker.pid",
         .log = "broker.log",
-        .argv = {"shoal-broker", "--redis", url},
+        .argv = {"shoal-broker", "--redis", cluster->url},
     };
+    add_password(&broker, cluster);
     return ensure(&broker, err);
 }
 
-/* A worker for each queue that jobs were submitted to. */
-static enum shoal_status ensure_worker(const char *url, const char *queue, int64_t slots,
+/* A worker for each queue that jobs were submitted to. Where others can write to Redis,
+ * it runs what was signed and nothing else. */
+static enum shoal_status ensure_worker(const struct shoal_cluster *cluster,
+                                       const char *queue, int64_t slots,
                                        struct shoal_error *err) {
     char pid_file[SHOAL_NAME_MAX + 16] = "worker.pid", number[24], spool[PATH_ROOM];
-    char checkpoints[PATH_ROOM];
+    char checkpoints[PATH_ROOM], trusted[PATH_ROOM];
     if (queue == NULL)
         queue = "default";
     if (!shoal_name_is_valid(queue))
@@ -468,14 +548,19 @@ static enum shoal_status ensure_worker(const char *url, const char *queue, int64
     enum shoal_status status = shoal_state_path("spool", spool, sizeof(spool), err);
     if (status == SHOAL_OK)
         status = shoal_state_path("checkpoints", checkpoints, sizeof(checkpoints), err);
+    if (status == SHOAL_OK)
+        status = shoal_state_path("listen/trusted-keys", trusted, sizeof(trusted), err);
     if (status != SHOAL_OK)
         return status;
     struct daemon worker = {
         .pid_file = pid_file,
         .log = "worker.log",
-        .argv = {"shoal-worker", "--redis", url, "--queue", queue, "--slots", number,
-                 "--spool", spool, "--checkpoints", checkpoints},
+        .argv = {"shoal-worker", "--redis", cluster->url, "--queue", queue, "--slots",
+                 number, "--spool", spool, "--checkpoints", checkpoints},
     };
+    add_password(&worker, cluster);
+    if (*cluster->listens != '\0')
+        add_words(&worker, (const char *const[]){"--trust-keys", trusted, NULL});
     return ensure(&worker, err);
 }
 
@@ -550,15 +635,41 @@ static enum shoal_status stop_all(bool *ret_ran, struct shoal_error *err) {
     }
     tell("redis.pid", SIGTERM);
     enum shoal_status ended = end_one("redis.pid", err);
-    return status == SHOAL_OK ? ended : status;
+    status = status == SHOAL_OK ? ended : status;
+    if (status == SHOAL_OK)
+        shoal_invitation_end();
+    return status;
 }
 
-/* ---- using it */
+/* ---- starting */
+
+/* How one gets to it. */
+static enum shoal_status find_way(struct shoal_cluster *cluster, const char *path,
+                                  struct shoal_invitation *ret_invitation,
+                                  bool *ret_listens, struct shoal_error *err) {
+    snprintf(cluster->url, sizeof(cluster->url), "unix:%s", path);
+    enum shoal_status status = shoal_invitation_read(ret_invitation, err);
+    *ret_listens = status == SHOAL_OK;
+    if (status == SHOAL_UNKNOWN) {
+        shoal_error_clear(err);
+        return SHOAL_OK;
+    }
+    if (status != SHOAL_OK)
+        return status;
+    shoal_listen_print(&ret_invitation->listen, cluster->listens,
+                       sizeof(cluster->listens));
+    snprintf(cluster->url, sizeof(cluster->url), "unix://%s@%s", SHOAL_INVITATION_LOCAL,
+             path);
+    return shoal_state_path("listen/passwords/" SHOAL_INVITATION_LOCAL,
+                            cluster->password_file, sizeof(cluster->password_file), err);
+}
 
 static enum shoal_status bring_up(enum shoal_cluster_need need, const char *queue,
                                   int64_t slots, struct shoal_cluster *cluster,
                                   struct shoal_error *err) {
+    struct shoal_invitation invitation;
     char path[128];
+    bool listens = false;
     if (need == SHOAL_CLUSTER_READ && holder("redis.pid") == 0 &&
         !state_exists("redis/appendonlydir"))
         return shoal_error_set(err, SHOAL_UNKNOWN,
@@ -566,14 +677,74 @@ static enum shoal_status bring_up(enum shoal_cluster_need need, const char *queu
                                "one with 'shoal up', or give --redis URL");
     enum shoal_status status = socket_path(path, sizeof(path), err);
     if (status == SHOAL_OK)
-        status = ensure_redis(path, err);
-    snprintf(cluster->url, sizeof(cluster->url), "unix:%s", path);
+        status = find_way(cluster, path, &invitation, &listens, err);
+    if (status == SHOAL_OK)
+        status = ensure_redis(cluster, path, listens ? &invitation : NULL, err);
     if (status == SHOAL_OK && need == SHOAL_CLUSTER_WORK)
-        status = ensure_broker(cluster->url, err);
+        status = ensure_broker(cluster, err);
     if (status == SHOAL_OK && need == SHOAL_CLUSTER_WORK)
-        status = ensure_worker(cluster->url, queue, slots, err);
+        status = ensure_worker(cluster, queue, slots, err);
     return status;
 }
+
+/* ---- listening */
+
+static bool is_what_runs(const struct shoal_invitation *running,
+                         const struct shoal_invitation *asked) {
+    return strcmp(running->name_space, asked->name_space) == 0 &&
+           strcmp(running->listen.asked, asked->listen.asked) == 0 &&
+           (asked->listen.port <= 0 || asked->listen.port == running->listen.port);
+}
+
+/* Whether something of the cluster runs. */
+static enum shoal_status look_around(bool *ret_runs, struct shoal_error *err) {
+    static char names[DAEMONS_MAX][SHOAL_NAME_MAX + 16];
+    size_t n = 0;
+    enum shoal_status status = list_others(names, &n, err);
+    *ret_runs = n > 0 || holder("redis.pid") != 0;
+    return status;
+}
+
+/* After a reboot nobody listens who was not told to once more. But while a broker or
+ * worker is left, which know this way to it, Redis comes back as it was. */
+static enum shoal_status forget_to_listen(struct shoal_error *err) {
+    bool runs = false;
+    enum shoal_status status = look_around(&runs, err);
+    if (status == SHOAL_OK && !runs)
+        shoal_invitation_end();
+    return status;
+}
+
+/* Makes ready what a cluster that listens is started with. One that runs stays as it is:
+ * its daemons know one way to Redis. */
+static enum shoal_status begin_to_listen(struct shoal_invitation *asked,
+                                         const struct shoal_invitation_key *key,
+                                         struct shoal_error *err) {
+    struct shoal_invitation running;
+    struct shoal_error why = {.status = SHOAL_OK};
+    bool runs = false;
+    enum shoal_status status = look_around(&runs, err);
+    if (status != SHOAL_OK)
+        return status;
+    status = shoal_invitation_read(&running, &why);
+    if (runs && status == SHOAL_OK && is_what_runs(&running, asked)) {
+        *asked = running;
+        return shoal_invitation_write(asked, key, err);
+    }
+    if (runs)
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "the local cluster runs already and does not listen "
+                               "there; run 'shoal down' first, which gives back to the "
+                               "queue what runs, and then this again");
+    status = shoal_listen_find(&asked->listen, err);
+    if (status == SHOAL_OK)
+        status = shoal_invitation_prepare(asked, err);
+    if (status == SHOAL_OK)
+        status = shoal_invitation_write(asked, key, err);
+    return status == SHOAL_OK ? shoal_invitation_begin(asked, err) : status;
+}
+
+/* ---- using it */
 
 static enum shoal_status become_user(struct shoal_cluster *cluster,
                                      struct shoal_error *err) {
@@ -584,9 +755,12 @@ static enum shoal_status become_user(struct shoal_cluster *cluster,
     return status;
 }
 
-enum shoal_status shoal_cluster_use(enum shoal_cluster_need need, const char *queue,
-                                    int64_t slots, struct shoal_cluster **ret_cluster,
-                                    struct shoal_error *err) {
+/* `invitation` NULL: as it is, or without listening. */
+static enum shoal_status use(enum shoal_cluster_need need, const char *queue,
+                             int64_t slots, struct shoal_invitation *invitation,
+                             const struct shoal_invitation_key *key,
+                             struct shoal_cluster **ret_cluster,
+                             struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_fd) int lock = -1;
     struct shoal_cluster *cluster = calloc(1, sizeof(*cluster));
     if (cluster == NULL)
@@ -596,6 +770,10 @@ enum shoal_status shoal_cluster_use(enum shoal_cluster_need need, const char *qu
     if (status == SHOAL_OK)
         status = become_user(cluster, err);
     bool ran = lock < 0 || holder("redis.pid") != 0;
+    if (status == SHOAL_OK && invitation != NULL)
+        status = begin_to_listen(invitation, key, err);
+    else if (status == SHOAL_OK && !ran)
+        status = forget_to_listen(err);
     if (status == SHOAL_OK)
         status = bring_up(need, queue, slots, cluster, err);
     if (status != SHOAL_OK) {
@@ -610,8 +788,30 @@ enum shoal_status shoal_cluster_use(enum shoal_cluster_need need, const char *qu
     return SHOAL_OK;
 }
 
+enum shoal_status shoal_cluster_use(enum shoal_cluster_need need, const char *queue,
+                                    int64_t slots, struct shoal_cluster **ret_cluster,
+                                    struct shoal_error *err) {
+    return use(need, queue, slots, NULL, NULL, ret_cluster, err);
+}
+
+enum shoal_status shoal_cluster_listen(struct shoal_invitation *invitation,
+                                       const struct shoal_invitation_key *key,
+                                       const char *queue, int64_t slots,
+                                       struct shoal_cluster **ret_cluster,
+                                       struct shoal_error *err) {
+    return use(SHOAL_CLUSTER_WORK, queue, slots, invitation, key, ret_cluster, err);
+}
+
 const char *shoal_cluster_url(const struct shoal_cluster *cluster) {
     return cluster->url;
+}
+
+const char *shoal_cluster_password_file(const struct shoal_cluster *cluster) {
+    return *cluster->password_file == '\0' ? NULL : cluster->password_file;
+}
+
+const char *shoal_cluster_listens(const struct shoal_cluster *cluster) {
+    return *cluster->listens == '\0' ? NULL : cluster->listens;
 }
 
 /* Trying for the exclusive lock may lose the shared one, which is taken back. */

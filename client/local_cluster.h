@@ -11,6 +11,7 @@
  *   redis.pid worker.pid broker.pid   locked by the daemon as long as it lives
  *   redis.log worker.log broker.log
  *   last         id of the job that was submitted last from here
+ *   listen/ join of a cluster that listens: invitation.h
  *
  * The locks are fcntl's, which tell the pid of who holds them: so a stranger that has
  * got a dead daemon's pid is never signalled. */
@@ -28,6 +29,8 @@ enum shoal_cluster_need {
 };
 
 struct shoal_cluster;
+struct shoal_invitation;
+struct shoal_invitation_key;
 
 /* Uses the cluster from now on. `slots`: of a worker that it starts, 0: as many as cores;
  * a running worker stays as it is. `queue`: of the job that is to run (NULL for READ).
@@ -40,8 +43,22 @@ enum shoal_status shoal_cluster_use(enum shoal_cluster_need need, const char *qu
                                     int64_t slots, struct shoal_cluster **ret_cluster,
                                     struct shoal_error *err);
 
-/* "unix:PATH" */
+/* The same for work, where others may join: its Redis listens by TLS besides.
+ * `invitation` has what was asked for, and gets what was found. SHOAL_INVALID: one cannot
+ * listen there. SHOAL_REFUSED: the cluster runs already, and not so. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_cluster_listen(struct shoal_invitation *invitation,
+                                       const struct shoal_invitation_key *key,
+                                       const char *queue, int64_t slots,
+                                       struct shoal_cluster **ret_cluster,
+                                       struct shoal_error *err);
+
+/* "unix:PATH", or where others can join "unix://local@PATH", with a password. */
 const char *shoal_cluster_url(const struct shoal_cluster *cluster);
+const char *
+shoal_cluster_password_file(const struct shoal_cluster *cluster); /* or NULL */
+/* "HOST:PORT"; NULL: it does not. */
+const char *shoal_cluster_listens(const struct shoal_cluster *cluster);
 
 /* Whether nobody else uses the cluster and `up` does not keep it: whoever leaves last
  * looks for unfinished jobs and, if there are none, says so to leave(). */
@@ -64,6 +81,12 @@ enum shoal_status shoal_cluster_down(bool *ret_ran, struct shoal_error *err);
 SHOAL_MUST_CHECK
 enum shoal_status shoal_state_last_job(char *ret_id, struct shoal_error *err);
 void shoal_state_remember_job(const char *id); /* best effort */
+
+/* The path of a program of shoal's, or redis-server: beside the running one, else in
+ * PATH. SHOAL_LOST: it is not there; the sentence says what to install. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_program_find(const char *name, char *path, unsigned long room,
+                                     struct shoal_error *err);
 
 /* A path in the state directory, which is made if it is not there (mode 0700). */
 SHOAL_MUST_CHECK

@@ -38,8 +38,9 @@ static enum shoal_status begin(enum shoal_cluster_need need, const char *queue,
         shoal_interrupts_begin(); /* what is started now must be stopped by somebody */
     enum shoal_status status = shoal_cluster_use(need, queue, slots, &use->cluster, err);
     if (status == SHOAL_OK)
-        status =
-            open_client(shoal_cluster_url(use->cluster), NULL, &none, check, use, err);
+        status = open_client(shoal_cluster_url(use->cluster),
+                             shoal_cluster_password_file(use->cluster), &none, check, use,
+                             err);
     if (status != SHOAL_OK)
         shoal_use_end(use);
     return status;

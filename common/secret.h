@@ -4,10 +4,18 @@
 
 #include "common/error.h"
 
+#include <stddef.h>
+
 /* Opens a regular file that neither group nor others can read. SHOAL_INVALID: it is not
  * such a file; the sentence calls it `what`: "password file". */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_secret_open(const char *path, const char *what, int *ret_fd,
                                     struct shoal_error *err);
+
+/* Writes a file of mode 0600 in place of one that may be there: whoever reads it sees the
+ * one or the other. SHOAL_SYSTEM: it cannot be written, and what was there stays. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_secret_write(const char *path, const char *bytes, size_t len,
+                                     struct shoal_error *err);
 
 #endif

@@ -31,9 +31,10 @@ static const json_t *first_of(const char *lines) {
 /* ---- help */
 
 static const char *const commands[] = {
-    "run",    "submit", "wait",   "status", "list",   "results", "show",       "replay",
-    "cancel", "retry",  "forget", "pause",  "resume", "queues",  "workers",    "drain",
-    "up",     "down",   "doctor", "audit",  "acl",    "help",    "completion", "keygen",
+    "run",     "submit",     "wait",   "status", "list",   "results", "show",
+    "replay",  "cancel",     "retry",  "forget", "pause",  "resume",  "queues",
+    "workers", "drain",      "up",     "down",   "doctor", "audit",   "acl",
+    "help",    "completion", "keygen", "worker",
 };
 
 START_TEST(every_command_has_help) {

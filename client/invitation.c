@@ -1,0 +1,218 @@
+#include "client/invitation.h"
+
+#include "broker/access.h"
+#include "broker/keys.h"
+#include "client/certificate.h"
+#include "client/credential.h"
+#include "client/local_cluster.h"
+#include "client/token.h"
+#include "common/cleanup.h"
+#include "common/redis.h"
+#include "common/secret.h"
+#include "common/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { USERS_MAX = 64 << 10, PEM_ROOM = 4096, LINE_ROOM = 1024 };
+
+static const char address_file[] = "listen/address";
+
+static enum shoal_status write_state(const char *name, const char *text,
+                                     struct shoal_error *err) {
+    char path[PATH_MAX];
+    enum shoal_status status = shoal_state_path(name, path, sizeof(path), err);
+    return status == SHOAL_OK ? shoal_secret_write(path, text, strlen(text), err)
+                              : status;
+}
+
+/* The text of a file that was made here; the caller's. */
+static enum shoal_status read_state(const char *name, char **ret_text,
+                                    struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = -1;
+    char path[PATH_MAX], text[PEM_ROOM];
+    enum shoal_status status = shoal_state_path(name, path, sizeof(path), err);
+    if (status == SHOAL_OK)
+        status = shoal_secret_open(path, "file of the local cluster", &fd, err);
+    if (status != SHOAL_OK)
+        return status;
+    ssize_t len = read(fd, text, sizeof(text) - 1);
+    *ret_text = len > 0 ? strndup(text, (size_t)len) : NULL;
+    explicit_bzero(text, sizeof(text));
+    return *ret_text != NULL
+               ? SHOAL_OK
+               : shoal_error_set(err, SHOAL_SYSTEM, "cannot read '%.200s'", path);
+}
+
+/* ---- where it listens */
+
+/* A line: namespace, what was asked for, port, host, addresses. */
+enum shoal_status shoal_invitation_begin(const struct shoal_invitation *invitation,
+                                         struct shoal_error *err) {
+    const struct shoal_listen *listen = &invitation->listen;
+    char line[LINE_ROOM];
+    int len = snprintf(line, sizeof(line), "%s %s %d %s", invitation->name_space,
+                       listen->asked, listen->port, listen->host);
+    for (size_t i = 0; i < listen->n; i++)
+        len += snprintf(line + len, sizeof(line) - (size_t)len, " %s", listen->binds[i]);
+    return write_state(address_file, line, err);
+}
+
+static bool take_word(char **line, char *word, size_t room) {
+    const char *found = strsep(line, " ");
+    return found != NULL && *found != '\0' &&
+           (size_t)snprintf(word, room, "%s", found) < room;
+}
+
+enum shoal_status shoal_invitation_read(struct shoal_invitation *ret_invitation,
+                                        struct shoal_error *err) {
+    struct shoal_invitation invitation = {.name_space = ""};
+    struct shoal_listen *listen = &invitation.listen;
+    SHOAL_CLEANUP(shoal_cleanup_free) char *text = NULL;
+    char path[PATH_MAX], port[8];
+    enum shoal_status status = shoal_state_path(address_file, path, sizeof(path), err);
+    if (status == SHOAL_OK && access(path, F_OK) != 0)
+        return shoal_error_set(err, SHOAL_UNKNOWN, "the local cluster does not listen");
+    if (status == SHOAL_OK)
+        status = read_state(address_file, &text, err);
+    if (status != SHOAL_OK)
+        return status;
+    char *line = text;
+    bool good = take_word(&line, invitation.name_space, sizeof(invitation.name_space)) &&
+                take_word(&line, listen->asked, sizeof(listen->asked)) &&
+                take_word(&line, port, sizeof(port)) &&
+                take_word(&line, listen->host, sizeof(listen->host));
+    listen->port = good ? (int)strtol(port, NULL, 10) : 0;
+    while (good && line != NULL && listen->n < SHOAL_LISTEN_BINDS)
+        good = take_word(&line, listen->binds[listen->n++], sizeof(listen->binds[0]));
+    if (!good || listen->n == 0)
+        return shoal_error_set(err, SHOAL_SYSTEM,
+                               "'%.200s' does not say where the local cluster listens; "
+                               "run 'shoal down'",
+                               path);
+    *ret_invitation = invitation;
+    return SHOAL_OK;
+}
+
+void shoal_invitation_end(void) {
+    char path[PATH_MAX];
+    if (shoal_state_path(address_file, path, sizeof(path), NULL) == SHOAL_OK)
+        unlink(path);
+}
+
+void shoal_invitation_url(const struct shoal_invitation *invitation, char *url,
+                          size_t room) {
+    char where[SHOAL_LISTEN_HOST + 16];
+    shoal_listen_print(&invitation->listen, where, sizeof(where));
+    snprintf(url, room, "rediss://%s@%s", SHOAL_INVITATION_WORKER, where);
+}
+
+/* ---- its users */
+
+/* Appends a line of Redis's file of users. The password is made where there is none. */
+static enum shoal_status add_user(const char *folder, const char *name,
+                                  struct shoal_buffer *text, struct shoal_error *err) {
+    struct shoal_credential credential;
+    enum shoal_status status =
+        shoal_credential_take(folder, name, false, &credential, err);
+    if (status != SHOAL_OK)
+        return status;
+    shoal_buffer_add_format(text, "user %s on", name);
+    for (size_t i = 0; i < credential.n; i++)
+        shoal_buffer_add_format(text, " #%s", credential.hashes[i]);
+    shoal_buffer_add_char(text, ' ');
+    return SHOAL_OK;
+}
+
+/* A passwordless default user would be there for who comes by TCP as well as by the
+ * socket: Redis does not tell them apart. */
+static enum shoal_status write_users(const char *name_space, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer text;
+    char folder[PATH_MAX], prefix[SHOAL_PREFIX_MAX];
+    shoal_buffer_init(&text, USERS_MAX);
+    shoal_key_prefix(prefix, name_space);
+    shoal_buffer_add_text(&text, "user default off resetpass " SHOAL_ACCESS_ALL "\n");
+    enum shoal_status status =
+        shoal_state_path("listen/passwords", folder, sizeof(folder), err);
+    if (status == SHOAL_OK)
+        status = add_user(folder, SHOAL_INVITATION_LOCAL, &text, err);
+    shoal_buffer_add_text(&text, SHOAL_ACCESS_ALL "\n");
+    if (status == SHOAL_OK)
+        status = add_user(folder, SHOAL_INVITATION_WORKER, &text, err);
+    shoal_access_rules(SHOAL_ROLE_WORKER, prefix, 0, &text);
+    shoal_buffer_add_char(&text, '\n');
+    if (status == SHOAL_OK)
+        status = shoal_buffer_check(&text, "the users of Redis", err);
+    return status == SHOAL_OK ? write_state("listen/users", shoal_buffer_text(&text), err)
+                              : status;
+}
+
+enum shoal_status shoal_invitation_prepare(const struct shoal_invitation *invitation,
+                                           struct shoal_error *err) {
+    char folder[PATH_MAX], names[SHOAL_LISTEN_NAMES];
+    enum shoal_status status = shoal_state_path("listen", folder, sizeof(folder), err);
+    if (status == SHOAL_OK && !shoal_directories_make(folder))
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot make the folder '%.200s': %s",
+                               folder, strerror(errno));
+    if (status == SHOAL_OK)
+        status = write_users(invitation->name_space, err);
+    shoal_listen_names(&invitation->listen, names);
+    return status == SHOAL_OK
+               ? shoal_certificates_take(folder, invitation->listen.host, names, err)
+               : status;
+}
+
+/* ---- the token */
+
+static enum shoal_status read_password(char **ret_password, struct shoal_error *err) {
+    char path[PATH_MAX];
+    enum shoal_status status = shoal_state_path(
+        "listen/passwords/" SHOAL_INVITATION_WORKER, path, sizeof(path), err);
+    return status == SHOAL_OK ? shoal_redis_password_read(path, ret_password, err)
+                              : status;
+}
+
+static enum shoal_status make_token(const struct shoal_invitation *invitation,
+                                    const struct shoal_invitation_key *key,
+                                    struct shoal_token *token, struct shoal_error *err) {
+    char url[SHOAL_LISTEN_HOST + 64];
+    shoal_invitation_url(invitation, url, sizeof(url));
+    token->url = strdup(url);
+    token->name_space = strdup(invitation->name_space);
+    token->owner = strdup(key->comment);
+    if (token->url == NULL || token->name_space == NULL || token->owner == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory left for a join token");
+    enum shoal_status status = read_password(&token->password, err);
+    if (status == SHOAL_OK)
+        status = read_state("listen/authority.pem", &token->authority, err);
+    if (status == SHOAL_OK)
+        status = read_state("listen/worker.pem", &token->certificate, err);
+    if (status == SHOAL_OK)
+        status = read_state("listen/worker.key", &token->key, err);
+    return status;
+}
+
+enum shoal_status shoal_invitation_write(const struct shoal_invitation *invitation,
+                                         const struct shoal_invitation_key *key,
+                                         struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_token_finish) struct shoal_token token = {.trusted = key->name};
+    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer text;
+    char line[SHOAL_SIGNER_DIGITS + sizeof(key->comment) + 2];
+    shoal_buffer_init(&text, SHOAL_TOKEN_MAX);
+    snprintf(line, sizeof(line), "%s %s\n", key->name.digits, key->comment);
+    enum shoal_status status = write_state("listen/trusted-keys", line, err);
+    if (status == SHOAL_OK)
+        status = make_token(invitation, key, &token, err);
+    if (status == SHOAL_OK)
+        status = shoal_token_write(&token, &text, err);
+    if (status == SHOAL_OK)
+        status = write_state("join", shoal_buffer_text(&text), err);
+    if (text.data != NULL)
+        explicit_bzero(text.data, text.len);
+    return status;
+}
