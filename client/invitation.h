@@ -14,11 +14,12 @@
 #define SHOAL_INVITATION_H
 
 #include "client/listen.h"
+#include "common/id.h"
 #include "common/signer.h"
 
 struct shoal_invitation {
     struct shoal_listen listen;
-    char name_space[80];
+    char name_space[SHOAL_NAME_MAX + 1];
 };
 
 /* Whose jobs are to run. */

@@ -18,13 +18,16 @@ static const char letters[] =
 
 /* ---- taking it apart */
 
-/* What stands behind the host. An address of IPv6 needs brackets in front of a port. */
+/* What stands behind the host; NULL: a bracket is open. An address of IPv6 needs brackets
+ * in front of a port. */
 static const char *find_host(const char *text, const char **host, size_t *ret_len) {
     bool is_bare = *text != '[' && strchr(text, ':') != strrchr(text, ':');
     *host = text + (*text == '[');
     *ret_len = is_bare ? strlen(text) : strcspn(*host, *text == '[' ? "]" : ":");
     const char *behind = *host + *ret_len;
-    return behind + (*text == '[' && *behind == ']');
+    if (*text == '[')
+        return *behind == ']' ? behind + 1 : NULL;
+    return behind;
 }
 
 enum shoal_status shoal_listen_parse(const char *text, struct shoal_listen *ret_listen,
@@ -35,7 +38,8 @@ enum shoal_status shoal_listen_parse(const char *text, struct shoal_listen *ret_
     int64_t port = -1;
     const char *behind = find_host(text, &host, &len);
     if (len == 0 || len >= sizeof(listen.asked) || *host == '-' ||
-        strspn(host, letters) < len || (*behind != '\0' && *behind != ':'))
+        strspn(host, letters) < len || behind == NULL ||
+        (*behind != '\0' && *behind != ':'))
         return shoal_error_set(
             err, SHOAL_INVALID,
             "--listen '%.100s': write an address or a name of this "

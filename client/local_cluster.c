@@ -58,6 +58,7 @@ struct shoal_cluster {
     char url[160];
     char password_file[PATH_ROOM];        /* "": none is needed */
     char listens[SHOAL_LISTEN_HOST + 16]; /* "HOST:PORT"; "": it does not */
+    char name_space[SHOAL_NAME_MAX + 1];  /* of those who join; "": what daemons take */
 };
 
 /* ---- the state directory */
@@ -514,10 +515,12 @@ static enum shoal_status ensure_redis(const struct shoal_cluster *cluster,
 
 /* ---- broker and worker */
 
-static void add_password(struct daemon *daemon, const struct shoal_cluster *cluster) {
-    if (*cluster->password_file != '\0')
-        add_words(daemon, (const char *const[]){"--redis-password-file",
-                                                cluster->password_file, NULL});
+/* What a daemon of a cluster that listens is told besides. */
+static void add_way(struct daemon *daemon, const struct shoal_cluster *cluster) {
+    if (*cluster->listens != '\0')
+        add_words(daemon,
+                  (const char *const[]){"--redis-password-file", cluster->password_file,
+                                        "--namespace", cluster->name_space, NULL});
 }
 
 static enum shoal_status ensure_broker(const struct shoal_cluster *cluster,
@@ -527,7 +530,7 @@ static enum shoal_status ensure_broker(const struct shoal_cluster *cluster,
         .log = "broker.log",
         .argv = {"shoal-broker", "--redis", cluster->url},
     };
-    add_password(&broker, cluster);
+    add_way(&broker, cluster);
     return ensure(&broker, err);
 }
 
@@ -558,7 +561,7 @@ static enum shoal_status ensure_worker(const struct shoal_cluster *cluster,
         .argv = {"shoal-worker", "--redis", cluster->url, "--queue", queue, "--slots",
                  number, "--spool", spool, "--checkpoints", checkpoints},
     };
-    add_password(&worker, cluster);
+    add_way(&worker, cluster);
     if (*cluster->listens != '\0')
         add_words(&worker, (const char *const[]){"--trust-keys", trusted, NULL});
     return ensure(&worker, err);
@@ -658,6 +661,8 @@ static enum shoal_status find_way(struct shoal_cluster *cluster, const char *pat
         return status;
     shoal_listen_print(&ret_invitation->listen, cluster->listens,
                        sizeof(cluster->listens));
+    snprintf(cluster->name_space, sizeof(cluster->name_space), "%s",
+             ret_invitation->name_space);
     snprintf(cluster->url, sizeof(cluster->url), "unix://%s@%s", SHOAL_INVITATION_LOCAL,
              path);
     return shoal_state_path("listen/passwords/" SHOAL_INVITATION_LOCAL,

@@ -1,0 +1,382 @@
+/* Two hosts with one cluster: 'shoal up --listen' on the one, 'shoal worker --join' on
+ * the other, which here is another home. What lies in the token is all that the other
+ * gets, and is good for a worker's work alone. */
+#include "common/cleanup.h"
+#include "tests/support/daemons.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define STATE ".local/state/shoal"
+
+static struct test_process joined;
+static const json_t *told; /* by 'shoal up --listen' */
+
+/* The other Redis of these tests is not asked: its variable is taken out. */
+static void setup(void) {
+    daemons_start(NULL);
+    snprintf(daemons.redis, sizeof(daemons.redis), "SHOAL_REDIS");
+    ok("mkdir other");
+}
+
+static void teardown(void) {
+    test_process_finish(&joined);
+    ok("shoal down");
+    daemons_finish();
+}
+
+static void up(const char *where) {
+    told =
+        json_array_get(json_lines(ok("shoal up --slots 1 --listen %s --json", where)), 0);
+    setenv("PORT", strrchr(text_in(told, "url"), ':') + 1, 1);
+}
+
+/* Its mark is another, so that it is told from what this host has started. */
+#define OTHER "HOME=$PWD/other SHOAL_STATE=$PWD/other/state SHOAL_SPOOL=$PWD/other/spool "
+
+static void join(void) {
+    sh_start(&joined,
+             "env " OTHER "shoal worker --join " STATE "/join --name second --slots 1 "
+             "--session-ttl 4s");
+    wait_until(has_said(&joined, "message=registered"), LIMIT_MS);
+}
+
+static size_t times_said(const char *words) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *text = test_process_err(&joined);
+    size_t n = 0;
+    for (const char *at = text; (at = strstr(at, words)) != NULL; at++)
+        n++;
+    return n;
+}
+
+/* Whether somebody listens at that port of this host. */
+static bool is_open(const char *port) {
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = socket(AF_INET, SOCK_STREAM, 0);
+    const struct sockaddr_in address = {.sin_family = AF_INET,
+                                        .sin_port = htons((uint16_t)atoi(port)),
+                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    return connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
+}
+
+static void expect_in(const char *text, const char *words) {
+    ck_assert_msg(strstr(text, words) != NULL, "no '%s' in: %s", words, text);
+}
+
+/* ---- nothing secret shows */
+
+/* Redis writes over its environment. */
+static pid_t redis_pid(void) {
+    return (pid_t)number_of(STATE "/redis.pid");
+}
+
+/* What nobody but the files may have: passwords, and a line of each key. */
+static const char *secrets[8];
+
+static void find_secrets(void) {
+    size_t n = 0;
+    secrets[n++] = text_of(STATE "/listen/passwords/local");
+    secrets[n++] = text_of(STATE "/listen/passwords/worker");
+    secrets[n++] = ok("sed -n 2p " STATE "/listen/worker.key");
+    secrets[n++] = ok("sed -n 2p " STATE "/listen/server.key");
+    secrets[n++] = ok("sed -n 2p " STATE "/listen/authority.key");
+    secrets[n++] = ok("sed -n 3p " STATE "/join");
+    for (size_t i = 0; i < n; i++)
+        ck_assert_uint_ge(strlen(secrets[i]), 40);
+}
+
+static void expect_no_secret_in(const char *path) {
+    static char text[1 << 20];
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? 0 : read(fd, text, sizeof(text));
+    for (size_t i = 0; secrets[i] != NULL; i++)
+        ck_assert_msg(
+            len <= 0 || memmem(text, (size_t)len, secrets[i], strlen(secrets[i])) == NULL,
+            "secret %zu in %s", i, path);
+}
+
+static size_t look_at(const char *mark) {
+    struct test_pids pids;
+    char path[64];
+    test_processes_with(mark, &pids);
+    pids.pid[pids.n++] = redis_pid();
+    for (size_t i = 0; i < pids.n; i++) {
+        snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pids.pid[i]);
+        expect_no_secret_in(path);
+        snprintf(path, sizeof(path), "/proc/%d/environ", (int)pids.pid[i]);
+        expect_no_secret_in(path);
+    }
+    return pids.n;
+}
+
+static void expect_nothing_secret_shows(void) {
+    static const char *const logs[] = {"redis.log", "broker.log", "worker.log"};
+    char text[256];
+    find_secrets();
+    /* Broker, keeper, worker and task; keeper, worker and task; Redis each time. */
+    ck_assert_uint_ge(look_at(daemons.mark), 5);
+    snprintf(text, sizeof(text), "%s/other", daemons.mark);
+    ck_assert_uint_ge(look_at(text), 4);
+    for (size_t i = 0; i < SHOAL_COUNT(logs); i++) {
+        snprintf(text, sizeof(text), "%s/" STATE "/%s", daemons.home.path, logs[i]);
+        ck_assert_int_eq(access(text, R_OK), 0);
+        expect_no_secret_in(text);
+    }
+    for (size_t i = 0; secrets[i] != NULL; i++)
+        ck_assert(!has_said(&joined, secrets[i]));
+    ck_assert_str_eq(ok("find " STATE "/listen " STATE "/join other/state -type f "
+                        "! -perm 600; find " STATE "/listen other/state -type d "
+                        "! -perm 700"),
+                     "");
+}
+
+/* ---- it works */
+
+START_TEST(sweep_runs_on_both_hosts_and_nothing_secret_shows) {
+    up("127.0.0.1:0");
+    expect_in(text_in(told, "command"), "join | shoal worker --join -");
+    expect_in(ok("cat .config/shoal/signing.key.pub"), text_in(told, "key"));
+    join();
+    int gate = gate_close("gate");
+    const char *job =
+        ok("shoal submit -p i=1:2 -- sh -c ': > began.{i}; flock -sF gate true; "
+           "echo home=$HOME'");
+    wait_until(files("began.*") == 2, LIMIT_MS); /* a slot on each */
+    expect_nothing_secret_shows();
+    gate_open(gate);
+    ok("shoal wait %s", job);
+    expect_in(ok("shoal results %s --format csv", job), "/other");
+    expect_in(ok("shoal workers"), "second");
+    expect_in(ok("shoal status"), "succeeded");
+    expect_in(ok("shoal doctor"), "by TLS: for who has a join token");
+    ok("shoal audit");
+}
+END_TEST
+
+START_TEST(nobody_runs_what_was_not_signed) {
+    up("127.0.0.1:0");
+    join();
+    sh_exit(1, "shoal run --no-sign -p i=1:20 -- sh -c ': > ran'");
+    wait_until(has_said(&joined, "this is not signed"), LIMIT_MS);
+    wait_until(strstr(text_of(STATE "/worker.log"), "this is not signed") != NULL,
+               LIMIT_MS);
+    ck_assert_uint_eq(files("ran"), 0);
+    ok("shoal run -- sh -c ': > ran'");
+    ck_assert_uint_eq(files("ran"), 1);
+}
+END_TEST
+
+START_TEST(who_joined_comes_back_when_the_cluster_does) {
+    char where[32];
+    up("127.0.0.1:0");
+    join();
+    ok("shoal down");
+    wait_until(!is_open(getenv("PORT")), LIMIT_MS);
+    ck_assert_str_eq(ok("shoal up --slots 1"), ok("echo unix:$PWD/" STATE "/redis.sock"));
+    ck_assert(!is_open(getenv("PORT"))); /* not unless it is said again */
+    ok("shoal run -- true; shoal down");
+    snprintf(where, sizeof(where), "127.0.0.1:%s", getenv("PORT"));
+    up(where);
+    wait_until(times_said("message=registered") == 2, LIMIT_MS);
+    const char *token = text_of(STATE "/join");
+    up("127.0.0.1"); /* says it once more */
+    ck_assert_str_eq(text_of(STATE "/join"), token);
+    ck_assert_int_eq(atoi(getenv("PORT")), atoi(strrchr(where, ':') + 1));
+    ok("shoal run -- true");
+}
+END_TEST
+
+static void signal_all(int number) {
+    struct test_pids pids;
+    test_processes_with(daemons.mark, &pids);
+    ck_assert_uint_ge(pids.n, 3); /* broker, keeper and worker */
+    pids.pid[pids.n++] = redis_pid();
+    for (size_t i = 0; i < pids.n; i++)
+        kill(pids.pid[i], number);
+}
+
+/* As after a crash, and after a power cut. */
+START_TEST(redis_comes_back_as_it_was_and_not_after_all_was_gone) {
+    up("127.0.0.1:0");
+    join();
+    ck_assert_int_eq(kill(redis_pid(), SIGKILL), 0);
+    wait_until(!is_open(getenv("PORT")), LIMIT_MS);
+    ok("shoal run -- true");
+    ck_assert(is_open(getenv("PORT")));
+    wait_until(times_said("message=registered") >= 2, LIMIT_MS);
+    test_process_finish(&joined);
+    signal_all(SIGSTOP); /* or a keeper would start its worker again */
+    signal_all(SIGKILL);
+    wait_until(!is_open(getenv("PORT")), LIMIT_MS);
+    sh("shoal status");
+    ck_assert(!is_open(getenv("PORT")));
+}
+END_TEST
+
+/* ---- it holds */
+
+#define DIALS "redis-cli --no-auth-warning --tls -h 127.0.0.1 -p $PORT "
+#define TRUSTS "--cacert " STATE "/listen/authority.pem "
+#define SHOWS                                                                            \
+    TRUSTS "--cert " STATE "/listen/worker.pem --key " STATE "/listen/worker.key "
+#define AS(user)                                                                         \
+    SHOWS "--user " user " --pass $(cat " STATE "/listen/passwords/" user ") "
+
+static const struct {
+    const char *way;
+    const char *says;
+} attempts[] = {
+    {"redis-cli -h 127.0.0.1 -p $PORT PING", "closed|reset"},
+    {DIALS TRUSTS "PING", "certificate required|closed|reset"},
+    {DIALS TRUSTS "--cert " STATE "/listen/server.pem --key " STATE
+                  "/listen/server.key PING",
+     "unsupported certificate|bad certificate|closed|reset"},
+    {DIALS SHOWS "PING", "^NOAUTH"},
+    {DIALS SHOWS "GET x", "^NOAUTH"},
+    {DIALS SHOWS "AUTH default x", "^WRONGPASS"},
+    {DIALS SHOWS "AUTH x", "^WRONGPASS|^ERR AUTH|without any password"},
+    {DIALS SHOWS "AUTH worker x", "^WRONGPASS"},
+    {DIALS SHOWS "AUTH local $(cat " STATE "/listen/passwords/worker)", "^WRONGPASS"},
+    {DIALS AS("worker") "FLUSHALL", "^NOPERM"},
+    {DIALS AS("worker") "CONFIG GET dir", "^NOPERM"},
+    {DIALS AS("worker") "ACL LIST", "^NOPERM"},
+    {DIALS AS("worker") "EVAL 'return 1' 0", "^NOPERM"},
+    {DIALS AS("worker") "FUNCTION LOAD x", "^NOPERM"},
+    {DIALS AS("worker") "SET other x", "^NOPERM"},
+    {DIALS AS("worker") "MONITOR", "^NOPERM"},
+    {DIALS AS("worker") "PING", "^PONG"},
+};
+
+START_TEST(token_is_good_for_work_alone) {
+    up("127.0.0.1:0");
+    for (size_t i = 0; i < SHOAL_COUNT(attempts); i++) {
+        setenv("WANTED", attempts[i].says, 1);
+        struct said said = sh("(%s) 2>&1 < /dev/null | tee said | "
+                              "grep -qiE \"$WANTED\"",
+                              attempts[i].way);
+        ck_assert_msg(said.exit == 0, "%s: %s", attempts[i].way, text_of("said"));
+    }
+    ck_assert_str_eq(ok("ls " STATE "/listen/users; grep -c '^user default off' " STATE
+                        "/listen/users"),
+                     STATE "/listen/users\n1");
+}
+END_TEST
+
+/* ---- what makes no sense is refused in a sentence */
+
+static const struct {
+    const char *where;
+    const char *says;
+} places[] = {
+    {"198.51.100.77", "is no address of this host"},
+    {"nosuch.invalid", "nobody knows the name"},
+    {"127.0.0.1:65536", "too large"},
+    {"127.0.0.1:-1", "the port of --listen"},
+    {"127.0.0.1:", "the port of --listen"},
+    {"''", "write an address"},
+    {":6380", "write an address"},
+    {"'[::1'", "write an address"},
+    {"'a b'", "write an address"},
+    {"'x,DNS:evil'", "write an address"},
+    {"127.0.0.1:$TAKEN", "is taken by another program"},
+};
+
+START_TEST(address_that_makes_no_sense_is_refused) {
+    char port[8];
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert(bind(fd, (struct sockaddr *)&address, len) == 0 && listen(fd, 1) == 0 &&
+              getsockname(fd, (struct sockaddr *)&address, &len) == 0);
+    snprintf(port, sizeof(port), "%d", ntohs(address.sin_port));
+    setenv("TAKEN", port, 1);
+    for (size_t i = 0; i < SHOAL_COUNT(places); i++) {
+        struct said said = sh_exit(2, "shoal up --listen %s", places[i].where);
+        expect_in(said.err, places[i].says);
+        ck_assert_str_eq(said.out, "");
+    }
+    ck_assert_uint_eq(files(STATE "/redis"), 0); /* nothing was started */
+    ok("shoal up --slots 1");
+    expect_in(sh_exit(2, "shoal up --listen 127.0.0.1:0").err, "run 'shoal down' first");
+    ok("shoal run -- true");
+}
+END_TEST
+
+static const struct {
+    const char *way; /* to get it */
+    const char *says;
+} refused[] = {
+    {"--join nothing", "cannot read the join token"},
+    {"--join .", "is not a file"},
+    {"--join", "--join takes one file"},
+    {"--join=", "--join takes one file"},
+    {"--join token --join token", "--join takes one file"},
+    {"--join \"$(cat token)\"", "on the command line"},
+    {"--join \"$(sed -n 2p token)\"", "cannot read the join token"},
+    {"--join open", "run chmod 600"},
+    {"--join written", "others can write"},
+    {"--join cut", "is no join token"},
+    {"--join gap", "was damaged"},
+    {"--join empty", "is no join token"},
+    {"--join large", "is no join token"},
+    {"--join - < cut", "is no join token"},
+    {"--join - < /dev/null", "is no join token"},
+    {"--join - < /dev/zero", "is no join token"},
+};
+
+START_TEST(token_that_is_none_is_refused) {
+    up("127.0.0.1:0");
+    ok("umask 077; cp " STATE "/join token; cp token open; chmod 644 open; "
+       "cp token written; chmod 622 written; head -n 5 token > cut; : > empty; "
+       "sed 5d token > gap; head -c 100000 /dev/urandom > large");
+    for (size_t i = 0; i < SHOAL_COUNT(refused); i++) {
+        struct said said =
+            sh_exit(2, "env " OTHER "shoal worker --slots 1 %s", refused[i].way);
+        expect_in(said.err, refused[i].says);
+        ck_assert_ptr_eq(strchr(said.err, '\n'), strrchr(said.err, '\n'));
+    }
+    ck_assert_uint_eq(files("other/state"), 0); /* nothing was kept */
+}
+END_TEST
+
+/* What is shoal-worker's goes there, from stdin too, whose end does not matter. */
+START_TEST(other_options_are_the_workers) {
+    up("127.0.0.1:0");
+    expect_in(sh_exit(2, "env " OTHER "shoal worker --nonsense").err, "shoal-worker: ");
+    expect_in(sh_exit(2, "env " OTHER "shoal worker --slots x --join " STATE "/join").err,
+              "shoal-worker: ");
+    expect_in(ok("shoal worker --version"), "shoal-worker ");
+    sh_start(&joined, "env " OTHER "shoal worker --join=- --queue odd,default "
+                      "--session-ttl 4s --slots 1 < " STATE "/join");
+    wait_until(has_said(&joined, "message=registered"), LIMIT_MS);
+    expect_in(ok("shoal workers"), "odd,default");
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("join");
+    TCase *tests = tcase_create("join");
+    tcase_set_timeout(tests, 60);
+    tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_test(tests, sweep_runs_on_both_hosts_and_nothing_secret_shows);
+    tcase_add_test(tests, nobody_runs_what_was_not_signed);
+    tcase_add_test(tests, who_joined_comes_back_when_the_cluster_does);
+    tcase_add_test(tests, redis_comes_back_as_it_was_and_not_after_all_was_gone);
+    tcase_add_test(tests, token_is_good_for_work_alone);
+    tcase_add_test(tests, address_that_makes_no_sense_is_refused);
+    tcase_add_test(tests, token_that_is_none_is_refused);
+    tcase_add_test(tests, other_options_are_the_workers);
+    suite_add_tcase(suite, tests);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
