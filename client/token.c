@@ -98,17 +98,21 @@ static void add_lines(const char *line, struct shoal_buffer *text) {
 
 enum shoal_status shoal_token_write(const struct shoal_token *token,
                                     struct shoal_buffer *text, struct shoal_error *err) {
-    unsigned char bytes[SHOAL_TOKEN_MAX];
+    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer bytes;
+    unsigned char digest[HASH_BYTES];
     char *json = json_of(token), *line = NULL;
-    size_t len = json == NULL ? 0 : strlen(json);
-    if (json != NULL && HASH_BYTES + len <= sizeof(bytes) && hash(json, len, bytes)) {
-        memcpy(bytes + HASH_BYTES, json, len);
-        line = encode(bytes, HASH_BYTES + len);
+    shoal_buffer_init(&bytes, SHOAL_TOKEN_MAX);
+    if (json != NULL && hash(json, strlen(json), digest)) {
+        shoal_buffer_add(&bytes, digest, sizeof(digest));
+        shoal_buffer_add_text(&bytes, json);
     }
+    if (bytes.len > 0 && !bytes.failed)
+        line = encode((const unsigned char *)bytes.data, bytes.len);
     if (line != NULL)
         add_lines(line, text);
     free_secret(&json);
-    explicit_bzero(bytes, sizeof(bytes));
+    if (bytes.data != NULL)
+        explicit_bzero(bytes.data, bytes.len);
     if (line == NULL)
         return no_memory(err);
     free_secret(&line);
