@@ -171,12 +171,12 @@ static enum shoal_status keep_all(const struct shoal_token *token, const char *n
 static enum shoal_status become(const char *const *own, size_t n_own, int n, char **words,
                                 struct shoal_error *err) {
     char path[PATH_MAX];
-    SHOAL_CLEANUP(shoal_cleanup_free)
-    const char **argv = calloc((size_t)n + n_own + 2, sizeof(*argv));
     enum shoal_status status =
         shoal_program_find("shoal-worker", path, sizeof(path), err);
     if (status != SHOAL_OK)
         return status;
+    SHOAL_CLEANUP(shoal_cleanup_free)
+    const char **argv = calloc((size_t)n + n_own + 2, sizeof(*argv));
     if (argv == NULL)
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for the command line");
     argv[0] = path;
@@ -212,7 +212,7 @@ static int worker(int n, char **words) {
     struct shoal_error err = {.status = SHOAL_OK};
     enum shoal_status status = take_join(&n, words, &err);
     if (status == SHOAL_OK)
-        status = join == NULL ? become(NULL, 0, n, words, &err)
+        status = join == NULL ? become((const char *const[]){NULL}, 0, n, words, &err)
                               : join_and_become(n, words, &err);
     return shoal_cli_fail(&err);
 }

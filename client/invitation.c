@@ -205,7 +205,7 @@ enum shoal_status shoal_invitation_write(const struct shoal_invitation *invitati
     char line[SHOAL_SIGNER_DIGITS + sizeof(key->comment) + 2];
     shoal_buffer_init(&text, SHOAL_TOKEN_MAX);
     snprintf(line, sizeof(line), "%s %s\n", key->name.digits, key->comment);
-    enum shoal_status status = write_state("listen/trusted-keys", line, err);
+    enum shoal_status status = write_state("trusted-keys", line, err);
     if (status == SHOAL_OK)
         status = make_token(invitation, key, &token, err);
     if (status == SHOAL_OK)

@@ -6,9 +6,10 @@
  *     passwords/local      of this host's own commands, who may do everything
  *     passwords/worker     of those who join, who may do what a worker may
  *     users                the same for Redis, as hashes; its default user is off
- *     trusted-keys         whose jobs run, here too
  *     address              where it listens, while it does
  *   join                   the token for others
+ *   trusted-keys           whose jobs run here. It stays, and the worker goes on asking
+ *                          for signatures, as the data stay that others could write
  */
 #ifndef SHOAL_INVITATION_H
 #define SHOAL_INVITATION_H

@@ -36,6 +36,7 @@
 
 enum {
     PATH_ROOM = 4096,
+    SOCKET_ROOM = sizeof(((struct sockaddr_un *)0)->sun_path),
     LOCK_MS = 60000,  /* that another command may take to start or stop the cluster */
     START_MS = 20000, /* until Redis answers */
     STOP_MS = 15000,  /* until a daemon has ended, before it is killed */
@@ -356,8 +357,8 @@ static enum shoal_status socket_path(char *path, size_t room, struct shoal_error
     enum shoal_status status = shoal_state_path("redis.sock", full, sizeof(full), err);
     if (status != SHOAL_OK)
         return status;
-    if (strlen(full) < sizeof(((struct sockaddr_un *)0)->sun_path)) {
-        snprintf(path, room, "%s", full);
+    if (strlen(full) < SOCKET_ROOM) {
+        snprintf(path, room, "%.*s", SOCKET_ROOM - 1, full);
         return SHOAL_OK;
     }
     status = short_directory(full, folder, sizeof(folder), err);
@@ -394,8 +395,7 @@ static bool answers(const char *path, const char *greeting, const char *wanted) 
     const struct timeval wait = {.tv_sec = ANSWER_MS / 1000};
     char answer[16] = "";
     size_t len = strlen(wanted);
-    snprintf(address.sun_path, sizeof(address.sun_path), "%.*s",
-             (int)sizeof(address.sun_path) - 1, path);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%.*s", SOCKET_ROOM - 1, path);
     return fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) == 0 &&
            setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) == 0 &&
            connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
@@ -534,8 +534,10 @@ static enum shoal_status ensure_broker(const struct shoal_cluster *cluster,
     return ensure(&broker, err);
 }
 
-/* A worker for each queue that jobs were submitted to. Where others can write to Redis,
- * it runs what was signed and nothing else. */
+/* Is there where others could write to Redis, be it long ago. */
+static const char trusted_keys[] = "trusted-keys";
+
+/* A worker for each queue that jobs were submitted to. */
 static enum shoal_status ensure_worker(const struct shoal_cluster *cluster,
                                        const char *queue, int64_t slots,
                                        struct shoal_error *err) {
@@ -552,7 +554,7 @@ static enum shoal_status ensure_worker(const struct shoal_cluster *cluster,
     if (status == SHOAL_OK)
         status = shoal_state_path("checkpoints", checkpoints, sizeof(checkpoints), err);
     if (status == SHOAL_OK)
-        status = shoal_state_path("listen/trusted-keys", trusted, sizeof(trusted), err);
+        status = shoal_state_path(trusted_keys, trusted, sizeof(trusted), err);
     if (status != SHOAL_OK)
         return status;
     struct daemon worker = {
@@ -562,7 +564,7 @@ static enum shoal_status ensure_worker(const struct shoal_cluster *cluster,
                  number, "--spool", spool, "--checkpoints", checkpoints},
     };
     add_way(&worker, cluster);
-    if (*cluster->listens != '\0')
+    if (state_exists(trusted_keys))
         add_words(&worker, (const char *const[]){"--trust-keys", trusted, NULL});
     return ensure(&worker, err);
 }

@@ -11,7 +11,7 @@
  *   redis.pid worker.pid broker.pid   locked by the daemon as long as it lives
  *   redis.log worker.log broker.log
  *   last         id of the job that was submitted last from here
- *   listen/ join of a cluster that listens: invitation.h
+ *   listen/ join trusted-keys   of a cluster that listens, or did: invitation.h
  *
  * The locks are fcntl's, which tell the pid of who holds them: so a stranger that has
  * got a dead daemon's pid is never signalled. */

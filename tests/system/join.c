@@ -180,7 +180,12 @@ START_TEST(who_joined_comes_back_when_the_cluster_does) {
     wait_until(!is_open(getenv("PORT")), LIMIT_MS);
     ck_assert_str_eq(ok("shoal up --slots 1"), ok("echo unix:$PWD/" STATE "/redis.sock"));
     ck_assert(!is_open(getenv("PORT"))); /* not unless it is said again */
-    ok("shoal run -- true; shoal down");
+    ok("shoal run -- true");
+    const char *job = ok("shoal submit --no-sign -- sh -c ': > ran'");
+    wait_until(strstr(text_of(STATE "/worker.log"), job) != NULL, LIMIT_MS);
+    expect_in(text_of(STATE "/worker.log"),
+              "is not signed"); /* others may have left it */
+    ok("shoal cancel %s; shoal wait %s || true; test ! -e ran; shoal down", job, job);
     snprintf(where, sizeof(where), "127.0.0.1:%s", getenv("PORT"));
     up(where);
     wait_until(times_said("message=registered") == 2, LIMIT_MS);
