@@ -653,14 +653,13 @@ static enum shoal_status find_way(struct shoal_cluster *cluster, const char *pat
                                   struct shoal_invitation *ret_invitation,
                                   bool *ret_listens, struct shoal_error *err) {
     snprintf(cluster->url, sizeof(cluster->url), "unix:%s", path);
-    enum shoal_status status = shoal_invitation_read(ret_invitation, err);
+    struct shoal_error why = {.status = SHOAL_OK};
+    enum shoal_status status = shoal_invitation_read(ret_invitation, &why);
     *ret_listens = status == SHOAL_OK;
-    if (status == SHOAL_UNKNOWN) {
-        shoal_error_clear(err);
+    if (status == SHOAL_UNKNOWN)
         return SHOAL_OK;
-    }
     if (status != SHOAL_OK)
-        return status;
+        return shoal_error_set(err, status, "%s", why.text);
     shoal_listen_print(&ret_invitation->listen, cluster->listens,
                        sizeof(cluster->listens));
     snprintf(cluster->name_space, sizeof(cluster->name_space), "%s",
