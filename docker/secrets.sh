@@ -1,17 +1,20 @@
 #!/bin/bash
-# Makes the secrets of a cluster in docker/secrets: an authority, Redis's certificate, and a password for
-# each user of Redis.
+# Makes the secrets of a cluster in docker/secrets: an authority, Redis's certificate, a password for each user of
+# Redis, the key that signs what the client submits, and the keys that workers trust.
 #
 #     docker/secrets.sh [HOST...]
 #
 # Redis's certificate is for the name `redis`, by which containers call it, and for each HOST; it is made anew
-# each time. What else is there is kept: to change a password, remove its file and run this again. Containers
-# read the files as the user that runs this; run by root, the files are given to the user of the image.
+# each time. What else is there is kept: to change a password or the key, remove its file and run this again; the
+# key before is trusted until its line in trusted-keys is removed. Containers read the files as the user that runs
+# this; run by root, the files are given to the user of the image.
 set -euo pipefail
 umask 077
 cd "$(dirname "$0")"
 image_user=10001:10001
 days=820
+# What jobs may run: the examples and docker/programs, as compose.yaml allows on every worker.
+may='programs=/opt/shoal/*,/opt/programs/** plugins=/opt/shoal/*,/opt/programs/**'
 
 mkdir -p secrets programs
 chmod 755 programs
@@ -52,6 +55,15 @@ make_certificate() {
     mv redis.pem.new redis.pem
 }
 
+# The key as `shoal keygen` writes one, and its line in trusted-keys, which is there first.
+make_signing_key() {
+    local digits
+    openssl genpkey -algorithm ed25519 -out signing.key.new
+    digits=$(openssl pkey -in signing.key.new -pubout -outform DER | tail -c 32 | od -An -v -tx1 | tr -d ' \n')
+    echo "$digits client-$(date +%Y-%m-%d) $may" >> trusted-keys
+    mv signing.key.new signing.key
+}
+
 # What `shoal acl` is told of a user: Redis gets no password but its SHA-256.
 user() {
     [ -s "shoal-$1" ] || openssl rand -hex 32 > "shoal-$1"
@@ -60,13 +72,14 @@ user() {
 
 [ -s ca.key ] || make_authority
 make_certificate redis localhost "$@"
+[ -s signing.key ] || make_signing_key
 for role in admin broker read submit worker; do
     user $role
 done > users
-chmod 644 ca.pem
+chmod 644 ca.pem trusted-keys
 
 if [ "$(id -u)" -eq 0 ]; then
-    chown $image_user redis.key redis.pem shoal-broker shoal-submit shoal-worker users
+    chown $image_user redis.key redis.pem shoal-broker shoal-submit shoal-worker signing.key users
 else
     touch ../.env
     sed -i '/^SHOAL_USER=/d' ../.env

@@ -3,7 +3,7 @@
 # was printed. "N passed, M failed", and the table of the sweep.
 set -uo pipefail
 passed=0 failed=0
-export SHOAL_DRAIN=5s
+export SHOAL_DRAIN=2s
 # This host, as containers see it.
 gateway=$(docker run --rm "$SHOAL_IMAGE" python3 -c 'import socket
 for words in map(str.split, open("/proc/net/route")):
@@ -72,12 +72,12 @@ nothing_secret_is_in_the_image() {
 is 'the image holds no secret and is not root' nothing_secret_is_in_the_image
 up() { eval "$(block 1 | sed -n 2p)"; }
 is 'the cluster starts' up
-is 'redis, broker and both workers are well' soon are_well 4
 first_sweep() {
     eval "$(block 1 | sed -n 3p | sed 's/--rm/--rm -T/')" > first
     equal 181 "$(grep -c . first)"
 }
 is 'the sweep of README.md' first_sweep
+is 'redis, broker and both workers are well' soon are_well 4
 if [ "$failed" -gt 0 ]; then
     docker-compose logs --no-color --tail 30
     echo "$passed passed, $failed failed"
@@ -86,20 +86,27 @@ fi
 
 # ---- a table that is the same without a cluster
 
-# Half a minute of two cores, so that there is time for what follows.
-sweep=(-p beta=0.1:0.9:0.1 --reps 30 --seed 7 --name long)
-simulation=(/opt/shoal/sir --beta '{beta}' --population 2000000 --seed '{seed}')
-submitted() { client submit "${sweep[@]}" -- "${simulation[@]}"; }
+# It takes as long as what happens meanwhile: half a second a task, until it may hurry.
+cat > programs/paced << 'END'
+#!/bin/sh
+[ -e /opt/programs/hurry ] || sleep 0.5
+exec /opt/shoal/sir "$@"
+END
+chmod 755 programs/paced
+total=540
+sweep=(-p beta=0.1:0.9:0.1 --reps 60 --seed 7 --name long)
+words=(--beta '{beta}' --population 20000 --seed '{seed}')
+submitted() { client submit "${sweep[@]}" -- /opt/programs/paced "${words[@]}"; }
 is 'a longer sweep is submitted' submitted
 
 killed=$(workers | head -n 1)
 is 'its first tasks have ended' soon has long ok 5
-goes_on() { has long ok 30 && ! has long ok 270; }
+goes_on() { has long ok 20 && ! has long ok $total; }
 scale() { docker-compose up -d --no-recreate --scale "worker=$1" && equal "$1" "$(workers | wc -l)"; }
 is 'meanwhile: four workers' scale 4
 is 'meanwhile: one is killed' docker kill "$killed"
 is 'meanwhile: Redis restarts' docker-compose restart redis
-is 'and some more have ended' soon has long ok 30
+is 'and some more have ended' soon has long ok 20
 ends_well() {
     local worker
     worker=$(docker ps -q --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" \
@@ -110,6 +117,7 @@ ends_well() {
 is 'meanwhile: one is stopped, and ends in good order' ends_well
 is 'meanwhile: two workers' scale 2
 is 'all that came while the sweep went on' goes_on
+touch programs/hurry
 is 'all its tasks succeed' client wait long --timeout 4m
 is 'audit finds nothing wrong' client audit
 
@@ -119,10 +127,11 @@ columns() {
               {for (k = 1; k <= n; k++) printf "%s,", $keep[k]; print ""}'
 }
 same_table() {
-    docker run --rm --network none "$SHOAL_IMAGE" shoal run "${sweep[@]}" --format csv -- "${simulation[@]}" > alone 2> said
+    docker run --rm --network none "$SHOAL_IMAGE" shoal run "${sweep[@]}" --format csv -- /opt/shoal/sir "${words[@]}" \
+        > alone 2> said
     client results long --format csv > together
     head -n 1 alone
-    equal 271 "$(wc -l < together)" &&
+    equal $((total + 1)) "$(wc -l < together)" &&
         diff <(columns < alone | sort) <(columns < together | sort)
 }
 is 'its table is that of a run without a cluster' same_table
@@ -162,17 +171,38 @@ no_zombies() {
     return 0
 }
 is 'of which none stays a zombie' soon no_zombies
-stops_in_time() {
-    local worker start=$SECONDS
-    client submit -p i=1:2 --name endless -- /opt/programs/endless && soon has endless leased 2 || return 1
-    docker-compose stop worker && [ $((SECONDS - start)) -lt 60 ] || return 1
-    for worker in $(docker-compose ps -q worker); do
-        equal 0 "$(docker inspect -f '{{.State.ExitCode}}' "$worker")" || return 1
-    done
-    has endless queued 2
+# ---- who may do what
+
+# What a task could do that has read its worker's password: a job by hand, under another id than was signed.
+push_by_hand() {
+    client pause default && signed=$(client submit -- /opt/shoal/sir) || return 1
+    docker exec -i "$(workers | head -n 1)" sh -es "$signed" << 'END'
+        REDISCLI_AUTH=$(cat /run/secrets/shoal-worker)
+        export REDISCLI_AUTH
+        redis() { redis-cli --raw --tls --cacert /run/secrets/ca.pem -h redis --user shoal-worker "$@"; }
+        for field in n spec seed created owner warrant; do
+            redis hset 'shoal:{0}:job:f0rged000000' $field "$(redis hget "shoal:{0}:job:$1" $field)"
+        done
+        redis rpush 'shoal:{0}:ready:default:5' f0rged000000
+END
+    client resume default && client wait "$signed"
 }
-is 'workers that stop give back what does not end' stops_in_time
-is 'which is cancelled' client cancel endless
+is 'a job is pushed with the credential of a worker' push_by_hand
+is 'which no worker runs' exits 1 wait f0rged000000
+says() { # WORDS COMMAND...
+    client "${@:2}" | grep -F "$1"
+}
+is 'and says why' says 'does not name this job: it was copied' show f0rged000000 0
+is 'what is not signed does not run' exits 1 run --no-sign --name unsigned -- /opt/shoal/sir
+is 'which it is told' says 'runs signed jobs alone, and this is not signed' show unsigned 0
+keys_are_where_they_belong() {
+    local service
+    for service in redis broker worker; do
+        equal '' "$(docker-compose exec -T $service find /run/secrets -name signing.key)" || return 1
+    done
+    ! docker-compose exec -T worker sh -c 'echo >> /run/secrets/trusted-keys'
+}
+is 'the key is with the client alone, and workers cannot alter whom they trust' keys_are_where_they_belong
 
 redis_refuses() {
     redis shoal-worker config set appendonly no 2>&1 | grep -q NOPERM &&
@@ -187,15 +217,26 @@ by_tls_alone() {
 is 'Redis speaks TLS alone' by_tls_alone
 cannot_write() {
     local service
-    for service in redis broker; do
-        ! docker-compose exec -T $service touch /opt/x 2> /dev/null &&
-            docker-compose exec -T $service grep -qE '^CapBnd:\s0+$' /proc/1/status &&
-            docker-compose exec -T $service grep -qE '^NoNewPrivs:\s1$' /proc/1/status || return 1
+    for service in redis broker worker; do
+        docker-compose exec -T $service sh -c '! touch /opt/x 2> /dev/null && grep -qE "^CapBnd:\s0+$" /proc/1/status &&
+            grep -qE "^NoNewPrivs:\s1$" /proc/1/status' || return 1
     done
 }
 is 'roots cannot be written, and there are no capabilities' cannot_write
 
-# ---- another host, with what README.md says that it needs
+# ---- the end of workers, and others on another host, with what README.md says that it needs
+
+stops_in_time() {
+    local worker start=$SECONDS
+    client submit -p i=1:2 --name endless -- /opt/programs/endless && soon has endless leased 2 || return 1
+    docker-compose stop worker && [ $((SECONDS - start)) -lt 60 ] || return 1
+    for worker in $(docker-compose ps -q worker); do
+        equal 0 "$(docker inspect -f '{{.State.ExitCode}}' "$worker")" || return 1
+    done
+    has endless queued 2
+}
+is 'workers that stop give back what does not end' stops_in_time
+is 'which is cancelled' client cancel endless
 
 publish() {
     eval "$(block 3 | sed -n 2p | sed "s/6379:6379/$gateway::6379/")" && docker-compose up -d --force-recreate redis broker
@@ -204,7 +245,7 @@ is 'Redis is published' publish
 on_other_host() {
     local port
     port=$(docker-compose port redis 6379) && mkdir -p ../host/secrets && cp compose.yaml ../host &&
-        cp -p secrets/ca.pem secrets/shoal-worker ../host/secrets && cd ../host &&
+        cp -p secrets/{ca.pem,shoal-worker,trusted-keys} ../host/secrets && cd ../host &&
         { [ ! -e ../docker/.env ] || cp ../docker/.env .; } &&
         COMPOSE_PROJECT_NAME=$COMPOSE_PROJECT_NAME-host SHOAL_REDIS_HOST=$port docker-compose up -d --no-deps worker
 }
