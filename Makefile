@@ -410,8 +410,7 @@ test-deb: deb ## install, use, upgrade and remove these packages in a container,
 
 .PHONY: test-docker
 test-docker: ## build the image, start the cluster of docker/compose.yaml, and do to it what happens to clusters
-	@mkdir -p $(BUILD)
-	@tests/docker/run.sh $(BUILD)
+	@tests/docker/run.sh
 
 # ---- the rest
 

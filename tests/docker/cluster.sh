@@ -40,12 +40,18 @@ equal() {
 # The n-th block of commands in README.md.
 block() { awk -v n="$1" '/^```sh/ {k++; on = k == n; next} /^```/ {on = 0} on' README.md; }
 
-client() { docker-compose run --rm -T client "$@" 2> said; }
+# Those that run, without compose, which takes a second a call.
+containers() { # SERVICE
+    docker ps -q --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" \
+        --filter "label=com.docker.compose.service=$1"
+}
+workers() { containers worker; }
+one() { containers "$1" | head -n 1; }
+client() { docker exec "$console" shoal "$@" 2> said; }
 redis() {
-    docker-compose exec -T redis env REDISCLI_AUTH="$(cat secrets/"$1")" \
+    docker exec -e REDISCLI_AUTH="$(cat secrets/"$1")" "$(one redis)" \
         redis-cli --tls --cacert /run/secrets/ca.pem -h redis --user "$@"
 }
-workers() { docker-compose ps -q worker; }
 has() { # JOB FIELD N: it is at least so much
     local n
     n=$(client status "$1" --json | grep -oE "\"$2\":[0-9]+" | head -n 1)
@@ -84,6 +90,9 @@ if [ "$failed" -gt 0 ]; then
     exit 1
 fi
 
+# A client that stays.
+console=$(docker-compose run -d --entrypoint sleep client 3600 2> said)
+
 # ---- a table that is the same without a cluster
 
 # It takes as long as what happens meanwhile: half a second a task, until it may hurry.
@@ -99,7 +108,7 @@ words=(--beta '{beta}' --population 20000 --seed '{seed}')
 submitted() { client submit "${sweep[@]}" -- /opt/programs/paced "${words[@]}"; }
 is 'a longer sweep is submitted' submitted
 
-killed=$(workers | head -n 1)
+killed=$(one worker)
 is 'its first tasks have ended' soon has long ok 5
 goes_on() { has long ok 20 && ! has long ok $total; }
 scale() { docker-compose up -d --no-recreate --scale "worker=$1" && equal "$1" "$(workers | wc -l)"; }
@@ -109,8 +118,7 @@ is 'meanwhile: Redis restarts' docker-compose restart redis
 is 'and some more have ended' soon has long ok 20
 ends_well() {
     local worker
-    worker=$(docker ps -q --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" \
-        --filter label=com.docker.compose.service=worker | head -n 1)
+    worker=$(one worker)
     docker stop -t 60 "$worker" && equal 0 "$(docker inspect -f '{{.State.ExitCode}}' "$worker")" &&
         docker logs "$worker" 2>&1 | grep -q 'ended in good order'
 }
@@ -176,7 +184,7 @@ is 'of which none stays a zombie' soon no_zombies
 # What a task could do that has read its worker's password: a job by hand, under another id than was signed.
 push_by_hand() {
     client pause default && signed=$(client submit -- /opt/shoal/sir) || return 1
-    docker exec -i "$(workers | head -n 1)" sh -es "$signed" << 'END'
+    docker exec -i "$(one worker)" sh -es "$signed" << 'END'
         REDISCLI_AUTH=$(cat /run/secrets/shoal-worker)
         export REDISCLI_AUTH
         redis() { redis-cli --raw --tls --cacert /run/secrets/ca.pem -h redis --user shoal-worker "$@"; }
@@ -198,9 +206,9 @@ is 'which it is told' says 'runs signed jobs alone, and this is not signed' show
 keys_are_where_they_belong() {
     local service
     for service in redis broker worker; do
-        equal '' "$(docker-compose exec -T $service find /run/secrets -name signing.key)" || return 1
+        equal '' "$(docker exec "$(one $service)" find /run/secrets -name signing.key)" || return 1
     done
-    ! docker-compose exec -T worker sh -c 'echo >> /run/secrets/trusted-keys'
+    ! docker exec "$(one worker)" sh -c 'echo >> /run/secrets/trusted-keys'
 }
 is 'the key is with the client alone, and workers cannot alter whom they trust' keys_are_where_they_belong
 
@@ -212,13 +220,13 @@ redis_refuses() {
 }
 is 'users of Redis have the rights of their roles' redis_refuses
 by_tls_alone() {
-    ! docker-compose exec -T redis timeout 5 redis-cli -h redis ping | grep -qE 'PONG|NOAUTH'
+    ! docker exec "$(one redis)" timeout 5 redis-cli -h redis ping | grep -qE 'PONG|NOAUTH'
 }
 is 'Redis speaks TLS alone' by_tls_alone
 cannot_write() {
     local service
     for service in redis broker worker; do
-        docker-compose exec -T $service sh -c '! touch /opt/x 2> /dev/null && grep -qE "^CapBnd:\s0+$" /proc/1/status &&
+        docker exec "$(one $service)" sh -c '! touch /opt/x 2> /dev/null && grep -qE "^CapBnd:\s0+$" /proc/1/status &&
             grep -qE "^NoNewPrivs:\s1$" /proc/1/status' || return 1
     done
 }

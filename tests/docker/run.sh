@@ -1,13 +1,13 @@
 #!/bin/bash
 # Builds the image, starts the cluster of docker/compose.yaml, and does to it what happens to clusters.
 #
-#     run.sh BUILD    where a Docker engine answers
+#     run.sh    where a Docker engine answers
 #
 # All that it makes has a name of its own, $id, and is gone at the end. Where the public Debian cannot be had it
-# makes one to build on, as root, and keeps it for the next run as BUILD/docker-base.tar. cluster.sh is what is tried.
+# makes one to build on, as root, and keeps it for a week in ~/.cache/shoal. cluster.sh is what is tried.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-build=$(cd "$1" && pwd)
+cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/shoal
 cd "$here/../.."
 id=shoal-test-$$
 work=$(mktemp -d)
@@ -55,15 +55,16 @@ clean_up() {
         echo "left behind:" "$left"
         status=1
     fi
-    rm -rf "$work"
+    rm -rf "$work" "$cache"/*."$id"
     exit "$status"
 }
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 
-# On a file system in memory, and dpkg does not wait for the disk: it is half the time.
-make_base() {
-    local mirror release=$1 root=$work/base
+# Into FILE, in memory, and dpkg does not wait for the disk: it is half the time. Like the public one it goes without
+# manuals and such. It knows what can be installed, so that the image need not ask for all of that.
+make_base() { # FILE RELEASE
+    local mirror root=$work/base
     if [ "$(id -u)" -ne 0 ]; then
         echo "$debian cannot be pulled; run this as root, so that it can make one with debootstrap." >&2
         return 1
@@ -74,22 +75,28 @@ make_base() {
         /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources 2> /dev/null | head -n 1 || true)
     mkdir "$root"
     mount -t tmpfs -o mode=755 none "$root"
-    quietly debootstrap --variant=minbase "$release" "$root" "${mirror:-http://deb.debian.org/debian}"
+    quietly debootstrap --variant=minbase "$2" "$root" "${mirror:-http://deb.debian.org/debian}"
     echo force-unsafe-io > "$root/etc/dpkg/dpkg.cfg.d/unsafe-io"
+    printf 'path-exclude /usr/share/%s/*\n' doc locale man > "$root/etc/dpkg/dpkg.cfg.d/small"
     echo 'Acquire::Languages "none";' > "$root/etc/apt/apt.conf.d/no-languages"
     rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,locale,man}/*
-    tar -C "$root" -c . > "$build/docker-base.tar.new"
+    cp /etc/resolv.conf "$root/etc"
+    quietly chroot "$root" apt-get update -q
+    rm -f "$root"/var/cache/apt/*.bin
+    mkdir -p "${1%/*}"
+    tar -C "$root" -c . > "$1.$id"
     umount "$root"
-    mv "$build/docker-base.tar.new" "$build/docker-base.tar"
+    mv "$1.$id" "$1"
 }
 
 debian=$(sed -n 's/^ARG BASE=//p' docker/Dockerfile)
 export BASE_IMAGE=$debian SHOAL_IMAGE=$id COMPOSE_PROJECT_NAME=$id
 if ! docker image inspect "$debian" > /dev/null 2>&1 && ! timeout 120 docker pull -q "$debian" > /dev/null 2>&1; then
-    release=${debian#*:}
-    [ -e "$build/docker-base.tar" ] || make_base "${release%-slim}"
+    release=${debian#*:} release=${release%-slim}
+    kept=$cache/docker-$release.tar
+    [ -n "$(find "$kept" -mtime -7 2> /dev/null)" ] || make_base "$kept" "$release"
     export BASE_IMAGE=$id-base
-    quietly docker import "$build/docker-base.tar" "$BASE_IMAGE"
+    quietly docker import "$kept" "$BASE_IMAGE"
 fi
 
 # The sources as a person has them; secrets are made there, not here.
@@ -101,5 +108,6 @@ cd "$work/docker"
 printf 'services: {redis: {image: %s-build, build: {target: build}}}\n' "$id" > ../stage.yaml
 quietly docker-compose -f compose.yaml -f ../stage.yaml build redis
 quietly docker-compose build redis
-docker image inspect -f "$((SECONDS - start)) s, {{.Size}} bytes with its Debian" "$id"
+bytes() { docker image inspect -f '{{.Size}}' "$1"; }
+echo "$((SECONDS - start)) s, $(($(bytes "$id") - $(bytes "$BASE_IMAGE"))) bytes and its Debian"
 timeout --foreground --kill-after=60 600 "$here/cluster.sh"
