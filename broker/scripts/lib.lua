@@ -44,10 +44,10 @@ local function begin_store(id)
 end
 
 -- What is read of keys that all jobs share may be anything, and is no reason to fail a move: a
--- number of 0 to 2^53, or nil.
+-- number of 0 to 2^53, or nil. -0 is 0, and is not to be written as "-0".
 local function num(text)
   local n = tonumber(text or '')
-  return n and n >= 0 and n <= 2 ^ 53 and n or nil
+  return n and n >= 0 and n <= 2 ^ 53 and n + 0 or nil
 end
 
 local texts -- of numbers, since small ones come again and again

@@ -168,6 +168,7 @@ static const char *const nonsense[] = {
     "99999999999999999999999",
     "0x10",
     ":::",
+    "-0", /* when the last task is taken, and counters become 0 */
 };
 
 static void put_nonsense(int which, size_t i) {
