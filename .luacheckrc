@@ -29,7 +29,7 @@ end
 
 std = "lua51"
 max_line_length = 100
-read_globals = { "redis" }
+read_globals = { "KINDS", "redis" }
 globals = { "ARGV", "P" }
 for _, name in ipairs(keys) do
     read_globals[#read_globals + 1] = name

@@ -94,8 +94,8 @@ static const struct grant {
 } grants[] = {
     /* looking */
     {READ | SUBMIT, READS,
-     "exists fcall_ro get hget hgetall hmget hvals llen lpos lrange smembers xrevrange "
-     "zrange zrevrange zscan zscore",
+     "exists fcall_ro get hget hgetall hmget hvals llen lpos lrange smembers type "
+     "xrevrange zrange zrevrange zscan zscore",
      EVERY},
     {SUBMIT, READS, "hexists hlen lindex scard zcard zrevrangebyscore", EVERY},
     {BROKER | WORKER, READS,
@@ -104,6 +104,8 @@ static const struct grant {
      K(AGAIN) | K(BARRED) | K(BUSY) | K(CLOCK) | K(DATES) | K(DUE) | K(EPOCH) | K(JOB) |
          K(LEASES) | K(NAMES) | K(OPEN) | K(QUEUE) | K(QUEUES) | K(READY) | K(SESSION) |
          K(SESSIONS) | K(WAKE)},
+    {BROKER | WORKER, READS, "type", EVERY}, /* of a key that a move failed on */
+    {WORKER, READS, "llen", K(INBOX)},
     {BROKER | WORKER, READS, "lpos", K(READY)},
     {BROKER | WORKER, READS, "zrandmember", K(JOBS)},
     {WORKER, READS, "get hgetall hlen xrevrange zscore",

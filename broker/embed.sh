@@ -30,8 +30,11 @@ function_of() {
 assemble() {
     echo "#!lua name=shoal_VERSION"
     echo "local P, ARGV"
-    sed -n 's/^KEY([A-Z]*, *"\([a-z]*\):").*/local function \1_key(of) return P .. "\1:" .. of end/p
-            s/^KEY([A-Z]*, *"\([a-z]*\)").*/local function \1_key() return P .. "\1" end/p' "$here/keys.def"
+    sed -n 's/^KEY([A-Z]*, *"\([a-z]*\):",.*/local function \1_key(of) return P .. "\1:" .. of end/p
+            s/^KEY([A-Z]*, *"\([a-z]*\)",.*/local function \1_key() return P .. "\1" end/p' "$here/keys.def"
+    echo "local KINDS = {"
+    sed -n 's/^KEY([A-Z]*, *"\([a-z]*\):*", *\([a-z]*\), *\([a-z]*\)).*/\1 = {whose = "\2", type = "\3"},/p' "$here/keys.def"
+    echo "}"
     cat "$here/scripts/lib.lua"
     for script; do
         function_of "$script" "$(basename "$script" .lua)"

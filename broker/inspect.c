@@ -78,13 +78,37 @@ static void read_fields(const struct field *fields, size_t n, const redisReply *
 
 /* ---- commands of a few words */
 
-static enum shoal_status ask(struct shoal_queue *queue, const char *const *words,
+static enum shoal_status run(struct shoal_queue *queue, const char *const *words,
                              redisReply **ret_reply, struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
     shoal_request_init(&request);
     for (; *words != NULL; words++)
         shoal_request_text(&request, *words);
     return shoal_redis_run(queue->redis, &request, queue->timeout_ms, ret_reply, err);
+}
+
+/* Redis has said that a key is not of the type that it should be, but not which key. */
+static enum shoal_status say_type(struct shoal_queue *queue, const char *key,
+                                  struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+    const char *type = "another";
+    const char *words[] = {"TYPE", key, NULL};
+    if (run(queue, words, &reply, NULL) == SHOAL_OK && reply->type == REDIS_REPLY_STATUS)
+        type = reply->str;
+    return shoal_error_set(err, SHOAL_GARBAGE,
+                           "the key %s has type %s, which is not of shoal: delete it, or "
+                           "use another namespace ('shoal audit' tells more)",
+                           key, type);
+}
+
+static enum shoal_status ask(struct shoal_queue *queue, const char *const *words,
+                             redisReply **ret_reply, struct shoal_error *err) {
+    struct shoal_error why = {.status = SHOAL_OK};
+    enum shoal_status status = run(queue, words, ret_reply, &why);
+    if (status == SHOAL_OK)
+        return status;
+    return status == SHOAL_GARBAGE ? say_type(queue, words[1], err)
+                                   : shoal_error_set(err, status, "%s", why.text);
 }
 
 static enum shoal_status ask_array(struct shoal_queue *queue, const char *const *words,

@@ -47,7 +47,7 @@ struct shoal_job {
     char spec[21];    /* digest of what it runs */
     char waiter[13];  /* the client that is told of news; "": none */
     char warrant[21]; /* digest of what its submitter signed; "": nothing */
-    char reason[32];  /* why it stops or stopped: "cancelled", "max-fails" or "" */
+    char reason[32];  /* why it stops or stopped: "cancelled", "damaged" … or "" */
     enum shoal_job_state state;
     struct shoal_job_policy policy;
     uint64_t seed;

@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 static const char *const texts[] = {
-#define KEY(name, text) [SHOAL_KEY_##name] = (text),
+#define KEY(name, text, whose, type) [SHOAL_KEY_##name] = (text),
 #include "broker/keys.def"
 #undef KEY
 };

@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 enum shoal_key {
-#define KEY(name, text) SHOAL_KEY_##name,
+#define KEY(name, text, whose, type) SHOAL_KEY_##name,
 #include "broker/keys.def"
 #undef KEY
     SHOAL_KEY_COUNT

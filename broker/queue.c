@@ -271,10 +271,11 @@ enum shoal_status shoal_queue_retry(struct shoal_queue *queue, const char *job, 
 }
 
 enum shoal_status shoal_queue_forget(struct shoal_queue *queue, const char *job,
-                                     struct shoal_error *err) {
+                                     bool force, struct shoal_error *err) {
+    const char *words[] = {job, force ? "1" : "0", NULL};
     int64_t was_there = 0;
-    enum shoal_status status = run_words(queue, &shoal_script_forget,
-                                         (const char *[]){job, NULL}, &was_there, err);
+    enum shoal_status status =
+        run_words(queue, &shoal_script_forget, words, &was_there, err);
     if (status == SHOAL_OK && was_there == 0)
         return shoal_error_set(err, SHOAL_UNKNOWN, "there is no job %s", job);
     return status;
@@ -373,16 +374,23 @@ enum shoal_status shoal_queue_lift_budget(struct shoal_queue *queue, const char 
 
 /* ---- proof */
 
+/* `job`: "" for what all share. What cannot be looked at for what lies there is wrong. */
 static enum shoal_status audit_job(struct shoal_queue *queue, const char *job,
                                    void (*tell)(void *owner, const char *sentence),
                                    void *owner, int64_t *wrong, struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request args;
     SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+    struct shoal_error why = {.status = SHOAL_OK};
     shoal_request_init(&args);
     shoal_request_text(&args, job);
-    enum shoal_status status = run(queue, &shoal_script_audit, &args, &reply, err);
+    enum shoal_status status = run(queue, &shoal_script_audit, &args, &reply, &why);
+    if (status == SHOAL_GARBAGE) {
+        tell(owner, why.text);
+        (*wrong)++;
+        return SHOAL_OK;
+    }
     if (status != SHOAL_OK)
-        return status;
+        return shoal_error_set(err, status, "%s", why.text);
     if (!shoal_reply_is_array(reply, 0))
         return nonsense(&shoal_script_audit, err);
     for (size_t i = 0; i < reply->elements; i++) {
@@ -402,7 +410,15 @@ enum shoal_status shoal_queue_audit(struct shoal_queue *queue,
     SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *ids = NULL;
     *ret_jobs = 0;
     *ret_wrong = 0;
-    enum shoal_status status = shoal_queue_ids(queue, 0, -1, &ids, err);
+    struct shoal_error why = {.status = SHOAL_OK};
+    enum shoal_status status = audit_job(queue, "", tell, owner, ret_wrong, err);
+    if (status != SHOAL_OK)
+        return status;
+    status = shoal_queue_ids(queue, 0, -1, &ids, &why);
+    if (status == SHOAL_GARBAGE && *ret_wrong > 0)
+        return SHOAL_OK; /* it was told that there is no list of them */
+    if (status != SHOAL_OK)
+        return shoal_error_set(err, status, "%s", why.text);
     for (size_t i = 0; status == SHOAL_OK && i < ids->elements; i++) {
         const char *id = "";
         if (!shoal_reply_text(ids->element[i], &id))

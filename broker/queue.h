@@ -99,10 +99,11 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_queue_retry(struct shoal_queue *queue, const char *job, bool all,
                                     const char *token, int64_t *ret_tasks,
                                     struct shoal_error *err);
-/* SHOAL_REFUSED: the job has not ended. */
+/* SHOAL_REFUSED: the job has not ended, or what is stored there is none; `force` takes it
+ * away all the same. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_queue_forget(struct shoal_queue *queue, const char *job,
-                                     struct shoal_error *err);
+                                     bool force, struct shoal_error *err);
 SHOAL_MUST_CHECK
 enum shoal_status shoal_queue_pause(struct shoal_queue *queue, const char *name,
                                     bool paused, struct shoal_error *err);

@@ -134,6 +134,11 @@ enum shoal_status shoal_layout_ask(struct shoal_redis *redis, const char *prefix
     SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
     shoal_request_init(&request);
     shoal_layout_request(&request, prefix);
-    enum shoal_status status = shoal_redis_run(redis, &request, timeout_ms, &reply, err);
-    return status == SHOAL_OK ? shoal_layout_check(reply, err) : status;
+    struct shoal_error why = {.status = SHOAL_OK};
+    enum shoal_status status = shoal_redis_run(redis, &request, timeout_ms, &reply, &why);
+    if (status == SHOAL_GARBAGE)
+        return SHOAL_OK; /* no hash is there: moves refuse that, and audit tells of it */
+    if (status != SHOAL_OK)
+        return shoal_error_set(err, status, "%s", why.text);
+    return shoal_layout_check(reply, err);
 }

@@ -118,6 +118,10 @@ void shoal_list_row(struct shoal_row *row);
 /* Says why a held job stands still, and what to do. */
 void shoal_say_held(const struct shoal_job *job);
 
+/* Says so if the job was set aside, since a key of it holds what is not shoal's; returns
+ * whether it was. */
+bool shoal_say_damaged(const struct shoal_job *job);
+
 /* A table on stdout, or JSON lines with --json. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_list_table(struct shoal_table **ret_table,

@@ -618,5 +618,5 @@ enum shoal_status shoal_retry(struct shoal_client *client, const char *job, bool
 enum shoal_status shoal_forget(struct shoal_client *client, const char *job,
                                struct shoal_error *err) {
     shoal_mailbox_distrust(client->mailbox, job);
-    return shoal_queue_forget(&client->queue, job, err);
+    return shoal_queue_forget(&client->queue, job, false, err);
 }

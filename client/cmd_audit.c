@@ -40,7 +40,7 @@ static void print_words(int64_t jobs, int64_t wrong,
 
 static int audit(int n, char **words) {
     SHOAL_CLEANUP(shoal_use_end) struct shoal_use use;
-    struct shoal_error err = {.status = SHOAL_OK};
+    struct shoal_error err = {.status = SHOAL_OK}, why = {.status = SHOAL_OK};
     struct shoal_store_info store;
     int64_t jobs = 0, wrong = 0;
     (void)n;
@@ -49,9 +49,11 @@ static int audit(int n, char **words) {
     if (status == SHOAL_OK)
         status = shoal_queue_audit(&use.client->queue, tell, NULL, &jobs, &wrong, &err);
     if (status == SHOAL_OK)
-        status = shoal_queue_store(&use.client->queue, &store, &err);
-    if (status != SHOAL_OK)
-        return shoal_cli_fail(&err);
+        status = shoal_queue_store(&use.client->queue, &store, &why);
+    if (status == SHOAL_GARBAGE && wrong > 0)
+        store = (struct shoal_store_info){.id = ""}; /* which was told */
+    else if (status != SHOAL_OK)
+        return shoal_cli_fail(err.status == SHOAL_OK ? &why : &err);
     (shoal_cli.json ? print_json : print_words)(jobs, wrong, &store);
     return wrong == 0 ? SHOAL_EXIT_OK : SHOAL_EXIT_FAILED;
 }

@@ -10,6 +10,7 @@
 
 static bool kill_given;
 static bool failed_only;
+static bool forced;
 
 static const struct shoal_option cancel_options[] = {
     {.name = "kill",
@@ -25,6 +26,15 @@ static const struct shoal_option retry_options[] = {
      .type = SHOAL_OPTION_FLAG,
      .value = &failed_only,
      .help = "only what failed, not what was cancelled"},
+    {.name = NULL},
+};
+
+static const struct shoal_option forget_options[] = {
+    {.name = "force",
+     .letter = 'f',
+     .type = SHOAL_OPTION_FLAG,
+     .value = &forced,
+     .help = "also a job that has not ended or is damaged; what runs of it is ended"},
     {.name = NULL},
 };
 
@@ -64,7 +74,7 @@ static int retry(int n, char **words) {
 
 static enum shoal_status forget_one(struct shoal_use *use, const char *id,
                                     struct shoal_error *err) {
-    return shoal_forget(use->client, id, err);
+    return shoal_queue_forget(&use->client->queue, id, forced, err);
 }
 
 static int forget(int n, char **words) {
@@ -102,6 +112,7 @@ static int resume_queue(int n, char **words) {
 
 static const struct shoal_option *const cancel_tables[] = {cancel_options, NULL};
 static const struct shoal_option *const retry_tables[] = {retry_options, NULL};
+static const struct shoal_option *const forget_tables[] = {forget_options, NULL};
 
 const struct shoal_cli_command shoal_cmd_cancel = {
     .name = "cancel",
@@ -129,8 +140,11 @@ const struct shoal_cli_command shoal_cmd_retry = {
 
 const struct shoal_cli_command shoal_cmd_forget = {
     .name = "forget",
-    .usage = "JOB...",
+    .usage = "[--force] JOB...",
     .summary = "take ended jobs and their results out of Redis",
+    .details = "A job that is damaged ('shoal audit' tells) may never end, and is taken "
+               "out by --force.",
+    .tables = forget_tables,
     .words_least = 1,
     .words_most = -1,
     .takes_jobs = true,

@@ -95,6 +95,7 @@ static enum shoal_status print_jobs(const struct shoal_job *jobs, size_t n,
     for (size_t i = 0; i < n && told != NULL; i++) {
         if (jobs[i].held)
             shoal_say_held(&jobs[i]);
+        shoal_say_damaged(&jobs[i]);
     }
     return status;
 }

@@ -307,6 +307,8 @@ static void say_end(const struct run *run, const struct shoal_job *job) {
                   " failed, %" PRId64 " cancelled in %s",
                   job->id, shoal_job_state_name(job->state), job->total, job->ok,
                   job->failed, job->cancelled, took);
+    if (shoal_say_damaged(job))
+        return;
     if (job->failed > 0 && run->stream != NULL && shoal_stream_takes(run->stream))
         shoal_cli_say("shoal: why: the rows above; shoal show %s TASK", job->id);
     else if (job->failed > 0)

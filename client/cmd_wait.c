@@ -64,6 +64,7 @@ static enum shoal_status wait_for(struct shoal_use *use, const char *word, int64
         status = shoal_wait(use->client, id, left, &job, &why);
         if (status == SHOAL_OK) {
             *all_ok = *all_ok && job.state == SHOAL_JOB_SUCCEEDED;
+            shoal_say_damaged(&job);
             return shoal_cli.json ? print_job(&job, err) : SHOAL_OK;
         }
         bool goes_on = status == SHOAL_LOST || status == SHOAL_TIMEOUT;

@@ -210,3 +210,12 @@ void shoal_say_held(const struct shoal_job *job) {
                   "reads them; 'shoal results %s --take --follow' does, and it goes on",
                   job->id, job->stored >> 20, job->id);
 }
+
+bool shoal_say_damaged(const struct shoal_job *job) {
+    if (strcmp(job->reason, "damaged") != 0)
+        return false;
+    shoal_cli_say("shoal: job %s was set aside, something in Redis that belongs to it is "
+                  "damaged; 'shoal audit' tells what, 'shoal forget %s' takes it away",
+                  job->id, job->id);
+    return true;
+}

@@ -8,7 +8,7 @@
 local id, upto, how = word(), number(), word()
 local take = how == '1'
 local j = load_job(id)
-if not j then return redis.error_reply('UNKNOWN there is no job ' .. id) end
+if not j then return no_job(id) end
 local there = j.trimmed + call('LLEN', results_key(id))
 j.read = math.max(j.read, math.min(upto, there))
 

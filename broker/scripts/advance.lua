@@ -26,6 +26,8 @@ local slots -- of all workers, once they were looked up
 local given_now -- leases that are being given, which are written at once
 local alone -- the session's field of that name, once it was read
 local empties -- this session is to get nothing more until it has nothing
+local in_hand -- jobs that are out of their list for the moment
+local uncounted -- something was committed, and not yet counted
 
 local POLICY = { exit = 'charged', signal = 'charged', timeout = 'charged', oom = 'charged',
   rejected = 'final', ['too-large'] = 'final', spawn = 'spawn', stopped = 'back',
@@ -413,6 +415,7 @@ local function hand_out_more(wish, list, fifo, first, reply, out)
   local work = (reply[4] - reply[3]) * mean_us(first, wish.guess)
   if most < 1 or work >= LEASE_US then return end
   local ids, at, left, behind = call('LPOP', list, most) or {}, 1, {}, {}
+  in_hand = ids
   while at <= #ids and work < LEASE_US and #left == 0 do
     local j = load_job(ids[at])
     if j and can_hand_out(j) then
@@ -433,6 +436,7 @@ local function hand_out_more(wish, list, fifo, first, reply, out)
   for i = at, #ids do left[#left + 1] = ids[i] end
   for i = #left, 1, -1 do call('LPUSH', list, left[i]) end
   if #behind > 0 then call('RPUSH', list, unpack(behind)) end
+  in_hand = {}
 end
 
 -- What was given when the same was asked before; returns whether there was anything.
@@ -461,6 +465,7 @@ end
 
 -- The commit sequence, after one more.
 local function count_commit()
+  uncounted = false
   if not counts then
     local seq = sequence()
     leap(seq, seq)
@@ -469,14 +474,24 @@ local function count_commit()
   return type(seq) == 'number' and seq <= 2 ^ 53 and seq or leap(0, 0)
 end
 
+-- Of a move that fails: its leases are written, and who is out of its list is put back.
+local function write_what_is_held()
+  for _, id in ipairs(in_hand) do
+    local j = load_job(id)
+    if j then j.ready = 0 end
+  end
+  write_leases()
+  if uncounted then count_commit() end
+end
+
 -- ---- the move
 
 sid, name, queues, slots, given_now, alone, empties = word(), word(), {}, nil, {}, nil, false
-local changed = false
+in_hand, uncounted, rescue = {}, false, write_what_is_held
 for _ = 1, number() do
-  if commit() then changed = true end
+  if commit() then uncounted = true end
 end
-local seq = changed and count_commit() or sequence()
+local seq = uncounted and count_commit() or sequence()
 
 for _, j in ipairs(in_order) do make_ready(j) end -- so that who commits may take what that freed
 

@@ -7,7 +7,7 @@
 -- Returns  the job's total afterwards
 local id, first, n, pack, seal = word(), number(), number(), word(), word()
 local j = load_job(id)
-if not j then return redis.error_reply('UNKNOWN there is no job ' .. id) end
+if not j then return no_job(id) end
 if first + n > j.total then
   if j.open ~= 1 then
     return redis.error_reply('REFUSED job ' .. id .. ' is not open, it takes no more tasks')

@@ -2,15 +2,46 @@
 -- Proves conservation for one job from its keys. Reads all of its open ranges, and for a job with
 -- a limit of running leases those of all sessions.
 --
--- ARGV     job
+-- ARGV     job, or "": only what all jobs share is looked at, that its keys are of the right types
 -- Returns  a sentence for each thing that is wrong
 local id = word()
-local j = load_job(id)
-if not j then
-  local there = call('EXISTS', job_key(id)) == 1
-  return { there and 'what is stored as job ' .. id .. ' is no job' or nil }
-end
 local wrong = {}
+
+local function look(key)
+  local sentence = misfit(key)
+  wrong[#wrong + 1] = sentence and with_advice(sentence, key)
+end
+
+local function look_at_all(whose, of)
+  for name, kind in pairs(KINDS) do
+    if kind.whose == whose then look(P .. name .. of) end
+  end
+end
+
+local function look_at_what_is_shared()
+  look_at_all('all', '')
+  local names = redis.pcall('SMEMBERS', queues_key())
+  for _, queue in ipairs(names.err and {} or names) do
+    look(queue_key(queue))
+    look(wake_key(queue))
+    for _, list in ipairs(ready_lists(queue)) do look(list) end
+  end
+  local sids = redis.pcall('ZRANGE', sessions_key(), 0, -1)
+  for _, sid in ipairs(sids.err and {} or sids) do look_at_all('session', ':' .. sid) end
+end
+
+if id == '' then
+  look_at_what_is_shared()
+else
+  look_at_all('job', ':' .. id)
+end
+table.sort(wrong)
+if id == '' or #wrong > 0 then return wrong end
+local j = load_job(id)
+if not j then return { why_no_job(id) } end
+look(spec_key(j.spec))
+if j.warrant ~= '' then look(warrant_key(j.warrant)) end
+
 local function expect(what, is, should)
   if is ~= should then
     wrong[#wrong + 1] = 'job ' .. id .. ': ' .. what .. ' is ' .. fmt(is) .. ', should be ' ..

@@ -5,7 +5,7 @@
 -- Returns  the job's state
 local id, kill = word(), number()
 local j = load_job(id)
-if not j then return redis.error_reply('UNKNOWN there is no job ' .. id) end
+if not j then return no_job(id) end
 if not FINAL[j.state] then
   j.kill = math.max(j.kill, kill)
   stop_job(j, j.state == 'stopping' and j.reason or 'cancelled')

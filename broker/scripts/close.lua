@@ -6,7 +6,7 @@
 -- Returns  the job's total
 local id = word()
 local j = load_job(id)
-if not j then return redis.error_reply('UNKNOWN there is no job ' .. id) end
+if not j then return no_job(id) end
 if j.open == 1 and j.hold == 1 and j.state == 'waiting' then
   local start, now = num(call('HGET', job_key(id), 'start')) or 0, wall_ms()
   if start > now then

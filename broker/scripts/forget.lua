@@ -1,14 +1,16 @@
 #!lua flags=allow-oom
 -- Takes a finished job with all that belongs to it out of Redis.
 --
--- ARGV     job
+-- ARGV     job, 1 to do so whatever its state, and if what is there is no job
 -- Returns  1, or 0 when there was none
-local id = word()
+local id, force = word(), word() == '1'
 local j = load_job(id)
-if not j then return 0 end
-if not FINAL[j.state] then
-  return redis.error_reply('REFUSED job ' .. id .. ' is ' .. j.state .. ', cancel it first')
+if not force and j and not FINAL[j.state] then
+  return redis.error_reply('REFUSED job ' .. id .. ' is ' .. j.state ..
+    ', cancel it first; --force takes it away as it is')
 end
-forget_job(j)
+if not force and not j and not is_set_aside(id) and why_no_job(id) then return no_job(id) end
+local gone = forget_job(id)
+if j then touched[j.queue] = true end
 save_all()
-return 1
+return gone and 1 or 0

@@ -8,7 +8,10 @@
 --          {job, 1 if it must be killed, …} that must stop, {lease, …} that Redis does not know},
 --          or {0} when the session is over and it must register again
 local sid, ttl = word(), number()
-if not call('ZSCORE', sessions_key(), sid) then return { 0 } end
+if not call('ZSCORE', sessions_key(), sid) or not call('HGET', session_key(sid), 'slots') then
+  return { 0 }
+end
+call('LLEN', inbox_key(sid)) -- fails when it is none, and is mended: its worker cannot read it
 
 local held, gone, stop, seen = {}, {}, {}, {}
 for _ = 1, number() do

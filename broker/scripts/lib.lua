@@ -172,6 +172,8 @@ local full -- is_full(), once it was asked
 local touched -- queue -> true: its wake token must be looked at
 local totals -- queue -> what is to be added to its totals
 local expiries, leftovers, mail -- what is written once, behind all jobs
+local rescue -- of a move, or nil: writes what it holds back, when it fails
+local DAMAGED = 'damaged' -- the reason of a job that was set aside
 
 -- A job's policy, and the shapes that `n` has had in jobs of it: the state and counters as a table.
 -- Jobs of one task come in a few shapes, and each is taken apart once. Kept over calls, a few
@@ -221,7 +223,7 @@ local function counters(j, shape)
   return table.concat(out, ':', 1, last)
 end
 
--- The job as a table, or nil when there is none or what is there is no job.
+-- The job as a table, or nil when there is none, it was set aside, or what is there is no job.
 local function load_job(id)
   if loaded[id] ~= nil then
     return loaded[id] or nil
@@ -229,7 +231,7 @@ local function load_job(id)
   loaded[id] = false
   local words = redis.pcall('HMGET', job_key(id), 'n', 'queue', 'policy', 'spec', 'seed', 'name',
     'waiter', 'reason', 'retry', 'alone', 'started', 'ended', 'warrant')
-  if words.err or not words[1] then
+  if words.err or not words[1] or words[8] == DAMAGED then
     return nil
   end
   words[3] = words[3] or USUAL_POLICY
@@ -584,25 +586,30 @@ local function stop_job(j, reason)
   end
 end
 
-local function forget_job(j)
-  call('UNLINK', job_key(j.id), open_key(j.id), todo_key(j.id), args_key(j.id), again_key(j.id),
-    results_key(j.id), failed_key(j.id), attempts_key(j.id), barred_key(j.id))
-  call('ZREM', jobs_key(), j.id)
-  call('SREM', busy_key(), j.id)
-  call('ZREM', dates_key(), 'x:' .. j.id, 's:' .. j.id)
-  call('ZREM', due_key(), 'o:' .. j.id)
-  if j.name ~= '' and call('HGET', names_key(), j.name) == j.id then
-    call('HDEL', names_key(), j.name)
+-- Whatever lies there: what is no job, or was set aside, can be forgotten too. Returns whether
+-- there was anything.
+local function forget_job(id)
+  local words = redis.pcall('HMGET', job_key(id), 'name', 'spec', 'warrant')
+  local name, spec, warrant = unpack(words.err and {} or words)
+  local gone = call('UNLINK', job_key(id), open_key(id), todo_key(id), args_key(id), again_key(id),
+    results_key(id), failed_key(id), attempts_key(id), barred_key(id))
+  gone = gone + call('ZREM', jobs_key(), id)
+  call('SREM', busy_key(), id)
+  call('ZREM', dates_key(), 'x:' .. id, 's:' .. id)
+  call('ZREM', due_key(), 'o:' .. id)
+  if name and call('HGET', names_key(), name) == id then
+    call('HDEL', names_key(), name)
   end
-  if bump(specs_key(), j.spec, -1) <= 0 then
-    call('HDEL', specs_key(), j.spec)
-    call('DEL', spec_key(j.spec))
+  if spec and bump(specs_key(), spec, -1) <= 0 then
+    call('HDEL', specs_key(), spec)
+    call('DEL', spec_key(spec))
   end
-  if j.warrant ~= '' and bump(warrants_key(), j.warrant, -1) <= 0 then
-    call('HDEL', warrants_key(), j.warrant)
-    call('DEL', warrant_key(j.warrant))
+  if warrant and bump(warrants_key(), warrant, -1) <= 0 then
+    call('HDEL', warrants_key(), warrant)
+    call('DEL', warrant_key(warrant))
   end
-  loaded[j.id] = false
+  loaded[id] = false
+  return gone > 0
 end
 
 -- ---- writing back
@@ -741,11 +748,7 @@ local function restore_token(queue)
   end
 end
 
--- The last line of every script that changes something.
-local function save_all()
-  for _, j in ipairs(in_order) do
-    if loaded[j.id] then save(j) end
-  end
+local function save_sums()
   for queue, sums in pairs(totals) do
     for name, n in pairs(sums) do bump(queue_key(queue), name, n) end
   end
@@ -755,6 +758,14 @@ local function save_all()
   for queue in pairs(touched) do
     restore_token(queue)
   end
+end
+
+-- The last line of every script that changes something.
+local function save_all()
+  for _, j in ipairs(in_order) do
+    if loaded[j.id] then save(j) end
+  end
+  save_sums()
 end
 
 -- ---- housekeeping
@@ -789,6 +800,10 @@ local function run_due(now)
   return #items == BOUND
 end
 
+local function is_set_aside(id)
+  return redis.pcall('HGET', job_key(id), 'reason') == DAMAGED
+end
+
 local function run_dates()
   local items = call('ZRANGEBYSCORE', dates_key(), '-inf', fmt(wall_ms()), 'LIMIT', 0, 100)
   for _, item in ipairs(items) do
@@ -797,8 +812,8 @@ local function run_dates()
     local j = load_job(id or '')
     if j and what == 's' and j.state == 'waiting' then
       j.state, j.started = 'active', fmt(wall_ms())
-    elseif j and what == 'x' and FINAL[j.state] then
-      forget_job(j)
+    elseif what == 'x' and (j and FINAL[j.state] or not j and is_set_aside(id)) then
+      forget_job(id)
     end
   end
   return #items == 100
@@ -871,6 +886,81 @@ local function housekeep(now, due)
   return math.max(wait, 50)
 end
 
+-- ---- what is not shoal's in a key of shoal's
+
+-- The kind of a key, its name, and what follows that.
+local function kind_of(key)
+  local name, of = key:sub(#P + 1):match('^(%l+):?(.*)$')
+  return KINDS[name or ''], name, of
+end
+
+-- What is wrong with the type of a key, or nil.
+local function misfit(key)
+  local kind, is = kind_of(key), redis.pcall('TYPE', key).ok
+  if not kind or not is or is == 'none' or is == kind.type then return nil end
+  return 'the key ' .. key .. ' has type ' .. is .. ', not ' .. kind.type
+end
+
+local function with_advice(sentence, key)
+  local kind, _, of = kind_of(key)
+  return sentence .. (kind.whose == 'job'
+    and ": 'shoal forget --force " .. of .. "' takes that job away"
+    or ': delete it, or use another namespace')
+end
+
+-- A sentence for a job that cannot be loaded, or nil when there is none.
+local function why_no_job(id)
+  local key = job_key(id)
+  local sentence = misfit(key)
+  if sentence then return with_advice(sentence, key) end
+  if is_set_aside(id) then
+    local damage = call('HGET', key, 'damage') or 'it was damaged'
+    return 'job ' .. id .. ' was set aside: ' .. with_advice(damage, key)
+  end
+  if call('EXISTS', key) == 0 then return nil end
+  return with_advice('what is stored as job ' .. id .. ' is no job', key)
+end
+
+local function no_job(id)
+  local why = why_no_job(id)
+  return redis.error_reply(why and 'REFUSED ' .. why or 'UNKNOWN there is no job ' .. id)
+end
+
+-- Ends a job that cannot be worked on, so that nobody waits for it and nothing stumbles over it
+-- again. What has no outcome counts as cancelled. Its keys stay, for a person to look at, as long
+-- as those of other jobs.
+local function set_aside(j, damage)
+  j.state, j.reason, j.ended, j.leased, j.delayed = 'failed', DAMAGED, fmt(wall_ms()), 0, 0
+  j.cancelled = math.max(j.total - j.ok - j.failed, 0)
+  write(j)
+  call('HSET', job_key(j.id), 'damage', damage)
+  call('ZADD', dates_key(), fmt(wall_ms() + j.keep), 'x:' .. j.id)
+  if j.waiter ~= '' then tell_waiter(j) end
+  loaded[j.id] = false
+  save_sums()
+end
+
+-- What can go without loss, or is told again when it is gone: a worker registers and tells what it
+-- runs.
+local DISPOSABLE = { barred = true, inbox = true, leases = true, session = true, wake = true }
+
+-- Makes a move possible that failed on this key; returns whether it did. It is said in Redis's own
+-- log, once.
+local function mend(key, damage)
+  local kind, name, of = kind_of(key)
+  if DISPOSABLE[name] then
+    call('DEL', key)
+    if name == 'session' then call('HSET', clock_key(), 'slots', '?') end -- to be counted anew
+  else
+    local j = kind.whose == 'job' and load_job(of)
+    if not j or FINAL[j.state] then return false end
+    set_aside(j, damage)
+  end
+  redis.log(redis.LOG_WARNING, 'shoal: ' .. damage .. ': ' ..
+    (DISPOSABLE[name] and 'it was deleted' or 'job ' .. of .. ' was set aside'))
+  return true
+end
+
 -- ---- arguments
 
 local position
@@ -886,33 +976,114 @@ end
 
 -- ---- a call
 
--- Redis checks each command of a function against the user who calls it, so that one who may not do
--- all of a move would do half of it. Hence a move (but one that only reads) asks first whether that
--- user may call it, which is to say: call a function with the key `may:<move>`.
-local function begin(keys, args, move)
+-- What a call keeps to itself.
+local function clear(keys, args)
   P = keys[1]
-  if move and not redis.acl_check_cmd('FCALL', move, '1', may_key(move)) then
-    return redis.error_reply("NOPERM this user has no permission for the move '" .. move .. "'")
-  end
-  ARGV, call, position, now_ms, full = args, redis.call, 0, nil, nil
+  ARGV, call, position, now_ms, full, rescue = args, redis.call, 0, nil, nil, nil
   texts, loaded, in_order, touched, totals = {}, {}, {}, {}, {}
   if n_shapes > 2000 then policies, n_shapes = {}, 0 end
   expiries, leftovers, mail, lists_of = {}, {}, {}, {}
 end
 
--- Makes a move. Redis does not roll back: when one fails on what should not be there, the jobs that
--- it had to do with are written as far as it came, so that their counters are those of their maps.
+-- Redis checks each command of a function against the user who calls it, so that one who may not do
+-- all of a move would do half of it. Hence a move (but one that only reads) asks first whether that
+-- user may call it, which is to say: call a function with the key `may:<move>`.
+local function begin(keys, args, move)
+  clear(keys, args)
+  if move and not redis.acl_check_cmd('FCALL', move, '1', may_key(move)) then
+    return redis.error_reply("NOPERM this user has no permission for the move '" .. move .. "'")
+  end
+end
+
+-- Redis does not roll back. When a move fails on what should not be there, the jobs that it had to
+-- do with are written as far as it came, so that their counters are those of their maps.
+local function save_what_came()
+  if rescue then pcall(rescue) end
+  for _, j in ipairs(in_order) do
+    if loaded[j.id] then pcall(save, j) end
+  end
+  pcall(save_sums)
+end
+
+-- An error that was caught is its text, or a table with it.
+local function what_of(out)
+  return type(out) == 'table' and out.err or tostring(out)
+end
+
+local stumbled -- the key of the command that failed on its type
+
+-- redis.call, with an eye on each answer.
+local function watched(...)
+  local out = redis.pcall(...)
+  if type(out) == 'table' and out.err then
+    stumbled = out.err:find('^WRONGTYPE') and select(2, ...) or nil
+    error(out)
+  end
+  return out
+end
+
+local MENDED_MOST = 20 -- in a call; the next one goes on
+
+-- Mends what is wrong with the jobs that a move which failed had to do with: behind it they stand
+-- elsewhere in their lists, and may not be met again.
+local function mend_jobs(keys, args)
+  local damages = {}
+  for _, j in ipairs(in_order) do
+    for family, kind in pairs(KINDS) do
+      local key = kind.whose == 'job' and P .. family .. ':' .. j.id
+      local damage = key and misfit(key)
+      if damage then damages[key] = damage end
+    end
+  end
+  for key, damage in pairs(damages) do
+    clear(keys, args)
+    pcall(mend, key, damage)
+  end
+end
+
+-- Makes a move that failed on the type of a key once more, which is harmless, to see which key that
+-- is; and when it could be mended, again. Returns whether it went well, and its answer or error.
+local function make_again(move, name, keys, args, out)
+  if name then mend_jobs(keys, args) end
+  for _ = 1, MENDED_MOST do
+    clear(keys, args)
+    call, stumbled = watched, nil
+    local fine
+    fine, out = pcall(move)
+    local key = stumbled
+    if fine or not key then return fine, out end
+    if name then save_what_came() end
+    clear(keys, args)
+    local damage = misfit(key)
+    if not damage then return false, out end
+    local mended
+    if name then _, mended = pcall(mend, key, damage) end
+    if mended ~= true then return false, 'GARBAGE ' .. with_advice(damage, key) end
+  end
+  return false, out
+end
+
+-- Makes a move.
 local function play(move, name, keys, args)
   local denied = begin(keys, args, name)
   if denied then return denied end
+  local words = redis.pcall('HMGET', epoch_key(), 'id', 'layout', 'version')
+  if words.err and name then
+    local damage = misfit(epoch_key())
+    return damage and redis.error_reply('GARBAGE ' .. with_advice(damage, epoch_key())) or words
+  end
   local layout, release
-  store, layout, release = unpack(call('HMGET', epoch_key(), 'id', 'layout', 'version'))
+  store, layout, release = unpack(words.err and {} or words)
   local refused = other_layout(layout, release)
   if refused then return refused end
   store = store and #store == 12 and store:match('^%w+$')
   local fine, out = pcall(move)
   if fine then return out end
-  pcall(save_all)
-  local what = type(out) == 'table' and out.err or tostring(out)
+  if name then save_what_came() end
+  if what_of(out):find('^WRONGTYPE') then
+    fine, out = make_again(move, name, keys, args, out)
+    if fine then return out end
+  end
+  local what = what_of(out)
   return redis.error_reply(what:find('^%u+ ') and what or 'ERR ' .. what)
 end

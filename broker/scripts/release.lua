@@ -6,7 +6,7 @@
 -- Returns  how many packs were taken out
 local id = word()
 local j = load_job(id)
-if not j then return redis.error_reply('UNKNOWN there is no job ' .. id) end
+if not j then return no_job(id) end
 
 -- Whether a range of a map lies in [a, b): the last that begins before b reaches furthest.
 local function touches(key, a, b)

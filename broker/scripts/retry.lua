@@ -8,7 +8,7 @@
 -- The job's field `retry` is the mode, the token, ":" and that number.
 local id, mode, token = word(), word(), word()
 local j = load_job(id)
-if not j then return redis.error_reply('UNKNOWN there is no job ' .. id) end
+if not j then return no_job(id) end
 local ask = mode .. token .. ':'
 if j.retry:sub(1, #ask) == ask then return { num(j.retry:sub(#ask + 1)) or 0 } end
 if j.state == 'stopping' or j.state == 'waiting' or j.busy == 1 then

@@ -67,7 +67,7 @@ static const struct damage {
     {"SET", SHOAL_KEY_COUNT, "total", "many", "is no job"},
     {"HSET", SHOAL_KEY_JOB, NULL, "policy nonsense", "is no job"},
     {"HDEL", SHOAL_KEY_JOB, NULL, "n", "is no job"},
-    {"SET", SHOAL_KEY_JOB, NULL, "nonsense", "is no job"},
+    {"SET", SHOAL_KEY_JOB, NULL, "nonsense", "has type string, not hash"},
     {"ZADD", SHOAL_KEY_OPEN, NULL, "4 4:5:1:0:0:q", "bad range"},
     {"ZADD", SHOAL_KEY_OPEN, NULL, "0 0:9:1:0:0:q", "bad range"},
     {"ZADD", SHOAL_KEY_OPEN, NULL, "0 1:1:1:0:0:q", "bad range"},
@@ -86,6 +86,14 @@ static const struct damage {
      "the number of failed and cancelled tasks is 1, should be 0"},
     {"ZADD", SHOAL_KEY_AGAIN, NULL, "9 nonsense", "bad range nonsense"},
     {"LTRIM", SHOAL_KEY_READY, "q:5", "1 0", "is in no list of those that are ready"},
+    {"SET", SHOAL_KEY_AGAIN, NULL, "nonsense", "has type string, not zset"},
+    {"SET", SHOAL_KEY_ARGS, NULL, "nonsense", "has type string, not stream"},
+    {"SET", SHOAL_KEY_ATTEMPTS, NULL, "nonsense", "has type string, not list"},
+    {"SET", SHOAL_KEY_BARRED, NULL, "nonsense", "has type string, not hash"},
+    {"SET", SHOAL_KEY_FAILED, NULL, "nonsense", "has type string, not zset"},
+    {"SET", SHOAL_KEY_OPEN, NULL, "nonsense", "has type string, not zset"},
+    {"SET", SHOAL_KEY_RESULTS, NULL, "nonsense", "has type string, not list"},
+    {"SET", SHOAL_KEY_TODO, NULL, "nonsense", "has type string, not list"},
 };
 
 static void inflict(const struct damage *damage) {

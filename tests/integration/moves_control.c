@@ -280,7 +280,7 @@ START_TEST(nothing_is_changed_in_a_store_of_another_layout) {
     play_move(SHOAL_DENIED, shoal_queue_close(queue, job, &play_err));
     play_move(SHOAL_DENIED, shoal_queue_cancel(queue, job, false, &play_err));
     play_move(SHOAL_DENIED, shoal_queue_retry(queue, job, true, job, &n, &play_err));
-    play_move(SHOAL_DENIED, shoal_queue_forget(queue, job, &play_err));
+    play_move(SHOAL_DENIED, shoal_queue_forget(queue, job, false, &play_err));
     play_move(SHOAL_DENIED, shoal_queue_pause(queue, "q", true, &play_err));
     play_move(SHOAL_DENIED, shoal_queue_drain(queue, one, &play_err));
     play_move(SHOAL_DENIED, shoal_queue_housekeep(queue, &n, &play_err));
@@ -361,7 +361,7 @@ static void expect_no_trace(void) {
 }
 
 static enum shoal_status forget(void) {
-    return shoal_queue_forget(&fleet.queue, job, &play_err);
+    return shoal_queue_forget(&fleet.queue, job, false, &play_err);
 }
 
 /* A job that leaves something in every kind of key. */
@@ -384,6 +384,49 @@ static void run_eventfully(void) {
     struct shoal_lease lease = play_lease(one, "a", 6);
     test_commit(&fleet, one, &lease, 0, ".xrsp", true);
 }
+
+/* Whatever it is in: its worker is told to end what runs, and what that brings counts for
+ * nothing. */
+START_TEST(job_that_runs_is_forgotten_by_force) {
+    play_start(_i);
+    run_eventfully();
+    struct shoal_lease lease = play_lease(one, "b", 3);
+    ck_assert_int_eq(forget(), SHOAL_REFUSED);
+    ck_assert_ptr_nonnull(strstr(play_err.text, "--force"));
+    ck_assert_int_eq(shoal_queue_forget(&fleet.queue, job, true, &play_err), SHOAL_OK);
+    play_move(SHOAL_UNKNOWN, shoal_queue_forget(&fleet.queue, job, true, &play_err));
+    test_heartbeat(&fleet, one, (const char *[]){"b", NULL}, &answer);
+    ck_assert_uint_eq(answer.beaten.n_stops, 1);
+    ck_assert_str_eq(answer.stops[0].job, job);
+    ck_assert(answer.stops[0].kill);
+    test_commit(&fleet, one, &lease, lease.lo, ".", true);
+    test_finish(&fleet, one);
+}
+END_TEST
+
+static enum shoal_status forget_by_force(void) {
+    return shoal_queue_forget(&fleet.queue, job, true, &play_err);
+}
+
+/* One that says it is done with more tasks than it has, and those that are none. */
+START_TEST(damaged_job_is_forgotten_by_force) {
+    static const char *const nonsense[] = {"active:2:9:9:9:9", "failed:-1", "x"};
+    play_start(_i);
+    for (size_t i = 0; i < SHOAL_COUNT(nonsense); i++) {
+        test_submit(&fleet, 3, NULL, job);
+        fleet.no_audit = true;
+        freeReplyObject(test_command(fleet.redis, "HSET %s n %s",
+                                     play_key(SHOAL_KEY_JOB, job), nonsense[i]));
+        play_move(SHOAL_REFUSED, forget());
+        ck_assert_ptr_nonnull(strstr(play_err.text, "--force"));
+        fleet.no_audit = false;
+        ck_assert_int_eq(forget_by_force(), SHOAL_OK);
+    }
+    test_finish(&fleet, one);
+    ck_assert_int_eq(
+        test_command_int(fleet.redis, "ZCARD %s", play_key(SHOAL_KEY_JOBS, "")), 0);
+}
+END_TEST
 
 START_TEST(forgotten_job_leaves_nothing_behind) {
     play_start(_i);
@@ -643,6 +686,8 @@ int main(void) {
         thousands_of_failures_are_retried_in_sweeps,
         retry_that_is_cancelled_halfway_loses_nothing,
         forgotten_job_leaves_nothing_behind,
+        job_that_runs_is_forgotten_by_force,
+        damaged_job_is_forgotten_by_force,
         finished_job_expires,
         retried_job_does_not_expire,
         read_results_of_a_job_without_budget_stay,

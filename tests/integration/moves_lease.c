@@ -837,7 +837,7 @@ START_TEST(what_has_finished_meanwhile_is_skipped) {
     for (int i = 0; i < 3; i++)
         submit_with(1, 5, 0, jobs[i]);
     ck_assert_int_eq(shoal_queue_cancel(&fleet.queue, jobs[0], false, NULL), SHOAL_OK);
-    ck_assert_int_eq(shoal_queue_forget(&fleet.queue, jobs[0], NULL), SHOAL_OK);
+    ck_assert_int_eq(shoal_queue_forget(&fleet.queue, jobs[0], false, NULL), SHOAL_OK);
     ck_assert_int_eq(shoal_queue_cancel(&fleet.queue, jobs[1], false, NULL), SHOAL_OK);
     ck_assert_str_eq(play_lease(one, "a", 1).job, jobs[2]);
     ck_assert(!test_token(&fleet, "q"));

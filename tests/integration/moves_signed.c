@@ -80,7 +80,8 @@ START_TEST(jobs_of_a_call_share_a_warrant_that_goes_with_the_last) {
     ck_assert_int_eq(users_of(first.warrant), 3);
     for (size_t i = 0; i < 3; i++) {
         expect_signed(jobs[i].id, store);
-        ck_assert_int_eq(shoal_queue_forget(&fleet.queue, jobs[i].id, NULL), SHOAL_OK);
+        ck_assert_int_eq(shoal_queue_forget(&fleet.queue, jobs[i].id, false, NULL),
+                         SHOAL_OK);
         ck_assert_int_eq(users_of(first.warrant), 2 - (int64_t)i);
     }
     finish();

@@ -242,9 +242,9 @@ START_TEST(name_is_that_of_the_newest_job) {
     expect_named("sweep", newer.id);
     play_submit(&older);
     expect_named("sweep", newer.id);
-    ck_assert_int_eq(shoal_queue_forget(&fleet.queue, older.id, NULL), SHOAL_OK);
+    ck_assert_int_eq(shoal_queue_forget(&fleet.queue, older.id, false, NULL), SHOAL_OK);
     expect_named("sweep", newer.id);
-    ck_assert_int_eq(shoal_queue_forget(&fleet.queue, newer.id, NULL), SHOAL_OK);
+    ck_assert_int_eq(shoal_queue_forget(&fleet.queue, newer.id, false, NULL), SHOAL_OK);
     expect_named("sweep", "");
 }
 END_TEST

@@ -33,7 +33,7 @@ static uint64_t chance(uint64_t below) {
     return state % below;
 }
 
-static int run_words(const char *words, char **ret_err) {
+static int run_words_out(const char *words, char **ret_out, char **ret_err) {
     char copy[256], *rest = copy;
     const char *argv[WORDS_MAX] = {shoal.text};
     size_t n = 1;
@@ -42,7 +42,11 @@ static int run_words(const char *words, char **ret_err) {
         argv[n] = word;
     const struct test_program program = {
         .argv = argv, .environment = environment, .directory = directory.path};
-    return test_run(&program, LIMIT_MS, NULL, ret_err);
+    return test_run(&program, LIMIT_MS, ret_out, ret_err);
+}
+
+static int run_words(const char *words, char **ret_err) {
+    return run_words_out(words, NULL, ret_err);
 }
 
 /* ---- a queue with something of everything in it */
@@ -257,6 +261,147 @@ START_TEST(garbage_in_any_field_crashes_nobody) {
 }
 END_TEST
 
+/* ---- keys of another type */
+
+/* What follows the prefix, before the job. Of a job that fails all the time a worker
+ * needs the first ones, and the job is set aside. */
+static const char *const of_job[] = {"open:", "results:", "failed:", "attempts:", "job:",
+                                     "todo:", "args:",    "again:",  "barred:"};
+enum { SET_ASIDE = 4 };
+static const char *const of_session[] = {"session:", "leases:", "inbox:"};
+static const char *const of_all[] = {"clock", "queue:default", "jobs", "sessions",
+                                     "ready:default:5"};
+
+static struct event_base *base;
+static struct shoal_redis *redis;
+
+static void spoil_key(const char *key) {
+    freeReplyObject(test_command(redis, "DEL %s", key));
+    freeReplyObject(test_command(redis, "SET %s nonsense", key));
+}
+
+static int run_format(const char *format, const char *word) {
+    char words[128];
+    snprintf(words, sizeof(words), format, word);
+    return run_words(words, NULL);
+}
+
+static bool audit_is(int status, const char *part) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *out = NULL;
+    return run_words_out("audit", &out, NULL) == status && strstr(out, part) != NULL;
+}
+
+static void expect_healthy(void) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *out = NULL, *err = NULL;
+    int status = run_words_out("run --format csv -p x=1:5 -- echo y={x}", &out, &err);
+    ck_assert_msg(status == 0 && strstr(out, "\n4,5,ok") != NULL, "exit %d: %s%s", status,
+                  out, err);
+}
+
+static void expect_set_aside(const struct test_process *worker, const char *id) {
+    if (run_format("wait %s --timeout 30s", id) == 1)
+        return;
+    SHOAL_CLEANUP(shoal_cleanup_free) char *said = test_process_err(worker);
+    SHOAL_CLEANUP(shoal_cleanup_free)
+    char *n = test_command_text(redis, "HGET shoal:{0}:job:%s n", id);
+    ck_abort_msg("%s was not set aside, it is %s: %s", id, n, said);
+}
+
+static void begin(struct test_process *worker) {
+    base = event_base_new();
+    shoal = test_built("shoal");
+    test_directory_create(&directory);
+    snprintf(state_variable, sizeof(state_variable), "SHOAL_STATE=%s/state",
+             directory.path);
+    test_server_start(&server, NULL);
+    snprintf(redis_variable, sizeof(redis_variable), "SHOAL_REDIS=%s", server.url);
+    redis = test_server_connect(&server, base, NULL);
+    start_worker(worker);
+}
+
+/* The worker said no more than a few words, and nothing that is not so. */
+static void finish(struct test_process *worker) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *said = test_process_err(worker);
+    size_t lines = 0;
+    for (const char *at = said; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    ck_assert_msg(lines < 30, "%s", said);
+    ck_assert_ptr_null(strstr(said, "lost its last moments"));
+    end_worker(worker);
+    shoal_redis_destroy(redis);
+    event_base_free(base);
+    test_server_destroy(&server);
+    test_directory_destroy(&directory);
+}
+
+START_TEST(job_with_a_key_of_another_type_harms_no_other) {
+    enum { N = SHOAL_COUNT(of_job) };
+    struct test_process worker;
+    char key[96], *ids[N];
+    begin(&worker);
+    for (size_t i = 0; i < N; i++) {
+        ck_assert_int_eq(run_words_out("submit -p x=1:9999 -- false", &ids[i], NULL), 0);
+        ids[i][strcspn(ids[i], "\n")] = '\0';
+        snprintf(key, sizeof(key), "shoal:{0}:%s%s", of_job[i], ids[i]);
+        spoil_key(key);
+    }
+    expect_healthy();
+    for (size_t i = 0; i < N; i++) {
+        SHOAL_CLEANUP(shoal_cleanup_free) char *id = ids[i];
+        snprintf(key, sizeof(key), "shoal:{0}:%s%s has type string", of_job[i], id);
+        if (i < SET_ASIDE)
+            expect_set_aside(&worker, id);
+        ck_assert_msg(audit_is(1, key), "nothing says that %s", key);
+        ck_assert_int_eq(run_format("forget --force %s", id), 0);
+    }
+    ck_assert(audit_is(0, "nothing wrong"));
+    expect_healthy();
+    finish(&worker);
+}
+END_TEST
+
+START_TEST(session_with_a_key_of_another_type_begins_anew) {
+    struct test_process worker;
+    char key[96];
+    begin(&worker);
+    expect_healthy();
+    for (size_t i = 0; i < SHOAL_COUNT(of_session); i++) {
+        SHOAL_CLEANUP(shoal_cleanup_reply)
+        redisReply *sessions = test_command(redis, "ZRANGE shoal:{0}:sessions 0 0");
+        ck_assert_uint_eq(sessions->elements, 1);
+        snprintf(key, sizeof(key), "shoal:{0}:%s%s", of_session[i],
+                 sessions->element[0]->str);
+        spoil_key(key);
+    }
+    spoil_key("shoal:{0}:wake:default");
+    expect_healthy();
+    wait_until(audit_is(0, "nothing wrong"), LIMIT_MS);
+    finish(&worker);
+}
+END_TEST
+
+/* Whoever needs it is told its name, until it is deleted. */
+START_TEST(key_of_another_type_that_all_share_is_named) {
+    struct test_process worker;
+    char key[96];
+    begin(&worker);
+    expect_healthy();
+    for (size_t i = 0; i < SHOAL_COUNT(of_all); i++) {
+        SHOAL_CLEANUP(shoal_cleanup_free) char *err = NULL;
+        snprintf(key, sizeof(key), "shoal:{0}:%s", of_all[i]);
+        spoil_key(key);
+        if (strcmp(of_all[i], "sessions") != 0) { /* who submits does not look there */
+            ck_assert_int_eq(run_words("submit -- true", &err), 3);
+            ck_assert_msg(strstr(err, key) != NULL, "%s", err);
+        }
+        ck_assert(audit_is(1, key));
+        freeReplyObject(test_command(redis, "DEL %s", key));
+    }
+    expect_healthy();
+    finish(&worker);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("garbage");
     TCase *rounds = tcase_create("rounds");
@@ -264,6 +409,12 @@ int main(void) {
     tcase_add_loop_test(rounds, garbage_in_any_field_crashes_nobody, 0,
                         (int)number("GARBAGE_ROUNDS", ROUNDS));
     suite_add_tcase(suite, rounds);
+    TCase *keys = tcase_create("types");
+    tcase_set_timeout(keys, 120);
+    tcase_add_test(keys, job_with_a_key_of_another_type_harms_no_other);
+    tcase_add_test(keys, session_with_a_key_of_another_type_begins_anew);
+    tcase_add_test(keys, key_of_another_type_that_all_share_is_named);
+    suite_add_tcase(suite, keys);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
