@@ -786,8 +786,9 @@ enum shoal_status shoal_redis_run_with(struct shoal_redis *redis, shoal_redis_se
             run_once(redis, send, what, deadline, &again, ret_reply, &why);
         if (status == SHOAL_OK)
             return SHOAL_OK;
-        if (status == SHOAL_TIMEOUT)
-            status = SHOAL_LOST; /* whose time is over is the caller's to say */
+        if (status == SHOAL_TIMEOUT || again)
+            status = SHOAL_LOST; /* whose time is over is the caller's to say, and a Redis
+                                    that is not ready is as good as away */
         if (!again || !redis->repeat || shoal_now_ms() >= deadline)
             return shoal_error_set(err, status, "%s", why.text);
         take_breath(redis);

@@ -570,6 +570,27 @@ START_TEST(append_to_a_redis_that_is_away_is_lost) {
 }
 END_TEST
 
+/* It answers, but not what it is asked; `shoal wait` is as patient with it. */
+START_TEST(busy_redis_is_one_that_is_away) {
+    const struct shoal_client_options where = {
+        .url = fleet.server.url, .name_space = "test", .timeout_ms = 300};
+    struct test_process other;
+    struct shoal_job now;
+    shoal_client_destroy(client);
+    expect(shoal_client_connect(&where, &client, &err), SHOAL_OK);
+    submit_open();
+    free(test_command_text(fleet.redis, "CONFIG SET busy-reply-threshold 10"));
+    const char *const words[] = {
+        "redis-cli", "-s", fleet.server.socket, "EVAL", "while true do end", "0", NULL};
+    test_process_start(&other, &(struct test_program){.argv = words});
+    wait_until(shoal_describe(client, job, &now, NULL) == SHOAL_LOST, 20000);
+    expect(shoal_wait(client, job, 300, &now, &err), SHOAL_LOST);
+    test_process_finish(&other);
+    free(test_command_text(fleet.redis, "SCRIPT KILL"));
+    expect(shoal_describe(client, job, &now, &err), SHOAL_OK);
+}
+END_TEST
+
 START_TEST(argument_that_is_no_text_is_invalid) {
     static const char *const words[] = {"good", "\xc0\xaf"};
     submit_open();
@@ -869,6 +890,7 @@ int main(void) {
         many_arguments_are_appended_in_packs,
         first_refusal_ends_an_append,
         append_to_a_redis_that_is_away_is_lost,
+        busy_redis_is_one_that_is_away,
         argument_that_is_no_text_is_invalid,
         job_is_found_by_id_prefix_and_name,
         newest_job_of_a_name_is_found,

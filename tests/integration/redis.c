@@ -735,6 +735,25 @@ START_TEST(who_is_not_ready_is_run_again_where_it_may_be) {
 }
 END_TEST
 
+static const struct peer_script not_ready[] = {
+    {SAYS("-LOADING Redis is loading the dataset in memory\r\n")},
+    {SAYS("-BUSY Redis is busy running a script.\r\n")},
+    {SAYS("-MASTERDOWN Link with MASTER is down\r\n")},
+};
+
+/* So that whoever is patient with a Redis that is away is so with this one. */
+START_TEST(who_stays_not_ready_is_lost) {
+    struct peer *peer = peer_create(base, false, &not_ready[_i], 1000);
+    struct shoal_redis *redis =
+        create_at(peer_url(peer), (struct shoal_redis_options){0}, NULL);
+    struct outcome outcome = {0};
+    ck_assert_int_eq(run_words(redis, 5000, &outcome, words("PING", NULL)), SHOAL_LOST);
+    ck_assert_ptr_nonnull(strstr(outcome.text, "Redis"));
+    shoal_redis_destroy(redis);
+    peer_destroy(peer);
+}
+END_TEST
+
 START_TEST(repeating_ends_in_time) {
     static const struct peer_script lost = {.bytes = "+PO", .len = 3, .close = true};
     struct peer *peer = peer_create(base, false, &lost, 1000);
@@ -1017,6 +1036,8 @@ static void add_peers(Suite *suite) {
                         (int)SHOAL_COUNT(not_yet));
     tcase_add_test(tests, what_was_lost_is_run_again_where_it_may_be);
     tcase_add_test(tests, who_is_not_ready_is_run_again_where_it_may_be);
+    tcase_add_loop_test(tests, who_stays_not_ready_is_lost, 0,
+                        (int)SHOAL_COUNT(not_ready));
     tcase_add_test(tests, repeating_ends_in_time);
     tcase_add_test(tests, attempts_are_further_and_further_apart);
     tcase_add_loop_test(tests, nonsense_closes_the_connection_and_costs_little, 0,
