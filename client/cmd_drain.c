@@ -9,7 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOOK_MS = 200, AWAY_MS = 500 };
+enum {
+    LOOK_MS = 200,
+    AWAY_MS = 500,
+    LOST_MS = 5000, /* so long a worker may need to come back to a Redis that was away */
+};
 
 static const char *host;
 static bool waits;
@@ -44,6 +48,7 @@ struct told {
     struct shoal_worker_info *workers;
     size_t n;
     size_t left;     /* of them */
+    int64_t lost_ms; /* since when all who are left are lost; 0: they are not */
     int64_t running; /* tasks of those */
 };
 
@@ -126,15 +131,22 @@ static enum shoal_status look(struct shoal_use *use, struct told *told,
     enum shoal_status status = shoal_queue_workers(&use->client->queue, &now, &n, err);
     if (status != SHOAL_OK)
         return status;
+    size_t lost = 0;
     told->left = 0;
     told->running = 0;
     for (size_t i = 0; i < told->n; i++) {
         const struct shoal_worker_info *worker = find(now, n, told->workers[i].session);
         told->left += worker != NULL;
+        told->workers[i].lost = worker != NULL && worker->lost;
+        lost += told->workers[i].lost;
         told->workers[i].running = worker == NULL ? 0 : worker->running;
         told->running += told->workers[i].running;
         told->workers[i].draining = worker != NULL;
     }
+    if (lost == 0 || lost < told->left)
+        told->lost_ms = 0;
+    else if (told->lost_ms == 0)
+        told->lost_ms = shoal_now_ms();
     return SHOAL_OK;
 }
 
@@ -146,6 +158,21 @@ static void say_progress(const struct told *told, struct told *said) {
     if (told->left > 0)
         shoal_cli_say("shoal: draining: workers=%zu running=%" PRId64, told->left,
                       told->running);
+}
+
+/* Nobody keeps house, so that no worker is alive, and those that were told never end. */
+static bool all_are_lost(const struct told *told) {
+    return told->lost_ms != 0 && shoal_now_ms() - told->lost_ms > LOST_MS;
+}
+
+static void say_lost(const struct told *told) {
+    for (size_t i = 0; i < told->n; i++) {
+        if (told->workers[i].lost)
+            shoal_cli_say("shoal: worker '%s' on %s is lost: it did not end, its session "
+                          "is over; what it ran goes back when a worker or shoal-broker "
+                          "runs",
+                          told->workers[i].name, told->workers[i].host);
+    }
 }
 
 /* Redis may be away meanwhile. */
@@ -160,6 +187,10 @@ static enum shoal_status wait_for_end(struct shoal_use *use, struct told *told,
             return shoal_error_set(err, status, "%s", why.text);
         if (status == SHOAL_OK && told->left == 0)
             return SHOAL_OK;
+        if (status == SHOAL_OK && all_are_lost(told)) {
+            say_lost(told);
+            return SHOAL_OK;
+        }
         if (status == SHOAL_OK)
             say_progress(told, &said);
         if (shoal_now_ms() >= end_ms)
@@ -182,7 +213,10 @@ static enum shoal_status print_worker(const struct shoal_worker_info *worker,
         status = shoal_row_add_text(&row, "session", worker->session, err);
     if (status == SHOAL_OK)
         status = shoal_row_add_text(&row, "state",
-                                    worker->draining ? "draining" : "ended", err);
+                                    worker->lost       ? "lost"
+                                    : worker->draining ? "draining"
+                                                       : "ended",
+                                    err);
     if (status == SHOAL_OK)
         status = shoal_row_add_int(&row, "running", worker->running, err);
     if (status == SHOAL_OK)
@@ -237,6 +271,7 @@ const struct shoal_cli_command shoal_cmd_drain = {
         "each ends when\n"
         "what it runs has ended. With --json each worker is told of, with --wait "
         "as it is behind that.\n"
+        "A worker whose session is over has ended too, and is said to be lost.\n"
         "Exit status: 0 they were told (with --wait: have ended), 4 the time is "
         "over.",
     .tables = tables,

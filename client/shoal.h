@@ -22,10 +22,10 @@
  * Every call that talks to Redis waits for the answer, the client's timeout at most; when
  * the connection breaks meanwhile it is sent again, which every call is made for.
  * Besides what each call says it returns SHOAL_LOST when Redis cannot be reached for that
- * time or is not ready (it loads its data, say), SHOAL_DENIED when Redis does not allow it
- * (a password, an ACL) or cannot be trusted (its certificate), SHOAL_FULL when Redis has
- * no room, SHOAL_REFUSED when the queue's state does not allow it, SHOAL_GARBAGE when it
- * answers nonsense. Calls are safe to repeat after SHOAL_LOST too.
+ * time or is not ready (it loads its data, say), SHOAL_DENIED when Redis does not allow
+ * it (a password, an ACL) or cannot be trusted (its certificate), SHOAL_FULL when Redis
+ * has no room, SHOAL_REFUSED when the queue's state does not allow it, SHOAL_GARBAGE when
+ * it answers nonsense. Calls are safe to repeat after SHOAL_LOST too.
  * `ret_` is written on SHOAL_OK only; `err` may be NULL, must begin zeroed (or cleared),
  * and keeps the first error that it gets.
  *

@@ -156,8 +156,8 @@ enum shoal_status shoal_redis_send(struct shoal_redis *redis,
 
 /* The same, waiting: runs the loop until the answer is there. Connects first where it is
  * down, and tries again, until timeout_ms are over (0: the command's usual; connecting
- * included). A Redis error reply becomes the status that shoal_redis_status_of() gives, but
- * SHOAL_LOST where it passes by itself (LOADING, BUSY, MASTERDOWN).
+ * included). A Redis error reply becomes the status that shoal_redis_status_of() gives,
+ * but SHOAL_LOST where it passes by itself (LOADING, BUSY, MASTERDOWN).
  * Free *ret_reply with freeReplyObject(). Not from within a callback. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_redis_run(struct shoal_redis *redis,

@@ -156,6 +156,17 @@ START_TEST(progress_is_shown_and_the_end_is_told) {
 }
 END_TEST
 
+/* It was killed with its host, and nobody is there to notice. */
+START_TEST(wait_for_a_worker_that_is_dead_ends) {
+    ok("redis-cli -s $SOCKET hset 'shoal:{0}:clock' now 90000 wall 1000");
+    ok("redis-cli -s $SOCKET zadd 'shoal:{0}:sessions' 80000 0123456789ab");
+    ok("redis-cli -s $SOCKET hset 'shoal:{0}:session:0123456789ab' name gone host far");
+    struct said said = sh_exit(0, "shoal drain gone --wait --timeout 60s --json");
+    ck_assert_ptr_nonnull(strstr(said.out, "\"state\":\"lost\""));
+    ck_assert_ptr_nonnull(strstr(said.err, "'gone' on far is lost"));
+}
+END_TEST
+
 static const struct {
     const char *words;
     const char *says;
@@ -189,6 +200,7 @@ int main(void) {
     tcase_add_test(tests, drained_worker_ends_and_the_other_goes_on);
     tcase_add_test(tests, host_is_emptied_and_each_worker_is_told_of);
     tcase_add_test(tests, progress_is_shown_and_the_end_is_told);
+    tcase_add_test(tests, wait_for_a_worker_that_is_dead_ends);
     tcase_add_loop_test(tests, mistake_is_told_and_nobody_drains, 0,
                         (int)SHOAL_COUNT(mistakes));
     suite_add_tcase(suite, tests);
