@@ -308,8 +308,8 @@ static bool is_ours_alone(const struct stat *status) {
 bool shoal_redis_address_is_own(const struct shoal_redis_address *address) {
     struct stat status;
     char folder[PATH_BYTES] = ".";
-    if (address->path == NULL)
-        return false;
+    if (address->path == NULL || address->user != NULL)
+        return false; /* a Redis that tells users apart has others */
     if (stat(address->path, &status) == 0)
         return S_ISSOCK(status.st_mode) && is_ours_alone(&status);
     const char *slash = strrchr(address->path, '/');

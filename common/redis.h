@@ -63,7 +63,9 @@ enum shoal_status shoal_redis_password_read(const char *path, char **ret_passwor
 void shoal_redis_address_finish(struct shoal_redis_address *address);
 
 /* Whether that Redis is this user's own: a unix socket that is the user's and that nobody
- * else may write to. One that is not there yet: whether nobody else could make it. */
+ * else may write to, by an address that names no user of Redis, since one that tells
+ * users apart may have others, who come another way. A socket that is not there yet:
+ * whether nobody else could make it. */
 bool shoal_redis_address_is_own(const struct shoal_redis_address *address);
 
 /* The address for people, without its password: "redis://user@host:6379/0" or

@@ -184,7 +184,7 @@ START_TEST(every_role_does_its_work_without_a_denial) {
     make_users();
     start_broker();
     as("worker");
-    worker_start(&worker, "--slots 2 --queue default,other");
+    worker_start(&worker, "--trust-redis --allow-any --slots 2 --queue default,other");
     as("submit");
     for (size_t i = 0; i < SHOAL_COUNT(submits); i++)
         ok("%s", submits[i]);
@@ -518,7 +518,7 @@ START_TEST(worker_waits_for_a_broker_to_load_the_functions) {
     said = sh_exit(3, "shoal doctor --load");
     ck_assert_ptr_nonnull(strstr(said.err, "this user may not load functions"));
     as("worker");
-    worker_launch(&worker, "");
+    worker_launch(&worker, "--trust-redis --allow-any");
     wait_until(has_said(&worker, nobody_loads), LIMIT_MS);
     start_broker();
     wait_until(has_said(&worker, "message=registered"), LIMIT_MS);

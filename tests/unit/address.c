@@ -402,7 +402,7 @@ static void bind_socket(const char *path, mode_t mode) {
 }
 
 START_TEST(redis_is_ones_own_when_nobody_else_writes_to_it) {
-    char folder[] = "/tmp/shoal-own-XXXXXX", path[64], url[80];
+    char folder[] = "/tmp/shoal-own-XXXXXX", path[64], url[96];
     struct shoal_redis_address address;
     ck_assert_ptr_nonnull(mkdtemp(folder));
     snprintf(path, sizeof(path), "%s/%s", folder, whose[_i].name);
@@ -412,6 +412,10 @@ START_TEST(redis_is_ones_own_when_nobody_else_writes_to_it) {
     ck_assert_int_eq(chmod(folder, whose[_i].folder), 0);
     ck_assert_int_eq(shoal_redis_address_parse(url, NULL, &address, NULL), SHOAL_OK);
     bool own = shoal_redis_address_is_own(&address);
+    shoal_redis_address_finish(&address);
+    snprintf(url, sizeof(url), "unix://somebody@%s", path);
+    ck_assert_int_eq(shoal_redis_address_parse(url, NULL, &address, NULL), SHOAL_OK);
+    ck_assert(!shoal_redis_address_is_own(&address)); /* others may come another way */
     shoal_redis_address_finish(&address);
     unlink(path);
     rmdir(folder);
