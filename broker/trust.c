@@ -210,14 +210,25 @@ static enum shoal_status read_line(struct shoal_trust *trust, char *text,
     return status;
 }
 
+/* The next line. False: the file is over. *ret_whole: it fits, and no NUL hides what
+ * stands behind it. */
+static bool next_line(FILE *file, char *line, int room, bool *ret_whole) {
+    long begin = ftell(file);
+    if (fgets(line, room, file) == NULL)
+        return false;
+    *ret_whole = (strchr(line, '\n') != NULL || feof(file)) &&
+                 ftell(file) - begin == (long)strlen(line);
+    return true;
+}
+
 static enum shoal_status read_lines(FILE *file, const char *path,
                                     struct shoal_trust *trust, struct shoal_error *err) {
     static char line[LINE_MAX_BYTES];
     struct shoal_error why = {.status = SHOAL_OK};
     enum shoal_status status = SHOAL_OK;
-    for (int number = 1; status == SHOAL_OK && fgets(line, sizeof(line), file) != NULL;
-         number++) {
-        bool whole = strchr(line, '\n') != NULL || feof(file);
+    bool whole = false;
+    for (int number = 1;
+         status == SHOAL_OK && next_line(file, line, sizeof(line), &whole); number++) {
         status = whole ? read_line(trust, line, &why)
                        : shoal_error_set(&why, SHOAL_INVALID,
                                          "it is too long, or has a NUL in it");
