@@ -20,6 +20,7 @@ enum {
     LOOK_MS = 11000,     /* it looks even if nobody answers */
     DEAF_MS = 50,        /* after a token that led to nothing, doubling to */
     DEAF_MAX_MS = 2000,
+    GARBLED_MOST = 100,  /* leases between two heartbeats that are passed over at once */
     RETRY_MS = 500,      /* after Redis refused a call */
     CONNECT_MS = 3000,   /* so that it is found within five seconds when it is back */
     DENIED_MS = 2000,    /* a Redis that refuses all may not be the right one any more */
@@ -193,6 +194,13 @@ static void after_wishes(struct shoal_link *link, size_t granted) {
     }
 }
 
+/* A lease of which nothing can be made stays with this session until the next heartbeat:
+ * asked again, Redis gives what is behind it. */
+static void pass_over(struct shoal_link *link) {
+    if (link->garbled++ < GARBLED_MOST)
+        link->hungry = true;
+}
+
 static void try_flush_again(struct shoal_link *link) {
     set_timer(link->flush, RETRY_MS);
     link->flush_pending = true;
@@ -229,6 +237,8 @@ static void advanced(void *owner, enum shoal_status status,
         forget_wishes(worker);
     } else {
         after_wishes(link, answer->n_grants);
+        if (answer->garbled)
+            pass_over(link);
         take_grants(worker, answer);
         store_seen(worker, answer->store, answer->commits); /* it tells them as ours */
     }
@@ -367,6 +377,7 @@ static void beaten(void *owner, enum shoal_status status,
     struct shoal_worker *worker = owner;
     struct shoal_link *link = &worker->link;
     link->beating = false;
+    link->garbled = 0;
     if (status != SHOAL_OK) {
         refused(link, status, err);
         set_timer(link->heartbeat, RETRY_MS);

@@ -89,6 +89,7 @@ struct shoal_link {
     bool flying;  /* an advance is under way */
     bool beating; /* a heartbeat is */
     bool flush_pending;
+    int garbled;     /* leases since the last heartbeat of which nothing can be made */
     bool hungry;     /* an idle slot may ask: there may be something to take */
     bool listening;  /* a BLPOP is under way … */
     bool hears_wake; /* … that covers tokens */

@@ -251,9 +251,11 @@ static const char spoil[] =
     "    bytes $i | r -x eval \"$ARGS, 'n', $put)\" 1 ${K}args:$J\n"
     "  done\n"
     "done\n"
-    /* A range that never began, of which no worker can make anything. */
-    "job -- sim/evil; r hset ${K}job:$J n active:1:1:0:0:0:0:0:0:1\n"
-    "r zadd ${K}open:$J 0 0:1:0:0:0:q; r rpush ${K}todo:$J 0\n";
+    /* Ranges that never began, of which no worker can make anything. */
+    "for i in 1 2 3 4 5 6 7 8 9; do\n"
+    "  job -- sim/evil; r hset ${K}job:$J n active:1:1:0:0:0:0:0:0:1\n"
+    "  r zadd ${K}open:$J 0 0:1:0:0:0:q; r rpush ${K}todo:$J 0\n"
+    "done\n";
 
 START_TEST(worker_survives_any_bytes_in_any_field) {
     ok("echo evil > evil.txt; cat > spoil << 'END'\n%sEND\n"
