@@ -21,8 +21,10 @@ enum { LIMIT_MS = 60000, ROUNDS = 4, WRITES = 12, WORDS_MAX = 12 };
 static struct test_server server;
 static struct test_directory directory;
 static struct test_path shoal;
-static char redis_variable[160], state_variable[80];
-static const char *const environment[] = {redis_variable, state_variable, NULL};
+static char redis_variable[160], state_variable[80], settings_variable[80];
+static char keys_variable[128]; /* of a round with signed jobs, else without "=" */
+static const char *const environment[] = {redis_variable, state_variable,
+                                          settings_variable, keys_variable, NULL};
 static uint64_t state; /* of the chance */
 
 /* xorshift64 */
@@ -83,6 +85,24 @@ static void fill(void) {
     for (size_t i = 0; i < SHOAL_COUNT(jobs); i++)
         ck_assert_int_ge(run_words(jobs[i], NULL), 0);
     end_worker(&worker);
+}
+
+/* Every other round has signed jobs, and workers that run no others. */
+static void choose_keys(bool is_signed) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *line = NULL;
+    char path[96];
+    snprintf(keys_variable, sizeof(keys_variable), "SHOAL_TRUST_KEYS");
+    if (!is_signed)
+        return;
+    const char *const argv[] = {shoal.text, "keygen", NULL};
+    const struct test_program program = {.argv = argv, .environment = environment};
+    ck_assert_int_eq(test_run(&program, LIMIT_MS, &line, NULL), 0);
+    snprintf(path, sizeof(path), "%s/keys", directory.path);
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_ge(fputs(line, file), 0);
+    fclose(file);
+    snprintf(keys_variable, sizeof(keys_variable), "SHOAL_TRUST_KEYS=%s", path);
 }
 
 /* ---- garbage */
@@ -256,6 +276,9 @@ START_TEST(garbage_in_any_field_crashes_nobody) {
     test_directory_create(&directory);
     snprintf(state_variable, sizeof(state_variable), "SHOAL_STATE=%s/state",
              directory.path);
+    snprintf(settings_variable, sizeof(settings_variable), "XDG_CONFIG_HOME=%s/settings",
+             directory.path);
+    choose_keys(seed % 2 == 0);
     play_round(seed);
     test_directory_destroy(&directory);
 }
