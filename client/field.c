@@ -224,6 +224,11 @@ static enum shoal_status give_buffer(struct split *split, enum shoal_cell_type t
     return give(split, type, shoal_buffer_text(&split->text), split->text.len);
 }
 
+/* A number that is not finite, as C prints it and readers of CSV know it. */
+static const char *name_of_not_finite(const char *word) {
+    return *word == 'N' ? "nan" : *word == 'I' ? "inf" : "-inf";
+}
+
 /* Copies a valid value without the blanks between its parts; NaN, in
  * there, becomes null. */
 static void compact(struct shoal_buffer *text, struct scan value) {
@@ -252,6 +257,11 @@ static enum shoal_status give_value(struct split *split, struct scan value) {
     if (strchr("{[tf", first) != NULL) {
         compact(&split->text, value);
         return give_buffer(split, SHOAL_CELL_JSON);
+    }
+    struct scan rest = value;
+    if (skip_not_finite(&rest)) {
+        const char *name = name_of_not_finite(value.at);
+        return give(split, SHOAL_CELL_TEXT, name, strlen(name));
     }
     return give(split, type_of(value.at, len), value.at, len);
 }

@@ -9,7 +9,9 @@
  * A result is taken apart like this, the first that fits:
  *
  *   a JSON object     a column for each key: strings bare, numbers as they were written,
- *                     nested values as compact JSON, null as a missing value
+ *                     nested values as compact JSON, null as a missing value; NaN,
+ *                     Infinity and -Infinity as the texts nan, inf and -inf, in nested
+ *                     values as null
  *   key=value lines   a column for each key (every line that is not blank; the key a
  *                     letter or '_' and then letters, digits and "_.-")
  *   a JSON value      a column `result`

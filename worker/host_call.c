@@ -216,7 +216,13 @@ static void add_field(struct shoal_call *call, const char *name, json_t *value) 
 }
 
 void shoal_call_add_number(struct shoal_call *call, const char *name, double value) {
-    add_field(call, name, isfinite(value) ? json_real(value) : json_null());
+    if (isfinite(value))
+        add_field(call, name, json_real(value));
+    else
+        add_field(call, name,
+                  json_string(isnan(value) ? "nan"
+                              : value > 0  ? "inf"
+                                           : "-inf"));
 }
 
 void shoal_call_add_int(struct shoal_call *call, const char *name, int64_t value) {

@@ -120,7 +120,7 @@ SHOAL_TASK_API void shoal_call_return(struct shoal_call *call, const void *bytes
                                       size_t len);
 
 /* The result as named fields, which become columns; the last of a name wins. A number
- * that is not finite is a missing value. */
+ * that is not finite is the text nan, inf or -inf. */
 SHOAL_TASK_API void shoal_call_add_number(struct shoal_call *call, const char *name,
                                           double value);
 SHOAL_TASK_API void shoal_call_add_int(struct shoal_call *call, const char *name,

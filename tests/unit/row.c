@@ -63,7 +63,7 @@ static const struct {
      "seed=n:18446744073709551615 e=n:1e400"},
     {"{\"l\":[ 1, {\"a\" : \"b \\\" c\"} ] }", "l=j:[1,{\"a\":\"b \\\" c\"}]"},
     {"{\"a\":NaN,\"b\":-Infinity,\"c\":[NaN , -Infinity]}",
-     "a=t:NaN b=t:-Infinity c=j:[null,null]"},
+     "a=t:nan b=t:-inf c=j:[null,null]"},
     {"{\"\\u00e4\\n\":\"\\ud83d\\udc1f\\t\\/\"}", "ä\n=t:🐟\t/"},
     {"{\"lone\":\"\\ud83d \\udc1f\"}", "lone=t:\xef\xbf\xbd \xef\xbf\xbd"},
     {"{\"nul\":\"a\\u0000b\"}", "nul=t:a\xef\xbf\xbd"
@@ -98,7 +98,8 @@ static const struct {
     {"1.", "result=t:1."},
     {".5", "result=t:.5"},
     {"+5", "result=t:+5"},
-    {"NaN", "result=t:NaN"},
+    {"NaN", "result=t:nan"},
+    {" Infinity\n", "result=t:inf"},
     {"\"a\\u0062c\"", "result=t:abc"},
     {"[1, 2]", "result=j:[1,2]"},
     {"true", "result=j:true"},

@@ -174,7 +174,7 @@ def result_of(value):
         return bytes(value)
     if isinstance(value, str):
         return to_bytes(value)
-    return to_bytes(json.dumps(plain(value), separators=(",", ":"), ensure_ascii=False, allow_nan=False))
+    return to_bytes(json.dumps(plain(value), separators=(",", ":"), ensure_ascii=False))
 
 
 def plain(value):
@@ -183,10 +183,8 @@ def plain(value):
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item) for item in value]
-    if isinstance(value, float):
-        return value if value - value == 0 else None  # inf and nan are missing values
-    if value is None or isinstance(value, (str, int, bool)):
-        return value
+    if value is None or isinstance(value, (str, int, bool, float)):
+        return value  # nan and inf are written as NaN and Infinity, and come out as nan and inf
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     if type(value).__module__.split(".")[0] in WRITTEN_AS_TEXT:
