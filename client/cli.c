@@ -181,7 +181,8 @@ static void tables_of(const struct shoal_cli_command *command,
 static void help_of(const struct shoal_cli_command *command) {
     const struct shoal_option *tables[16];
     tables_of(command, tables);
-    printf("Usage: shoal %s %s\n%c%s.\n", command->name, command->usage,
+    printf("Usage: shoal %s%s%s\n%c%s.\n", command->name,
+           command->usage[0] == '\0' ? "" : " ", command->usage,
            command->summary[0] - 'a' + 'A', command->summary + 1);
     if (command->details != NULL)
         printf("\n%s\n", command->details);

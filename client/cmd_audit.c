@@ -1,6 +1,7 @@
 #include "client/cli.h"
 
 #include "common/cleanup.h"
+#include "common/number.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -29,13 +30,15 @@ static void print_json(int64_t jobs, int64_t wrong,
 static void print_words(int64_t jobs, int64_t wrong,
                         const struct shoal_store_info *store) {
     if (store->rollbacks > 0)
-        printf("Redis lost its last moments %" PRId64 " times, %" PRId64
-               " commits in all; what workers remembered was sent again\n",
-               store->rollbacks, store->commits_lost);
+        printf("Redis lost its last moments %" PRId64 " time%s, %" PRId64
+               " commit%s in all; what workers remembered was sent again\n",
+               store->rollbacks, shoal_plural(store->rollbacks), store->commits_lost,
+               shoal_plural(store->commits_lost));
     if (wrong == 0)
-        printf("%" PRId64 " jobs, nothing wrong\n", jobs);
+        printf("%" PRId64 " job%s, nothing wrong\n", jobs, shoal_plural(jobs));
     else
-        printf("%" PRId64 " jobs, %" PRId64 " things wrong\n", jobs, wrong);
+        printf("%" PRId64 " job%s, %" PRId64 " thing%s wrong\n", jobs, shoal_plural(jobs),
+               wrong, shoal_plural(wrong));
 }
 
 static int audit(int n, char **words) {

@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "common/id.h"
+#include "common/number.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -67,8 +68,8 @@ static int retry(int n, char **words) {
         return shoal_cli_fail(&err);
     shoal_state_remember_job(id);
     shoal_cli_say(tasks == 0 ? "shoal: job %s has nothing to retry"
-                             : "shoal: job %s runs again for %" PRId64 " tasks",
-                  id, tasks);
+                             : "shoal: job %s runs again for %" PRId64 " task%s",
+                  id, tasks, shoal_plural(tasks));
     return SHOAL_EXIT_OK;
 }
 

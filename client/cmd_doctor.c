@@ -4,6 +4,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/number.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -190,13 +191,14 @@ static enum shoal_status check_fleet(struct shoal_checkup *checkup,
                            "back when a shoal-broker or shoal-worker is started",
                            lost, n);
     else
-        shoal_checkup_tell(checkup, SHOAL_GOOD, "workers", "%zu with %" PRId64 " slots",
-                           n, store.slots);
+        shoal_checkup_tell(checkup, SHOAL_GOOD, "workers", "%zu with %" PRId64 " slot%s",
+                           n, store.slots, shoal_plural(store.slots));
     if (store.rollbacks > 0)
         shoal_checkup_tell(checkup, SHOAL_WARNING, "rollbacks",
-                           "Redis lost its last moments %" PRId64 " times (%" PRId64
-                           " commits); appendfsync always loses none, at a price",
-                           store.rollbacks, store.commits_lost);
+                           "Redis lost its last moments %" PRId64 " time%s (%" PRId64
+                           " commit%s); appendfsync always loses none, at a price",
+                           store.rollbacks, shoal_plural(store.rollbacks),
+                           store.commits_lost, shoal_plural(store.commits_lost));
     else
         shoal_checkup_tell(checkup, SHOAL_GOOD, "rollbacks", "none found");
     return SHOAL_OK;

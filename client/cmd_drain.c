@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/number.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -196,8 +197,9 @@ static enum shoal_status wait_for_end(struct shoal_use *use, struct told *told,
         if (shoal_now_ms() >= end_ms)
             return shoal_error_set(err, SHOAL_TIMEOUT,
                                    "%zu of %zu workers have not ended; they go on "
-                                   "draining, and run %" PRId64 " tasks",
-                                   told->left, told->n, told->running);
+                                   "draining, and run %" PRId64 " task%s",
+                                   told->left, told->n, told->running,
+                                   shoal_plural(told->running));
         shoal_client_pause(use->client, status == SHOAL_OK ? LOOK_MS : AWAY_MS);
     }
 }

@@ -8,6 +8,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/id.h"
+#include "common/number.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -303,10 +304,10 @@ static enum shoal_status follow(struct run *run, struct shoal_error *err) {
 static void say_end(const struct run *run, const struct shoal_job *job) {
     char took[24];
     shoal_span_print(shoal_now_ms() - run->started_ms, took);
-    shoal_cli_say("shoal: job %s %s: %" PRId64 " tasks, %" PRId64 " ok, %" PRId64
+    shoal_cli_say("shoal: job %s %s: %" PRId64 " task%s, %" PRId64 " ok, %" PRId64
                   " failed, %" PRId64 " cancelled in %s",
-                  job->id, shoal_job_state_name(job->state), job->total, job->ok,
-                  job->failed, job->cancelled, took);
+                  job->id, shoal_job_state_name(job->state), job->total,
+                  shoal_plural(job->total), job->ok, job->failed, job->cancelled, took);
     if (shoal_say_damaged(job))
         return;
     if (job->failed > 0 && run->stream != NULL && shoal_stream_takes(run->stream))
@@ -328,8 +329,9 @@ static int say_missing(const struct run *run, const struct shoal_job *job) {
     bool refused = status == SHOAL_REFUSED || status == SHOAL_UNKNOWN;
     if (status == SHOAL_OK || (refused && job->reason[0] != '\0'))
         return SHOAL_EXIT_OK;
-    shoal_error_set(&err, status, "%s; the %" PRId64 " tasks before it were run",
-                    why.text, job->total);
+    shoal_error_set(&err, status, "%s; the %" PRId64 " task%s before it %s run", why.text,
+                    job->total, shoal_plural(job->total),
+                    job->total == 1 ? "was" : "were");
     return shoal_cli_fail(&err);
 }
 

@@ -286,6 +286,14 @@ static enum shoal_status tell_attempts(struct shoal_use *use,
     }
 }
 
+/* A task that was cancelled has no row, whether it ran or not. */
+static const char *why_no_outcome(const struct shoal_job *job) {
+    if (!shoal_job_state_is_final(job->state))
+        return "none yet";
+    return job->trimmed == 0 ? "none: it was cancelled"
+                             : "none is kept: it was taken, or the task was cancelled";
+}
+
 static enum shoal_status show_words(struct shoal_use *use,
                                     const struct shoal_one_task *one,
                                     const struct shoal_row *row, bool found,
@@ -296,7 +304,8 @@ static enum shoal_status show_words(struct shoal_use *use,
     if (found)
         add_row(&page, row);
     else
-        shoal_buffer_add_format(&page, "%-12s none yet\n", "outcome");
+        shoal_buffer_add_format(&page, "%-12s %s\n", "outcome",
+                                why_no_outcome(&one->job));
     enum shoal_status status = print_page(&page, err);
     return status == SHOAL_OK ? tell_attempts(use, one, NULL, err) : status;
 }

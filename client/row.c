@@ -2,6 +2,7 @@
 
 #include "client/text.h"
 #include "common/cleanup.h"
+#include "common/number.h"
 #include "common/records.h"
 
 #include <inttypes.h>
@@ -447,8 +448,8 @@ enum shoal_status shoal_row_make(const struct shoal_row_maker *maker,
     if (source->index < 0 || source->index >= maker->count)
         return shoal_error_set(err, SHOAL_GARBAGE,
                                "there is a result of task %" PRId64
-                               ", but the job has %" PRId64 " tasks",
-                               source->index, maker->count);
+                               ", but the job has %" PRId64 " task%s",
+                               source->index, maker->count, shoal_plural(maker->count));
     enum shoal_status status = shoal_row_maker_head(maker, row, err);
     row->index = source->index;
     if (status == SHOAL_OK)

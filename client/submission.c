@@ -5,6 +5,7 @@
 #include "client/interrupt.h"
 #include "common/cleanup.h"
 #include "common/id.h"
+#include "common/number.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -510,7 +511,7 @@ static enum shoal_status print_command(const struct shoal_plan *plan, int64_t in
 enum shoal_status shoal_plan_print(const struct shoal_plan *plan,
                                    struct shoal_error *err) {
     enum shoal_status status = SHOAL_OK;
-    printf("%" PRId64 " tasks%s\n", plan->count,
+    printf("%" PRId64 " task%s%s\n", plan->count, shoal_plural(plan->count),
            plan->options.has_seed ? "" : "; the seeds shown are those of --seed 0");
     for (int64_t i = 0; i < plan->count && i < DRY_COMMANDS && status == SHOAL_OK; i++) {
         const char *argument = NULL;
@@ -644,9 +645,9 @@ static enum shoal_status check_same(const struct shoal_plan *plan, struct shoal_
         return shoal_error_set(
             err, SHOAL_INVALID,
             "job %s was not submitted from this file: it has %" PRId64
-            " tasks so far, of another kind or more than '%.200s' has; "
+            " task%s so far, of another kind or more than '%.200s' has; "
             "say --from and --reps as before",
-            job->id, job->total, config.from);
+            job->id, job->total, shoal_plural(job->total), config.from);
     return status;
 }
 

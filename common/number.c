@@ -129,3 +129,7 @@ void shoal_number_print(double value, struct shoal_buffer *text) {
     }
     shoal_buffer_add_text(text, digits);
 }
+
+const char *shoal_plural(int64_t n) {
+    return n == 1 ? "" : "s";
+}

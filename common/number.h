@@ -29,4 +29,7 @@ bool shoal_double_read(const char *text, size_t len, double *ret_value);
  * "3"). */
 void shoal_number_print(double value, struct shoal_buffer *text);
 
+/* What the word for so many things ends with: "1 task", "2 tasks". */
+const char *shoal_plural(int64_t n);
+
 #endif

@@ -4,6 +4,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/json.h"
+#include "common/number.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -140,10 +141,11 @@ static void tell_slot(const json_t *slot) {
 
 static void tell_outcomes(const json_t *outcomes) {
     char memory[TEXT_ROOM], spool[TEXT_ROOM];
-    printf(
-        "  outcomes that wait: %" PRId64 " commits, %s in memory, %s in %s\n",
-        number_of(outcomes, "commits"), print_size(memory, number_of(outcomes, "memory")),
-        print_size(spool, number_of(outcomes, "spool")), text_of(outcomes, "directory"));
+    printf("  outcomes that wait: %" PRId64 " commit%s, %s in memory, %s in %s\n",
+           number_of(outcomes, "commits"), shoal_plural(number_of(outcomes, "commits")),
+           print_size(memory, number_of(outcomes, "memory")),
+           print_size(spool, number_of(outcomes, "spool")),
+           text_of(outcomes, "directory"));
 }
 
 static void tell(const json_t *worker) {

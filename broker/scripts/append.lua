@@ -14,7 +14,7 @@ if first + n > j.total then
   end
   if first ~= j.total then
     return redis.error_reply('REFUSED job ' .. id .. ' has ' .. fmt(j.total) ..
-      ' tasks, the next one cannot be ' .. fmt(first))
+      (j.total == 1 and ' task' or ' tasks') .. ', the next one cannot be ' .. fmt(first))
   end
   if j.args == 1 then
     local fields = { 'n', fmt(n), 'p', pack, seal and 's', seal }

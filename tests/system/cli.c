@@ -39,10 +39,11 @@ static const char *const commands[] = {
 
 START_TEST(every_command_has_help) {
     char usage[64], line[64];
-    snprintf(usage, sizeof(usage), "Usage: shoal %s ", commands[_i]);
+    snprintf(usage, sizeof(usage), "Usage: shoal %s", commands[_i]);
     snprintf(line, sizeof(line), "\n  %-11s ", commands[_i]);
     const char *help = ok("shoal help %s", commands[_i]);
     ck_assert_ptr_eq(strstr(help, usage), help);
+    ck_assert_ptr_null(strstr(help, " \n"));
     ck_assert_str_eq(help, ok("shoal %s --help", commands[_i]));
     ck_assert_str_eq(help, ok("shoal %s -h", commands[_i]));
     expect_in(ok("shoal help"), line);
@@ -529,7 +530,7 @@ END_TEST
 
 START_TEST(audit_finds_what_is_wrong) {
     const char *job = ok("shoal submit -p i=1:5 -- true");
-    ck_assert_str_eq(ok("shoal audit"), "1 jobs, nothing wrong");
+    ck_assert_str_eq(ok("shoal audit"), "1 job, nothing wrong");
     expect_int(first_of(ok("shoal audit --json")), "wrong", 0);
     ok("redis-cli -s %s hset 'shoal:{0}:job:%s' n active:5:0:3", daemons.server.socket,
        job);

@@ -241,6 +241,8 @@ START_TEST(task_without_an_outcome_is_shown_too) {
     ck_assert_ptr_nonnull(strstr(sh_exit(2, "shoal show later 5").err, "from 0 to 4"));
     sh_exit(2, "shoal show later -1");
     sh_exit(2, "shoal show later x");
+    ok("shoal cancel later");
+    ck_assert_ptr_nonnull(strstr(ok("shoal show later 2"), "none: it was cancelled"));
 }
 END_TEST
 
@@ -313,7 +315,8 @@ START_TEST(retry_runs_what_failed_and_the_later_row_wins) {
             "shoal run --name fix -p i=1:6 -- "
             "sh -c 'echo {i} >> ran; test {i} -ne 4 -o -e fixed || exit 1; echo x={i}'");
     ok(": > fixed");
-    ck_assert_ptr_nonnull(strstr(sh_exit(0, "shoal retry --failed fix").err, "1 tasks"));
+    ck_assert_ptr_nonnull(
+        strstr(sh_exit(0, "shoal retry --failed fix").err, "for 1 task\n"));
     sh_exit(0, "shoal wait fix");
     expect_each_once("fix");
     ck_assert_int_eq(int_in(row_of("fix", 3), "attempt"), 2);
@@ -351,7 +354,8 @@ START_TEST(retry_takes_what_was_cancelled_unless_told_otherwise) {
     ck_assert_int_eq(job_now("all").failed, 1);
     ok("rm fixed ran");
     cancel_some("some");
-    ck_assert_ptr_nonnull(strstr(sh_exit(0, "shoal retry --failed some").err, "1 tasks"));
+    ck_assert_ptr_nonnull(
+        strstr(sh_exit(0, "shoal retry --failed some").err, "for 1 task\n"));
     sh_exit(1, "shoal wait some");
     ck_assert_int_eq(job_now("some").cancelled, 5);
     expect_audit();

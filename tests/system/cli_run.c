@@ -113,7 +113,7 @@ START_TEST(dry_run_shows_commands_and_submits_nothing) {
     ck_assert_str_eq(shown, "7 tasks; the seeds shown are those of --seed 0\n"
                             "echo 1 'x y'\necho 2 'x y'\necho 3 'x y'\necho 4 'x y'\n"
                             "echo 5 'x y'\n…");
-    ck_assert_str_eq(ok("shoal submit --dry-run --seed 1 -- true"), "1 tasks\ntrue");
+    ck_assert_str_eq(ok("shoal submit --dry-run --seed 1 -- true"), "1 task\ntrue");
     ck_assert_str_eq(ok("shoal list --json"), "");
 }
 END_TEST

@@ -369,7 +369,7 @@ START_TEST(job_that_takes_no_more_rows_is_told) {
     }
     gate_open(gate);
     expect_end(2);
-    ck_assert(has_said(&run, "; the 1 tasks before it were run"));
+    ck_assert(has_said(&run, "; the 1 task before it was run"));
     test_process_finish(&run);
 }
 END_TEST
