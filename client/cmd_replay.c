@@ -192,30 +192,31 @@ static int replay_task(const struct shoal_one_task *one, struct shoal_error *err
 
 /* ---- whose it is */
 
-/* The local cluster's Redis is its user's own. */
-static enum shoal_status begin_trust(const struct shoal_signer_name *own,
+/* The local cluster has an address as any Redis, which tells whether others can write. */
+static enum shoal_status begin_trust(const struct shoal_use *use,
+                                     const struct shoal_signer_name *own,
                                      struct shoal_trust *trust, struct shoal_error *err) {
-    struct shoal_redis_address address = {.path = NULL};
+    struct shoal_redis_address address;
     const struct shoal_trust_choice choice = {
         .keys = trust_keys_given ? trust_keys : NULL, .redis = trust_redis, .own = own};
-    enum shoal_status status = SHOAL_OK;
-    if (!shoal_cli.redis_given && choice.keys == NULL)
-        return SHOAL_OK;
-    if (shoal_cli.redis_given)
-        status = shoal_redis_address_parse(shoal_cli.redis, NULL, &address, err);
-    if (status == SHOAL_OK)
-        status = shoal_trust_begin(trust, &address, &choice, err);
+    const char *url =
+        use->cluster == NULL ? shoal_cli.redis : shoal_cluster_url(use->cluster);
+    enum shoal_status status = shoal_redis_address_parse(url, NULL, &address, err);
+    if (status != SHOAL_OK)
+        return status;
+    status = shoal_trust_begin(trust, &address, &choice, err);
     shoal_redis_address_finish(&address);
     return status;
 }
 
-static enum shoal_status find_trust(struct shoal_trust *trust, struct shoal_error *err) {
+static enum shoal_status find_trust(const struct shoal_use *use,
+                                    struct shoal_trust *trust, struct shoal_error *err) {
     struct shoal_signer *signer = NULL; /* none that others can read either */
     const char *path = getenv("SHOAL_SIGN_KEY");
     if (shoal_client_find_signer(path, &signer, NULL) != SHOAL_OK)
         signer = NULL;
     enum shoal_status status =
-        begin_trust(signer == NULL ? NULL : shoal_signer_name(signer), trust, err);
+        begin_trust(use, signer == NULL ? NULL : shoal_signer_name(signer), trust, err);
     shoal_signer_destroy(signer);
     return status;
 }
@@ -237,12 +238,12 @@ static enum shoal_status check(struct shoal_use *use, const struct shoal_one_tas
 static int replay(int n, char **words) {
     SHOAL_CLEANUP(shoal_one_task_finish) struct shoal_one_task one = {.argv = NULL};
     SHOAL_CLEANUP(shoal_trust_finish) struct shoal_trust trust = {.n = 0};
-    struct shoal_use use = {.client = NULL};
+    struct shoal_use use;
     struct shoal_error err = {.status = SHOAL_OK};
     (void)n;
-    enum shoal_status status = find_trust(&trust, &err);
+    enum shoal_status status = shoal_use_begin(SHOAL_CLUSTER_READ, NULL, 0, &use, &err);
     if (status == SHOAL_OK)
-        status = shoal_use_begin(SHOAL_CLUSTER_READ, NULL, 0, &use, &err);
+        status = find_trust(&use, &trust, &err);
     if (status == SHOAL_OK)
         status = shoal_one_task_find(&use, words[0], words[1], &one, &err);
     if (status == SHOAL_OK)

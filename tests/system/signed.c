@@ -544,6 +544,19 @@ START_TEST(replay_runs_what_is_signed_and_nothing_else) {
 }
 END_TEST
 
+/* Also one that it finds by itself: the local cluster, as soon as others may write. */
+START_TEST(replay_asks_for_signatures_of_a_cluster_that_others_reach) {
+    ok("unset SHOAL_REDIS; mkdir state; export SHOAL_STATE=$HOME/state; shoal up; "
+       "shoal run --no-sign -- sim/good; shoal replay - 0; "
+       "chmod 0777 state/redis.sock; shoal run -- sim/good; shoal replay - 0");
+    struct said said =
+        sh_exit(2, "unset SHOAL_REDIS; export SHOAL_STATE=$HOME/state; "
+                   "shoal submit --no-sign -- sim/good && shoal replay - 0");
+    ck_assert_msg(strstr(said.err, "the job is not signed") != NULL, "%s", said.err);
+    ok("unset SHOAL_REDIS; SHOAL_STATE=$HOME/state shoal down");
+}
+END_TEST
+
 /* ---- an upgrade */
 
 START_TEST(upgraded_worker_goes_on_with_signed_jobs) {
@@ -595,6 +608,7 @@ int main(void) {
                         COUNT(no_signers));
     tcase_add_test(cases, keygen_keeps_what_is_there);
     tcase_add_test(cases, replay_runs_what_is_signed_and_nothing_else);
+    tcase_add_test(cases, replay_asks_for_signatures_of_a_cluster_that_others_reach);
     tcase_add_test(cases, upgraded_worker_goes_on_with_signed_jobs);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
