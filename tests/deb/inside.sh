@@ -174,6 +174,18 @@ with_password() {
 is 'a password comes as a credential' with_password
 url=redis://:secret@127.0.0.1:6379/0
 
+with_keys() {
+    mkdir /etc/shoal
+    shoal keygen signing.key > /etc/shoal/trusted-keys
+    sed -i 's/^#SHOAL_TRUST_KEYS=/SHOAL_TRUST_KEYS=/; s/^SHOAL_WORKER_OPTIONS=.*/SHOAL_WORKER_OPTIONS=--allow-any/' \
+        /etc/default/shoal-worker
+    systemctl restart shoal-worker
+    in_service --timeout 60s --sign-key signing.key -- true && ! in_service --timeout 60s -- touch "$share/unsigned" &&
+        ! test -e "$share/unsigned"
+}
+is 'signed jobs run, and others do not' with_keys
+export SHOAL_SIGN_KEY=$PWD/signing.key
+
 # ---- an upgrade, while a task runs
 
 job=$(shoal submit --redis "$url" --cwd "$share" -- \
@@ -214,7 +226,7 @@ is 'services have ended' sh -c \
 is 'no unit failed' equal '' "$(systemctl --failed --plain --no-legend)"
 is 'settings and what waits for Redis are kept' test -s /etc/default/shoal-worker -a -d /var/lib/shoal
 is 'apt purges them' apt-get purge -y -q shoal-worker shoal-broker
-rm -f /etc/credstore/shoal-redis-password
+rm -r /etc/credstore/shoal-redis-password /etc/shoal
 is 'nothing is left of them but the user, as is usual' equal '' "$(ours)"
 is 'dpkg has no complaints' equal '' "$(dpkg --audit)"
 
