@@ -55,12 +55,16 @@ make_certificate() {
     mv redis.pem.new redis.pem
 }
 
-# The key as `shoal keygen` writes one, and its line in trusted-keys, which is there first.
-make_signing_key() {
+trust() {
     local digits
-    openssl genpkey -algorithm ed25519 -out signing.key.new
-    digits=$(openssl pkey -in signing.key.new -pubout -outform DER | tail -c 32 | od -An -v -tx1 | tr -d ' \n')
+    digits=$(openssl pkey -in "$1" -pubout -outform DER | tail -c 32 | od -An -v -tx1 | tr -d ' \n')
     echo "$digits client-$(date +%Y-%m-%d) $may" >> trusted-keys
+}
+
+# The key as `shoal keygen` writes one. It is trusted before it is used.
+make_signing_key() {
+    openssl genpkey -algorithm ed25519 -out signing.key.new
+    trust signing.key.new
     mv signing.key.new signing.key
 }
 
@@ -73,6 +77,7 @@ user() {
 [ -s ca.key ] || make_authority
 make_certificate redis localhost "$@"
 [ -s signing.key ] || make_signing_key
+[ -s trusted-keys ] || trust signing.key
 for role in admin broker read submit worker; do
     user $role
 done > users
