@@ -4,7 +4,7 @@
 #include "common/id.h"
 #include "common/log.h"
 #include "common/scratch.h"
-#include "common/state.h"
+#include "worker/place.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -21,22 +21,24 @@ enum shoal_status shoal_checkpoints_init(struct shoal_checkpoints *checkpoints,
                                          const char *directory, const char *name_space,
                                          struct shoal_error *err) {
     size_t room = sizeof(checkpoints->directory);
-    checkpoints->folder[0] = '\0';
-    int len = snprintf(checkpoints->directory, room, "%s/%s", directory, name_space);
-    if (*directory == '/' && len > 0 && (size_t)len < room)
+    checkpoints->folder[0] = checkpoints->directory[0] = '\0';
+    if (directory == NULL)
         return SHOAL_OK;
-    return shoal_error_set(
-        err, SHOAL_INVALID,
-        "'%.200s' cannot hold checkpoints: it must be an absolute path "
-        "that is not too long; set --checkpoints",
-        directory);
+    int len = snprintf(checkpoints->directory, room, "%s/%s", directory, name_space);
+    if ((size_t)len < room)
+        return SHOAL_OK;
+    return shoal_error_set(err, SHOAL_INVALID,
+                           "'%.200s' cannot hold checkpoints, it is too long; set "
+                           "--checkpoints",
+                           directory);
 }
 
 void shoal_checkpoints_of_store(struct shoal_checkpoints *checkpoints,
                                 const char *store) {
     checkpoints->folder[0] = '\0';
     checkpoints->cleans = true;
-    if (shoal_id_is_valid(store)) /* what Redis says may be anything */
+    if (checkpoints->directory[0] != '\0' &&
+        shoal_id_is_valid(store)) /* what Redis says may be anything */
         snprintf(checkpoints->folder, sizeof(checkpoints->folder), "%s/%s",
                  checkpoints->directory, store);
 }
@@ -54,23 +56,45 @@ static bool is_directory(const char *path) {
     return lstat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-/* Whether it is likely to be possible later, and here. */
-static bool may_pass(int error) {
-    return error == ENOSPC || error == EDQUOT || error == ENOMEM || error == EMFILE ||
-           error == ENFILE || error == EIO || error == ESTALE || error == ETIMEDOUT;
+static bool make_one(const char *path) {
+    return mkdir(path, 0700) == 0 || errno == EEXIST;
 }
 
-enum shoal_status shoal_checkpoint_make(const struct shoal_checkpoints *checkpoints,
-                                        const char *job, int64_t index, char *path,
-                                        struct shoal_error *err) {
+/* Not what is above it: see init(). */
+enum shoal_status shoal_checkpoints_reach(const struct shoal_checkpoints *checkpoints,
+                                          struct shoal_error *err) {
+    if (checkpoints->directory[0] == '\0')
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "this worker has no place for checkpoints; its log says "
+                               "why, and --checkpoints names one");
     if (checkpoints->folder[0] == '\0')
         return shoal_error_set(err, SHOAL_SYSTEM,
                                "the store is not known, and so no place for checkpoints");
+    if (make_one(checkpoints->folder))
+        return SHOAL_OK;
+    return shoal_error_set(err, SHOAL_SYSTEM,
+                           "the place for checkpoints cannot be written to any more "
+                           "(is its disk there?): '%.300s': %s",
+                           checkpoints->folder, strerror(errno));
+}
+
+/* The place may have gone just now. What is wrong with this task's alone, such as a file
+ * in its stead, does not pass. */
+enum shoal_status shoal_checkpoint_make(const struct shoal_checkpoints *checkpoints,
+                                        const char *job, int64_t index, char *path,
+                                        struct shoal_error *err) {
+    enum shoal_status status = shoal_checkpoints_reach(checkpoints, err);
+    if (status != SHOAL_OK)
+        return status;
+    snprintf(path, PATH_MAX, "%s/%s", checkpoints->folder, job);
+    bool has_place = make_one(path);
     make_path(checkpoints, job, index, path);
-    if (shoal_directories_make(path) && is_directory(path))
+    if (has_place && make_one(path) && is_directory(path))
         return SHOAL_OK;
     int error = errno;
-    return shoal_error_set(err, may_pass(error) ? SHOAL_SYSTEM : SHOAL_REFUSED,
+    bool may_pass =
+        !has_place || error == ENOENT || error == EROFS || shoal_place_may_recover(error);
+    return shoal_error_set(err, may_pass ? SHOAL_SYSTEM : SHOAL_REFUSED,
                            "cannot make the checkpoint directory '%.300s': %s", path,
                            strerror(error));
 }

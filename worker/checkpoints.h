@@ -14,12 +14,14 @@
 #include <limits.h>
 
 struct shoal_checkpoints {
-    char directory[PATH_MAX - 512]; /* DIR/<namespace> */
+    char directory[PATH_MAX - 512]; /* DIR/<namespace>; "": there is no place */
     char folder[PATH_MAX - 256];    /* of the store; "": it is not known yet */
     bool cleans;                    /* something that has gone may be there still */
 };
 
-/* SHOAL_INVALID: the directory is no absolute path, or too long a one. */
+/* `directory` is absolute; DIR/<namespace> must be there before one is made in it, and is
+ * not made again if it goes: then what was mounted there may have gone. NULL: there is no
+ * place for checkpoints. SHOAL_INVALID: the path is too long. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_checkpoints_init(struct shoal_checkpoints *checkpoints,
                                          const char *directory, const char *name_space,
@@ -27,6 +29,12 @@ enum shoal_status shoal_checkpoints_init(struct shoal_checkpoints *checkpoints,
 
 /* From now on they are those of that store. */
 void shoal_checkpoints_of_store(struct shoal_checkpoints *checkpoints, const char *store);
+
+/* Whether there is a place for them now. SHOAL_REFUSED: there is none on this host, or it
+ * is not known yet; SHOAL_SYSTEM: it has gone, and may come back. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_checkpoints_reach(const struct shoal_checkpoints *checkpoints,
+                                          struct shoal_error *err);
 
 /* The task's directory, made unless it is there, into PATH_MAX bytes. SHOAL_REFUSED: it
  * cannot be on this host; SHOAL_SYSTEM: not now. */

@@ -27,8 +27,6 @@ enum {
     HEALTHY_MS = 60000, /* a worker that ran so long did not die of its start */
 };
 
-#define ROLE "keeper" /* of a handover */
-
 /* A worker's life. */
 struct life {
     pid_t worker;
@@ -86,8 +84,8 @@ static void upgrade(struct shoal_worker_config *config, struct life *life) {
     enum shoal_status status = shoal_handover_begin(&handover, &err);
     carry(config, life, &handover);
     if (status == SHOAL_OK)
-        status =
-            shoal_handover_exec(&handover, ROLE, config->program, config->argv, &err);
+        status = shoal_handover_exec(&handover, SHOAL_KEEPER_ROLE, config->program,
+                                     config->argv, &err);
     shoal_err("the keeper is not upgraded and goes on: %s", err.text);
     shoal_handover_finish(&handover);
 }
@@ -326,7 +324,8 @@ static void block_signals(sigset_t *signals, sigset_t *before) {
     watched_signals(signals);
     sigprocmask(SIG_BLOCK, signals, before);
     for (int number = 1; number < NSIG; number++) {
-        if (shoal_handover_is_given(ROLE) && sigismember(signals, number) == 1)
+        if (shoal_handover_is_given(SHOAL_KEEPER_ROLE) &&
+            sigismember(signals, number) == 1)
             sigdelset(before, number);
     }
 }
@@ -341,7 +340,7 @@ int shoal_keeper_run(struct shoal_worker_config *config) {
     block_signals(&signals, &before);
     signal(SIGPIPE, SIG_IGN); /* a log that nobody reads is no reason to end */
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-    bool there = shoal_handover_is_given(ROLE) && take_over(config, &life);
+    bool there = shoal_handover_is_given(SHOAL_KEEPER_ROLE) && take_over(config, &life);
     if (!there)
         clean_up_after_dead(config);
     for (int64_t born = shoal_now_ms();; born = shoal_now_ms()) {

@@ -11,6 +11,8 @@
 
 #include "worker/worker.h"
 
+#define SHOAL_KEEPER_ROLE "keeper" /* of a handover */
+
 /* Keeps a worker running until it ends by itself. The program's exit status. */
 int shoal_keeper_run(struct shoal_worker_config *config);
 

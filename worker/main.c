@@ -1,9 +1,11 @@
 #include "common/cleanup.h"
 #include "common/daemon.h"
 #include "common/id.h"
+#include "common/log.h"
 #include "common/state.h"
 #include "worker/handover.h"
 #include "worker/keeper.h"
+#include "worker/place.h"
 #include "worker/status.h"
 #include "worker/upgrade.h"
 #include "worker/user.h"
@@ -14,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { QUEUES_MAX = 64, QUEUE_LIST_MAX = 501, SPOOL_ROOM = PATH_MAX - 128 };
+enum { QUEUES_MAX = 64, QUEUE_LIST_MAX = 501, PLACE_ROOM = PATH_MAX - 128 };
 
 static struct {
     const char *queues;
@@ -294,36 +296,78 @@ static int64_t cores(void) {
     return n < 1 ? 1 : n;
 }
 
-static enum shoal_status find_checkpoints(const char **ret_directory,
-                                          struct shoal_error *err) {
-    static char directory[PATH_MAX + 16];
-    *ret_directory = config.checkpoints;
-    if (config.checkpoints != NULL)
+/* ---- what is kept */
+
+/* Whether it goes on with what the program before this one was doing: that it may start
+ * was asked then, and what has changed since is no reason to end what runs. */
+static bool goes_on(void) {
+    return shoal_handover_is_given(SHOAL_WORKER_ROLE) ||
+           shoal_handover_is_given(SHOAL_KEEPER_ROLE);
+}
+
+/* The given directory as an absolute path, since it is used for as long as the worker
+ * lives, or the usual one, NAME in the daemon's state directory. */
+static enum shoal_status find_place(const char *given, const char *name, char *path,
+                                    size_t room, struct shoal_error *err) {
+    char base[PLACE_ROOM], here[PLACE_ROOM] = "";
+    if (given == NULL) {
+        enum shoal_status status = shoal_state_of_daemon(base, room, err);
+        if (status == SHOAL_OK)
+            snprintf(path, room, "%.*s/%s", PLACE_ROOM - 32, base, name);
+        return status;
+    }
+    if (*given != '/' && getcwd(here, sizeof(here)) == NULL)
+        return shoal_error_set(err, SHOAL_SYSTEM, "cannot tell the current directory");
+    int len = snprintf(path, room, "%s%s%s", here, *here == '\0' ? "" : "/", given);
+    if (*given != '\0' && (size_t)len < room)
         return SHOAL_OK;
-    enum shoal_status status = shoal_state_of_daemon(directory, PATH_MAX, err);
-    strcat(directory, "/checkpoints");
-    *ret_directory = directory;
+    return shoal_error_set(err, SHOAL_INVALID,
+                           "--%s '%.100s' is no directory: it is empty or too long", name,
+                           given);
+}
+
+/* What was asked for must be so; the usual place may be missing on a host that needs it
+ * for nothing, and what may pass by itself is waited for. Neither is silent. */
+static enum shoal_status check_place(const char *given, const char *name,
+                                     const char *path, const struct shoal_user *user,
+                                     bool *ret_good, struct shoal_error *err) {
+    struct shoal_error why = {.status = SHOAL_OK};
+    enum shoal_status status = shoal_place_check(path, user, &why);
+    *ret_good = status != SHOAL_INVALID || given != NULL || goes_on();
+    if (status == SHOAL_INVALID && given != NULL && !goes_on())
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "--%s: %.400s; name a directory that this user can make "
+                               "or write to",
+                               name, why.text);
+    if (status != SHOAL_OK && !config.check_upgrade) /* which says one thing alone */
+        shoal_warn("%s; --%s names another place", why.text, name);
+    return SHOAL_OK;
+}
+
+static enum shoal_status find_spool(struct shoal_worker_config *worker, char *spool,
+                                    struct shoal_error *err) {
+    bool good = false;
+    enum shoal_status status = find_place(config.spool, "spool", spool, PLACE_ROOM, err);
+    worker->spool = spool;
+    if (status == SHOAL_OK)
+        status = check_place(config.spool, "spool", spool, NULL, &good, err);
     return status;
 }
 
-/* An absolute path: it is used for as long as the worker lives. */
-static enum shoal_status find_spool(char *spool, struct shoal_error *err) {
-    char base[SPOOL_ROOM], here[SPOOL_ROOM] = "";
-    if (config.spool == NULL) {
-        enum shoal_status status = shoal_state_of_daemon(base, sizeof(base), err);
-        if (status == SHOAL_OK)
-            snprintf(spool, SPOOL_ROOM, "%.*s/spool", SPOOL_ROOM - 16, base);
-        return status;
-    }
-    if (*config.spool != '/' && getcwd(here, sizeof(here)) == NULL)
-        return shoal_error_set(err, SHOAL_SYSTEM, "cannot tell the current directory");
-    int len = snprintf(spool, SPOOL_ROOM, "%s%s%s", here, *here == '\0' ? "" : "/",
-                       config.spool);
-    if (*config.spool != '\0' && len < SPOOL_ROOM)
-        return SHOAL_OK;
-    return shoal_error_set(
-        err, SHOAL_INVALID,
-        "'%.100s' is no directory for a spool: it is empty or too long", config.spool);
+/* Behind make_bounds(). Without a place, tasks that need one are for other workers. */
+static enum shoal_status find_checkpoints(struct shoal_worker_config *worker,
+                                          char *checkpoints, struct shoal_error *err) {
+    struct shoal_checkpoints those;
+    bool good = false;
+    enum shoal_status status =
+        find_place(config.checkpoints, "checkpoints", checkpoints, PLACE_ROOM, err);
+    if (status == SHOAL_OK)
+        status = shoal_checkpoints_init(&those, checkpoints, worker->name_space, err);
+    if (status == SHOAL_OK)
+        status = check_place(config.checkpoints, "checkpoints", those.directory,
+                             worker->user, &good, err);
+    worker->checkpoints = good ? checkpoints : NULL;
+    return status;
 }
 
 /* ---- what tasks may do */
@@ -358,8 +402,7 @@ static enum shoal_status check_whose_redis(const struct shoal_worker_config *wor
                                            struct shoal_error *err) {
     char where[512];
     if (worker->allow != NULL || config.allow_any || worker->trust->required ||
-        shoal_redis_address_is_own(&worker->address) ||
-        shoal_handover_is_given(SHOAL_WORKER_ROLE))
+        shoal_redis_address_is_own(&worker->address) || goes_on())
         return SHOAL_OK;
     shoal_redis_address_print(&worker->address, where, sizeof(where));
     return shoal_error_set(err, SHOAL_INVALID,
@@ -447,8 +490,6 @@ static enum shoal_status make_config(struct shoal_worker_config *worker,
     snprintf(queue_list, QUEUE_LIST_MAX, "%s", config.queues);
     enum shoal_status status = split_queues(queue_list, queues, err);
     if (status == SHOAL_OK)
-        status = find_checkpoints(&worker->checkpoints, err);
-    if (status == SHOAL_OK)
         status = shoal_cgroups_find(config.cgroup, &worker->cgroups, err);
     if (status == SHOAL_OK)
         status = shoal_daemon_address(&worker->address, err);
@@ -504,11 +545,12 @@ int main(int argc, char **argv) {
     struct shoal_sandbox sandbox;
     struct shoal_trust trust = {.n = 0};
     const char *queues[QUEUES_MAX + 1];
-    char queue_list[QUEUE_LIST_MAX], name[SHOAL_NAME_MAX + 1], spool[SPOOL_ROOM];
-    worker.spool = spool;
+    char queue_list[QUEUE_LIST_MAX], name[SHOAL_NAME_MAX + 1];
+    char spool[PLACE_ROOM], checkpoints[PLACE_ROOM];
     if (make_config(&worker, queues, queue_list, name, &err) != SHOAL_OK ||
         make_bounds(&worker, &user, &allow, &sandbox, &trust, &err) != SHOAL_OK ||
-        find_spool(spool, &err) != SHOAL_OK)
+        find_spool(&worker, spool, &err) != SHOAL_OK ||
+        find_checkpoints(&worker, checkpoints, &err) != SHOAL_OK)
         exit_status = shoal_daemon_refuse(&text, &err);
     else
         exit_status = run(&worker);

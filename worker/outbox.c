@@ -207,8 +207,10 @@ static bool spill_some(struct shoal_outbox *outbox, int64_t now_ms) {
     enum shoal_status synced = shoal_spool_sync(spool, &err);
     for (; synced == SHOAL_OK && n > 0; n--)
         destroy(shift(&outbox->waiting));
-    if (added == SHOAL_OK && synced == SHOAL_OK)
+    if (added == SHOAL_OK && synced == SHOAL_OK) {
+        shoal_spools_written(&outbox->spools);
         return true;
+    }
     shoal_spools_failed(&outbox->spools, &err, now_ms);
     return false;
 }

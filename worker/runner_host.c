@@ -14,7 +14,6 @@
 #include "common/id.h"
 #include "common/log.h"
 #include "common/scratch.h"
-#include "common/state.h"
 #include "worker/batches.h"
 #include "worker/capture.h"
 #include "worker/child.h"
@@ -240,12 +239,11 @@ static enum shoal_status make_environment(struct host *host,
                                           const struct shoal_spec *spec,
                                           char ***ret_environment,
                                           struct shoal_error *err) {
-    bool has_some = spec->checkpoint && host->settings.checkpoints->folder[0] != '\0';
     const struct shoal_surroundings surroundings = {
         .slot = host->settings.slot,
         .threads = host->settings.threads,
         .directory = host->folder,
-        .checkpoint = has_some ? host->settings.checkpoints->folder : NULL,
+        .checkpoint = spec->checkpoint ? host->settings.checkpoints->folder : NULL,
         .passed = host->passed,
         .user = host->settings.user == NULL ? NULL : host->settings.user->name,
         .home = host->settings.user == NULL ? NULL : host->settings.user->home,
@@ -253,13 +251,11 @@ static enum shoal_status make_environment(struct host *host,
     return shoal_environment_make(spec, NULL, &surroundings, ret_environment, err);
 }
 
-/* Where its tasks make theirs: in a sandbox, which opens what is there, made before. */
+/* Where its tasks make theirs: in a sandbox, which opens what is there. */
 static const char *own_checkpoints(const struct host *host,
                                    const struct shoal_spec *spec) {
-    const char *folder = host->settings.checkpoints->folder;
-    return spec->checkpoint && *folder != '\0' && host->settings.sandbox != NULL &&
-                   shoal_directories_make(folder)
-               ? folder
+    return spec->checkpoint && host->settings.sandbox != NULL
+               ? host->settings.checkpoints->folder
                : NULL;
 }
 
@@ -900,6 +896,8 @@ static enum shoal_status start(struct shoal_runner *runner,
     const char *argument;
     size_t len;
     enum shoal_status status = shoal_batch_argument(batch, &argument, &len, err);
+    if (status == SHOAL_OK && batch->spec->checkpoint)
+        status = shoal_checkpoints_reach(host->settings.checkpoints, err);
     if (status != SHOAL_OK)
         return status;
     if (host->pid != 0 && !host->dying &&

@@ -243,12 +243,28 @@ struct shoal_spool *shoal_spools_begin(struct shoal_spools *spools, int64_t now_
 void shoal_spools_failed(struct shoal_spools *spools, const struct shoal_error *why,
                          int64_t now_ms) {
     spools->try_again_ms = now_ms + AGAIN_MS;
+    snprintf(spools->trouble, sizeof(spools->trouble), "%s", why->text);
     if (spools->said_full_ms != 0 && now_ms - spools->said_full_ms < SAY_AGAIN_MS)
         return;
     spools->said_full_ms = now_ms;
     shoal_err("outcomes that wait stay in memory only, and are lost if this worker is "
               "killed: %s",
               why->text);
+}
+
+void shoal_spools_written(struct shoal_spools *spools) {
+    spools->trouble[0] = '\0';
+}
+
+enum shoal_status shoal_spools_look(const struct shoal_spools *spools,
+                                    struct shoal_error *err) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/.", spools->directory);
+    if (spools->trouble[0] != '\0')
+        return shoal_error_set(err, SHOAL_SYSTEM, "%s", spools->trouble);
+    if (access(path, W_OK | X_OK) != 0)
+        return shoal_error_set(err, SHOAL_SYSTEM, "%s", strerror(errno));
+    return SHOAL_OK;
 }
 
 /* ---- sending */

@@ -24,6 +24,7 @@ struct shoal_spools {
     int number;            /* of the next file */
     int64_t said_full_ms;  /* when it was said that nothing more can be written */
     int64_t try_again_ms;  /* not before then, after it could not be written */
+    char trouble[512];     /* why it could not be the last time; "": it could */
 };
 
 /* `head` without a store. The directory is made when there is something to write. */
@@ -49,6 +50,14 @@ void shoal_spools_set_store(struct shoal_spools *spools, const char *store);
 struct shoal_spool *shoal_spools_begin(struct shoal_spools *spools, int64_t now_ms);
 void shoal_spools_failed(struct shoal_spools *spools, const struct shoal_error *why,
                          int64_t now_ms);
+
+/* What was written is safe. */
+void shoal_spools_written(struct shoal_spools *spools);
+
+/* Whether anything could be written now; looks at the directory. SHOAL_SYSTEM: no. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_spools_look(const struct shoal_spools *spools,
+                                    struct shoal_error *err);
 
 /* The next commit that Redis may have now. SHOAL_UNKNOWN: there is none. SHOAL_MEMORY:
  * there is one, which must go before anything else, and no memory for it. */

@@ -105,9 +105,14 @@ static json_t *describe_slots(const struct shoal_worker *worker) {
 
 static json_t *describe_outcomes(const struct shoal_worker *worker) {
     struct shoal_outbox_sum sum = shoal_outbox_sum(&worker->outbox);
-    return json_pack("{s:I, s:I, s:I, s:o}", "commits", (json_int_t)sum.commits, "memory",
-                     (json_int_t)sum.memory, "spool", (json_int_t)sum.spool, "directory",
-                     any_text(worker->config->spool));
+    struct shoal_error why = {.status = SHOAL_OK};
+    json_t *json =
+        json_pack("{s:I, s:I, s:I, s:o}", "commits", (json_int_t)sum.commits, "memory",
+                  (json_int_t)sum.memory, "spool", (json_int_t)sum.spool, "directory",
+                  any_text(worker->config->spool));
+    if (shoal_spools_look(&worker->outbox.spools, &why) != SHOAL_OK)
+        json_object_set_new(json, "trouble", any_text(why.text));
+    return json;
 }
 
 static char *describe(const struct shoal_status_socket *status) {

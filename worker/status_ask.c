@@ -24,7 +24,8 @@ static const char ending[] = ".sock";
 
 /* ---- asking */
 
-static int dial(int directory, const char *name) {
+/* *ret_gone: its worker was killed; nothing is behind the name. */
+static int dial(int directory, const char *name, bool *ret_gone) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const struct timeval most = {.tv_sec = ANSWER_S};
     if ((size_t)snprintf(address.sun_path, sizeof(address.sun_path),
@@ -38,34 +39,42 @@ static int dial(int directory, const char *name) {
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &most, sizeof(most));
     if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
         return fd;
+    *ret_gone = errno == ECONNREFUSED || errno == ENOENT;
     if (errno == ECONNREFUSED)
-        unlinkat(directory, name, 0); /* its worker was killed */
+        unlinkat(directory, name, 0);
     close(fd);
     return -1;
 }
 
-static json_t *ask_one(int directory, const char *name) {
-    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer text;
-    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = dial(directory, name);
+/* False: it was killed meanwhile. */
+static bool read_all(int fd, struct shoal_buffer *text) {
     int64_t end = shoal_now_ms() + (int64_t)ANSWER_S * 1000;
     char piece[16384];
     ssize_t n = 0;
-    shoal_buffer_init(&text, SHOAL_STATUS_MAX);
-    while (fd >= 0 && shoal_now_ms() < end && !text.failed &&
+    while (shoal_now_ms() < end && !text->failed &&
            ((n = read(fd, piece, sizeof(piece))) > 0 || (n < 0 && errno == EINTR))) {
         if (n > 0)
-            shoal_buffer_add(&text, piece, (size_t)n);
+            shoal_buffer_add(text, piece, (size_t)n);
     }
-    if (fd < 0)
-        return NULL;
-    json_t *answer = NULL;
+    return n >= 0 || errno != ECONNRESET;
+}
+
+/* Whether there is such a worker. *ret_answer: what it said, the caller's; NULL: nothing,
+ * which was told. */
+static bool ask_one(int directory, const char *name, json_t **ret_answer) {
+    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer text;
+    bool gone = false;
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = dial(directory, name, &gone);
+    shoal_buffer_init(&text, SHOAL_STATUS_MAX);
+    if (gone || (fd >= 0 && !read_all(fd, &text)))
+        return false;
+    *ret_answer = NULL;
     if (text.failed ||
-        shoal_json_read(shoal_buffer_text(&text), text.len, &answer, NULL) != SHOAL_OK)
+        shoal_json_read(shoal_buffer_text(&text), text.len, ret_answer, NULL) != SHOAL_OK)
         fprintf(stderr,
-                "shoal-worker: the worker of '%s' does not answer; is it "
-                "stopped?\n",
+                "shoal-worker: the worker of '%s' does not answer; is it stopped?\n",
                 name);
-    return answer;
+    return true;
 }
 
 /* "<worker>.<pid>.sock" of that worker, or of any. */
@@ -146,6 +155,10 @@ static void tell_outcomes(const json_t *outcomes) {
            print_size(memory, number_of(outcomes, "memory")),
            print_size(spool, number_of(outcomes, "spool")),
            text_of(outcomes, "directory"));
+    if (json_object_get(outcomes, "trouble") != NULL)
+        printf("  nothing can be written there, so that they would be lost with the "
+               "worker: %s\n",
+               text_of(outcomes, "trouble"));
 }
 
 static void tell(const json_t *worker) {
@@ -170,16 +183,20 @@ static void tell_json(const json_t *worker) {
 
 /* ---- all of them */
 
-static size_t ask_all(int directory, const char *name, bool json) {
+/* *ret_told: how many have said how they are. Returns how many there are. */
+static size_t ask_all(int directory, const char *name, bool json, size_t *ret_told) {
     DIR *folder = fdopendir(dup(directory));
     const struct dirent *entry;
     size_t n = 0;
     while (folder != NULL && (entry = readdir(folder)) != NULL) {
-        json_t *answer =
-            is_wanted(entry->d_name, name) ? ask_one(directory, entry->d_name) : NULL;
-        if (answer == NULL)
+        json_t *answer = NULL;
+        if (!is_wanted(entry->d_name, name) ||
+            !ask_one(directory, entry->d_name, &answer))
             continue;
         n++;
+        if (answer == NULL)
+            continue;
+        (*ret_told)++;
         (json ? tell_json : tell)(answer);
         json_decref(answer);
     }
@@ -191,9 +208,11 @@ static size_t ask_all(int directory, const char *name, bool json) {
 int shoal_status_ask(const char *name, bool json) {
     SHOAL_CLEANUP(shoal_cleanup_fd) int directory = -1;
     struct shoal_error err = {.status = SHOAL_OK};
+    size_t told = 0;
     enum shoal_status status = shoal_status_directory(false, &directory, &err);
-    if (status == SHOAL_OK && ask_all(directory, name, json) > 0)
-        return 0;
+    size_t n = status == SHOAL_OK ? ask_all(directory, name, json, &told) : 0;
+    if (n > 0)
+        return told > 0 ? 0 : 1;
     if (status != SHOAL_OK && status != SHOAL_UNKNOWN)
         fprintf(stderr, "shoal-worker: %s\n", err.text);
     else if (name == NULL)

@@ -23,7 +23,7 @@ struct shoal_worker_config {
     const char *queues_text;   /* the same, joined by commas */
     const char *name;
     const char *directory;   /* where each worker makes its private folder */
-    const char *checkpoints; /* where those of tasks are; absolute */
+    const char *checkpoints; /* where those of tasks are; absolute; NULL: nowhere */
     int64_t slots;
     int64_t threads;    /* of a slot's programs */
     int64_t max_tasks;  /* of a runner that stays, before it is replaced; 0: no bound */

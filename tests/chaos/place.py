@@ -230,7 +230,7 @@ class Worker(Process):
 
     def __init__(self, place, name, *options):
         words = [place.build / "shoal-worker", "--name", name, "--directory", f"{place.folder}/tmp",
-                 "--spool", f"{place.folder}/spool", *options]
+                 "--spool", f"{place.folder}/spool", "--checkpoints", f"{place.folder}/checkpoints", *options]
         self.name, self.log = name, f"{place.folder}/worker-{name}.log"
         super().__init__(words, self.log, place.environment)
 

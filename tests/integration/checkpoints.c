@@ -24,6 +24,7 @@ static void setup(void) {
     test_directory_create(&home);
     ck_assert_int_eq(shoal_checkpoints_init(&checkpoints, home.path, "test", NULL),
                      SHOAL_OK);
+    ck_assert_int_eq(mkdir(checkpoints.directory, 0700), 0);
     shoal_checkpoints_of_store(&checkpoints, STORE);
 }
 

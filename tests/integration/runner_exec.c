@@ -92,6 +92,7 @@ static void setup(void) {
     ck_assert_int_eq(mkdir(slots, 0700), 0);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     ck_assert_int_eq(shoal_checkpoints_init(&checkpoints, home, "ns", NULL), SHOAL_OK);
+    ck_assert_int_eq(mkdir(checkpoints.directory, 0700), 0);
     shoal_checkpoints_of_store(&checkpoints, "st0re0000001");
     spec = (struct shoal_spec){.command = (char **)(void *)words,
                                .directory = home,
@@ -172,6 +173,12 @@ static void write_file(const char *name, const char *text, mode_t mode) {
     ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
     ck_assert_int_eq(fchmod(fd, mode), 0);
     close(fd);
+}
+
+static void make_folder(const char *name) {
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%s", home, name);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
 }
 
 /* ---- what a program does, and what is made of it */
@@ -634,13 +641,31 @@ START_TEST(a_checkpoint_that_cannot_be_made_is_told) {
     spec.checkpoint = true;
     words[1] = "-c";
     words[2] = "true";
-    write_file("ns", "in the way", 0600);
+    make_folder("ns/st0re0000001");
+    make_folder("ns/st0re0000001/0123456789ab");
+    write_file("ns/st0re0000001/0123456789ab/5", "in the way", 0600);
     ck_assert_int_eq(start("/bin/sh", &err), SHOAL_REFUSED);
     ck_assert_ptr_nonnull(strstr(err.text, "cannot make the checkpoint directory '"));
     ck_assert_ptr_nonnull(strstr(err.text, "Not a directory"));
     shoal_checkpoints_of_store(&checkpoints, "../../../etc"); /* garbled */
     err = (struct shoal_error){.status = SHOAL_OK};
     ck_assert_int_eq(start("/bin/sh", &err), SHOAL_SYSTEM);
+}
+END_TEST
+
+/* Where all of them are is not this task's fault; nor is it made anew, since a disk may
+ * be missing there. */
+START_TEST(a_place_for_checkpoints_that_has_gone_may_come_back) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    spec.checkpoint = true;
+    words[1] = "-c";
+    words[2] = "true";
+    ck_assert_int_eq(rmdir(checkpoints.directory), 0);
+    ck_assert_int_eq(start("/bin/sh", &err), SHOAL_SYSTEM);
+    ck_assert_ptr_nonnull(strstr(err.text, "is its disk there?"));
+    ck_assert_int_ne(access(checkpoints.directory, F_OK), 0);
+    write_file("ns", "in the way", 0600);
+    ck_assert_int_eq(start("/bin/sh", NULL), SHOAL_SYSTEM);
 }
 END_TEST
 
@@ -733,6 +758,7 @@ int main(void) {
     tcase_add_test(tcase, only_the_program_is_warned);
     tcase_add_test(tcase, a_checkpoint_stays_over_attempts);
     tcase_add_test(tcase, a_checkpoint_that_cannot_be_made_is_told);
+    tcase_add_test(tcase, a_place_for_checkpoints_that_has_gone_may_come_back);
     tcase_add_test(tcase, its_group_ends_with_it);
     tcase_add_test(tcase, a_daemon_that_holds_the_pipe_is_not_waited_for);
     tcase_add_test(tcase, the_wildest_tree_ends);

@@ -116,6 +116,7 @@ static void start_command(struct test_process *process, const char *command) {
         daemons.key,
         path_variable(),
         at_home_variable("TMPDIR", "tmp"),
+        at_home_variable("SHOAL_CHECKPOINTS", "checkpoints"),
         at_home_variable("SHOAL_SPOOL", "spool"),
         at_home_variable("XDG_RUNTIME_DIR", "run"),
         "SHOAL_STATE",

@@ -114,7 +114,7 @@ START_TEST(exit_code_85_is_a_failure_without_a_checkpoint) {
     ck_assert_str_eq(text_in(row_of(job, 0), "reason"), "exit");
     ck_assert_ptr_nonnull(strstr(ok("shoal show %s 0", job), "exit 85"));
     ck_assert_str_eq(text_in(row_of(job, 0), "result"), "none");
-    ck_assert_uint_eq(files("kept/*"), 0);
+    ck_assert_uint_eq(files("kept/*/*"), 0);
     worker_end(&first);
 }
 END_TEST
@@ -262,6 +262,67 @@ START_TEST(replay_begins_with_an_empty_checkpoint) {
 }
 END_TEST
 
+/* ---- its place */
+
+/* Of what cannot be said later to whom it concerns, both are looked at at the start. */
+static const struct {
+    const char *options;
+    const char *says;
+} bad_places[] = {
+    {"--checkpoints file", "--checkpoints: nothing can be kept in "},
+    {"--checkpoints /proc/none", "make or write to"},
+    {"--checkpoints ''", "it is empty or too long"},
+    {"--spool file/below", "/file/below': Not a directory; name a directory"},
+    {"--spool /proc/none", "--spool: nothing can be kept in '/proc/none'"},
+};
+
+START_TEST(bad_place_is_refused_at_the_start) {
+    struct said said =
+        sh_exit(2, ": > file; timeout 20 shoal-worker %s", bad_places[_i].options);
+    ck_assert_msg(strstr(said.err, bad_places[_i].says) != NULL, "%s", said.err);
+    ck_assert_uint_eq(files("tmp/*"), 0);
+}
+END_TEST
+
+static const char *const kinds[] = {
+    "-- sh -c 'test -d \"$SHOAL_CHECKPOINT\" && echo there=1'",
+    "--python model:run",
+};
+
+/* Its disk goes, and comes back. */
+START_TEST(place_that_goes_away_charges_no_task) {
+    ok("printf 'import os, shoal\ndef run():\n"
+       "    return {\"there\": int(os.path.isdir(shoal.checkpoint()))}\n' > model.py");
+    start(&first, "--slots 1");
+    ok("mv kept away");
+    const char *job = ok("shoal submit --checkpoint %s", kinds[_i]);
+    wait_until(has_said(&first, "this slot rests and its lease goes back"), LIMIT_MS);
+    ck_assert(has_said(&first, "is its disk there?"));
+    ck_assert(!job_is(job, SHOAL_JOB_FAILED));
+    ok("mv away kept");
+    sh_exit(0, "shoal wait %s", job);
+    ck_assert_int_eq(int_in(row_of(job, 0), "attempt"), 1);
+    ck_assert_int_eq(int_in(row_of(job, 0), "there"), 1);
+    worker_end(&first);
+}
+END_TEST
+
+/* Nobody asked for the usual place: who needs none runs. */
+START_TEST(worker_without_a_place_runs_what_needs_none) {
+    ok(": > file");
+    sh_start(&first, "env -u SHOAL_CHECKPOINTS SHOAL_STATE=$HOME/file shoal-worker");
+    wait_until(has_said(&first, "message=registered"), LIMIT_MS);
+    ck_assert(has_said(&first, "--checkpoints names another place"));
+    sh_exit(0, "shoal run -- true");
+    const char *job = ok("shoal submit --checkpoint -- true");
+    sh_exit(1, "shoal wait %s", job);
+    ck_assert_str_eq(text_in(row_of(job, 0), "reason"), "spawn");
+    ck_assert_ptr_nonnull(
+        strstr(ok("shoal show %s 0", job), "this worker has no place for checkpoints"));
+    worker_end(&first);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("checkpoints");
     TCase *tests = tcase_create("checkpoints");
@@ -278,6 +339,11 @@ int main(void) {
     tcase_add_test(tests, failed_task_keeps_its_checkpoint_for_a_retry);
     tcase_add_test(tests, checkpoints_of_forgotten_jobs_go);
     tcase_add_test(tests, replay_begins_with_an_empty_checkpoint);
+    tcase_add_loop_test(tests, bad_place_is_refused_at_the_start, 0,
+                        (int)SHOAL_COUNT(bad_places));
+    tcase_add_loop_test(tests, place_that_goes_away_charges_no_task, 0,
+                        (int)SHOAL_COUNT(kinds));
+    tcase_add_test(tests, worker_without_a_place_runs_what_needs_none);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -230,6 +230,33 @@ START_TEST(status_tells_without_redis) {
 }
 END_TEST
 
+/* Before there is anything to write: when there is, it is too late. */
+START_TEST(status_tells_that_the_spool_cannot_be_written) {
+    daemons_start(saves);
+    worker_start(&worker, "--name w --slots 1");
+    ck_assert_int_eq(told(".outcomes | has(\"trouble\") | if . then 1 else 0 end"), 0);
+    ok("rmdir spool; : > spool");
+    ck_assert_str_eq(ok("shoal-worker --status --json | jq -r .outcomes.trouble"),
+                     "Not a directory");
+    ck_assert_ptr_nonnull(
+        strstr(ok("shoal-worker --status"), "nothing can be written there"));
+    worker_end(&worker);
+}
+END_TEST
+
+START_TEST(worker_that_does_not_answer_is_there) {
+    daemons_start(saves);
+    worker_start(&worker, "--name w --slots 1");
+    pid_t pid = worker_pid(&worker);
+    kill(pid, SIGSTOP);
+    struct said said = sh_exit(1, "shoal-worker --status --name w");
+    kill(pid, SIGCONT);
+    ck_assert_ptr_nonnull(strstr(said.err, "does not answer; is it stopped?"));
+    ck_assert_ptr_null(strstr(said.err, "no worker"));
+    worker_end(&worker);
+}
+END_TEST
+
 START_TEST(status_tells_what_runs) {
     daemons_start(saves);
     int gate = gate_close("gate");
@@ -254,8 +281,9 @@ START_TEST(askers_cost_nothing) {
                "s.connect(glob.glob(\"w.*.sock\")[0]); s.close()'; done");
     wait_until(told(".pid") == worker_pid(&worker), LIMIT_MS);
     worker_kill(&worker);
-    sh_exit(1, "shoal-worker --status");
-    ck_assert_uint_eq(files("run/shoal/*"), 0); /* nor is its socket left */
+    wait_until(sh("shoal-worker --status").exit == 1 && /* nor is its socket left */
+                   files("run/shoal/*") == 0,
+               LIMIT_MS);
 }
 END_TEST
 
@@ -324,6 +352,8 @@ int main(void) {
     tcase_add_test(tests, outcomes_of_a_flushed_store_stay_in_their_file);
     tcase_add_test(tests, full_disk_is_said_once_and_outcomes_wait_in_memory);
     tcase_add_test(tests, status_tells_without_redis);
+    tcase_add_test(tests, status_tells_that_the_spool_cannot_be_written);
+    tcase_add_test(tests, worker_that_does_not_answer_is_there);
     tcase_add_test(tests, status_tells_what_runs);
     tcase_add_test(tests, askers_cost_nothing);
     tcase_add_loop_test(tests, refusing_redis_is_borne, 0, (int)SHOAL_COUNT(refusals));
