@@ -445,15 +445,17 @@ static bool read_gone(const redisReply *reply, char (**ret_gone)[SHOAL_LEASE_MAX
 /* Reads what a living session is told; false for garbage. The arrays are the caller's. */
 static bool read_beaten(const redisReply *reply, struct shoal_beaten *answer,
                         struct shoal_stop **stops, char (**gone)[SHOAL_LEASE_MAX]) {
-    int64_t drain = 0;
-    if (!shoal_reply_is_array(reply, 6) ||
+    int64_t drain = 0, full = 0;
+    if (!shoal_reply_is_array(reply, 7) ||
         !shoal_reply_int(reply->element[1], &answer->wait_ms) || answer->wait_ms < 0 ||
         !shoal_reply_int(reply->element[2], &drain) ||
         !take_sequence(reply->element[3], &answer->commits) ||
         !read_stops(reply->element[4], stops, &answer->n_stops) ||
-        !read_gone(reply->element[5], gone, &answer->n_gone))
+        !read_gone(reply->element[5], gone, &answer->n_gone) ||
+        !shoal_reply_int(reply->element[6], &full))
         return false;
     answer->drain = drain == 1;
+    answer->full = full == 1;
     answer->stops = *stops;
     answer->gone = (const char(*)[SHOAL_LEASE_MAX]) * gone;
     return true;

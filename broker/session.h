@@ -181,6 +181,7 @@ struct shoal_beaten {
     bool alive;
     int64_t wait_ms; /* until there is more to do */
     bool drain;
+    bool full; /* nothing is handed out for want of memory */
     int64_t commits;
     const struct shoal_stop *stops;
     size_t n_stops;

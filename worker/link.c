@@ -85,6 +85,27 @@ static void refused(struct shoal_link *link, enum shoal_status status,
     note_trouble(link, "refuses", err);
 }
 
+/* Redis takes what is done and gives nothing new out. One that is now and then over the
+ * edge is told of now and then. */
+static void note_full(struct shoal_link *link, bool full) {
+    int64_t now = shoal_now_ms();
+    if (!full && link->full_said)
+        shoal_info("Redis has room again and hands out tasks");
+    if (!full)
+        link->full_ms = 0;
+    else if (link->full_ms == 0)
+        link->full_ms = shoal_wall_ms();
+    link->full_said = link->full_said && full;
+    if (!full || link->full_said ||
+        (link->full_said_ms != 0 && now - link->full_said_ms < WORD_MS))
+        return;
+    shoal_warn("Redis is full (over 90 %% of its maxmemory): it takes outcomes, but hands "
+               "out no tasks until there is room; take results out, forget jobs that are "
+               "over, or raise maxmemory");
+    link->full_said = true;
+    link->full_said_ms = now;
+}
+
 static void answered(struct shoal_link *link) {
     link->answered_ms = shoal_now_ms();
 }
@@ -384,6 +405,7 @@ static void beaten(void *owner, enum shoal_status status,
         return;
     }
     answered(link);
+    note_full(link, answer->alive && answer->full);
     int64_t wait =
         answer->alive && answer->wait_ms < HEARTBEAT_MS ? answer->wait_ms : HEARTBEAT_MS;
     set_timer(link->heartbeat, wait < 50 ? 50 : wait);
@@ -904,6 +926,21 @@ void shoal_link_tick(struct shoal_worker *worker, int64_t now_ms) {
         shoal_link_changed(worker);
         listen_again(worker);
     }
+}
+
+/* ---- looking */
+
+int64_t shoal_link_silent_ms(const struct shoal_worker *worker) {
+    const struct shoal_link *link = &worker->link;
+    bool owes = shoal_redis_is_up(link->redis) &&
+                (link->beating || link->flying || link->registering);
+    return owes ? shoal_now_ms() - link->answered_ms : 0;
+}
+
+bool shoal_link_is_away(const struct shoal_worker *worker) {
+    const struct shoal_link *link = &worker->link;
+    return !link->registered &&
+           (!shoal_redis_is_up(link->redis) || link->trouble.since_ms != 0);
 }
 
 /* ---- life */

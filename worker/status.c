@@ -76,12 +76,19 @@ static json_t *describe_redis(const struct shoal_worker *worker) {
     const struct shoal_trouble *trouble = &worker->link.trouble;
     char url[640];
     shoal_redis_address_print(&worker->config->address, url, sizeof(url));
-    if (trouble->since_ms == 0)
-        return json_pack("{s:o, s:s}", "url", any_text(url), "state",
-                         worker->link.registered ? "up" : "connecting");
-    return json_pack("{s:o, s:s, s:I, s:o}", "url", any_text(url), "state",
-                     shoal_redis_is_up(worker->link.redis) ? "refuses" : "away", "since",
-                     (json_int_t)trouble->since_ms, "why", any_text(trouble->why));
+    if (trouble->since_ms != 0)
+        return json_pack("{s:o, s:s, s:I, s:o}", "url", any_text(url), "state",
+                         shoal_redis_is_up(worker->link.redis) ? "refuses" : "away",
+                         "since", (json_int_t)trouble->since_ms, "why",
+                         any_text(trouble->why));
+    const char *state = !worker->link.registered    ? "connecting"
+                        : worker->link.full_ms != 0 ? "full"
+                                                    : "up";
+    json_t *json = json_pack("{s:o, s:s, s:I}", "url", any_text(url), "state", state,
+                             "silent_ms", (json_int_t)shoal_link_silent_ms(worker));
+    if (worker->link.registered && worker->link.full_ms != 0)
+        json_object_set_new(json, "since", json_integer(worker->link.full_ms));
+    return json;
 }
 
 static json_t *describe_slot(const struct shoal_slot *slot) {

@@ -18,7 +18,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { ANSWER_S = 5, TEXT_ROOM = 48 };
+enum {
+    ANSWER_S = 5,
+    TEXT_ROOM = 48,
+    SILENT_MS = 3000, /* a heartbeat is sent every 2 s, and answered soon */
+};
 
 static const char ending[] = ".sock";
 
@@ -130,10 +134,17 @@ static const char *print_size(char *text, int64_t bytes) {
 
 static void tell_redis(const json_t *redis) {
     char age[TEXT_ROOM];
+    bool is_full = strcmp(text_of(redis, "state"), "full") == 0;
+    int64_t silent_ms = number_of(redis, "silent_ms");
     printf("  redis %s: %s", text_of(redis, "url"), text_of(redis, "state"));
     if (json_object_get(redis, "since") != NULL)
-        printf(" for %s: %s", print_age(age, number_of(redis, "since")),
-               text_of(redis, "why"));
+        printf(" for %s", print_age(age, number_of(redis, "since")));
+    if (is_full)
+        printf(", takes outcomes and hands out no tasks");
+    else if (json_object_get(redis, "why") != NULL)
+        printf(": %s", text_of(redis, "why"));
+    if (silent_ms >= SILENT_MS)
+        printf(", no answer for %" PRId64 " s", silent_ms / 1000);
     printf("\n");
 }
 

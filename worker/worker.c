@@ -101,6 +101,12 @@ static void lose_keeper(evutil_socket_t fd, short what, void *owner) {
     stop(owner, "its keeper is gone");
 }
 
+/* Redis is away, and would hear from it no more than that its session is over, which it
+ * finds by itself. */
+static bool has_nothing_to_tell(const struct shoal_worker *worker) {
+    return shoal_link_is_away(worker) && shoal_outbox_sum(&worker->outbox).commits == 0;
+}
+
 /* Redis is away for too long: the last outcomes wait in a file. */
 static bool leave_outcomes(struct shoal_worker *worker, int64_t now_ms) {
     worker->outbox.spools.try_again_ms = 0;
@@ -127,6 +133,10 @@ static void try_to_end(struct shoal_worker *worker, int64_t now_ms) {
         worker->idle_since_ms = now_ms;
     if (shoal_link_try_to_end(worker)) {
         shoal_info("ended in good order");
+        shoal_worker_quit(worker, 0);
+    } else if (has_nothing_to_tell(worker)) {
+        shoal_info(
+            "ended in good order; Redis is away, and there was nothing to tell it");
         shoal_worker_quit(worker, 0);
     } else if (now_ms - worker->idle_since_ms > LAST_WORDS_MS) {
         shoal_worker_quit(worker, leave_outcomes(worker, now_ms) ? 0 : 1);

@@ -95,6 +95,9 @@ struct shoal_link {
     bool hears_wake; /* … that covers tokens */
     bool nudged;
     struct shoal_trouble trouble;
+    int64_t full_ms;      /* since when Redis is full, of the wall clock; 0: it is not */
+    bool full_said;       /* that was said … */
+    int64_t full_said_ms; /* … the last time then */
     int64_t answered_ms;  /* when Redis last said anything to a script */
     int64_t looked_ms;    /* when it last asked for work, or could have heard of some */
     int64_t denied_ms;    /* since when Redis answers and refuses; 0: it does not */
@@ -144,6 +147,12 @@ void shoal_link_changed(void *owner);                   /* something to send or 
 void shoal_link_beat_soon(struct shoal_worker *worker); /* tell Redis now what changed */
 
 void shoal_link_carry(struct shoal_worker *worker, struct shoal_handover *handover);
+
+/* For how long Redis has said nothing, ms, while it owes an answer; 0: it owes none. */
+int64_t shoal_link_silent_ms(const struct shoal_worker *worker);
+
+/* Whether Redis cannot be told anything now. */
+bool shoal_link_is_away(const struct shoal_worker *worker);
 
 /* While it drains: ends the session when nothing is left to send. Returns whether all is
  * done. */

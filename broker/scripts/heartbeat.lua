@@ -5,8 +5,9 @@
 --          names, number of queues that it serves, their names, number of pairs, name and value
 --          pairs for session:<sid>
 -- Returns  {1, ms until there is more to do, 1 if it must drain, commit sequence,
---          {job, 1 if it must be killed, …} that must stop, {lease, …} that Redis does not know},
---          or {0} when the session is over and it must register again
+--          {job, 1 if it must be killed, …} that must stop, {lease, …} that Redis does not know,
+--          1 if nothing is handed out for want of memory}, or {0} when the session is over and it
+--          must register again
 local sid, ttl = word(), number()
 if not call('ZSCORE', sessions_key(), sid) or not call('HGET', session_key(sid), 'slots') then
   return { 0 }
@@ -42,4 +43,4 @@ call('ZADD', sessions_key(), fmt(now + ttl), sid)
 local wait = housekeep(now, due)
 save_all()
 local drain = call('HGET', session_key(sid), 'drain') == '1' and 1 or 0
-return { 1, wait, drain, fmt(sequence()), stop, gone }
+return { 1, wait, drain, fmt(sequence()), stop, gone, is_full() and 1 or 0 }

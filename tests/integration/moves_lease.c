@@ -782,6 +782,13 @@ static void set_memory(const char *limit) {
     play_move(SHOAL_OK, shoal_queue_housekeep(&fleet.queue, &wait, &play_err));
 }
 
+static void expect_told_full(bool full) {
+    struct test_answer said;
+    test_heartbeat(&fleet, one, (const char *const[]){"a", NULL}, &said);
+    ck_assert_int_eq(said.status, SHOAL_OK);
+    ck_assert_int_eq(said.beaten.full, full);
+}
+
 START_TEST(full_memory_hands_out_nothing_and_takes_what_is_done) {
     struct shoal_store_info store;
     play_start(_i);
@@ -792,6 +799,7 @@ START_TEST(full_memory_hands_out_nothing_and_takes_what_is_done) {
     ck_assert(store.full);
     ck_assert(!test_token(&fleet, "q"));
     play_no_lease(one, "b");
+    expect_told_full(true);
     test_commit(&fleet, one, &lease, 0, ".", true);
     expect_tasks(2, 0, 1, 0, 0);
     struct shoal_submission submission = play_usual(1);
@@ -803,6 +811,7 @@ START_TEST(full_memory_hands_out_nothing_and_takes_what_is_done) {
     redisReply *more = test_command(fleet.redis, "CONFIG SET maxmemory 1gb");
     freeReplyObject(more);
     set_memory("0");
+    expect_told_full(false);
     ck_assert(test_token(&fleet, "q"));
     play_lease(one, "b", 1);
 }

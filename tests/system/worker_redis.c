@@ -235,6 +235,27 @@ START_TEST(worker_that_ends_waits_for_redis_to_take_its_outcomes) {
 }
 END_TEST
 
+/* Whether it has lost Redis or never had it. */
+START_TEST(worker_with_nothing_to_tell_ends_without_redis) {
+    daemons_start(saves_always);
+    worker_start(&first, "--name first");
+    test_server_stop(&daemons.server);
+    worker_launch(&second, "--name second");
+    wait_until(has_said(&first, "Redis is away") && has_said(&second, "Redis is away"),
+               LIMIT_MS);
+    int64_t begin = test_clock_ms();
+    test_process_signal(&first, SIGTERM);
+    test_process_signal(&second, SIGTERM);
+    ck_assert_int_eq(test_process_wait(&first, LIMIT_MS), 0);
+    ck_assert_int_eq(test_process_wait(&second, LIMIT_MS), 0);
+    ck_assert_int_lt(test_clock_ms() - begin, 20000); /* far below the patience of one
+                                                         that has something to tell */
+    ck_assert(has_said(&first, "there was nothing to tell it"));
+    test_process_finish(&first);
+    test_process_finish(&second);
+}
+END_TEST
+
 static const char *const evicts[] = {"--maxmemory-policy", "allkeys-lru", NULL};
 
 START_TEST(unfit_redis_is_refused) {
@@ -301,6 +322,7 @@ int main(void) {
     tcase_add_test(tests, worker_waits_for_a_redis_that_is_not_there_yet);
     tcase_add_loop_test(tests, worker_that_ends_waits_for_redis_to_take_its_outcomes, 0,
                         (int)SHOAL_COUNT(ends));
+    tcase_add_test(tests, worker_with_nothing_to_tell_ends_without_redis);
     tcase_add_test(tests, unfit_redis_is_refused);
     tcase_add_loop_test(tests, run_and_wait_bear_the_absence_of_redis, 0,
                         (int)SHOAL_COUNT(ends));

@@ -319,6 +319,29 @@ START_TEST(refusing_redis_is_borne) {
 }
 END_TEST
 
+/* It takes what was done. */
+START_TEST(full_redis_is_told_of) {
+    daemons_start(saves);
+    int gate = gate_close("gate");
+    worker_start(&worker, "--name w --slots 8");
+    const char *job = submit();
+    wait_until(files("began.*") == 8, LIMIT_MS);
+    const char *next = ok("shoal submit -- true");
+    ok("redis-cli -s %s config set maxmemory 1mb", daemons.server.socket);
+    wait_until(has_said(&worker, "Redis is full"), LIMIT_MS);
+    ck_assert_ptr_nonnull(strstr(ok("shoal-worker --status"), ": full for "));
+    ck_assert_int_eq(told("if .redis.state == \"full\" then 1 else 0 end"), 1);
+    gate_open(gate);
+    expect_ran_once(job);
+    ck_assert_int_eq(job_now(next).ok, 0);
+    ok("redis-cli -s %s config set maxmemory 0", daemons.server.socket);
+    wait_until(has_said(&worker, "Redis has room again"), LIMIT_MS);
+    sh_exit(0, "shoal wait %s", next);
+    ck_assert_int_eq(told("if .redis.state == \"up\" then 1 else 0 end"), 1);
+    worker_end(&worker);
+}
+END_TEST
+
 /* Nobody tells a client that its peer is stopped: both connections have to find it. */
 START_TEST(stopped_redis_is_found) {
     daemons_start(saves);
@@ -328,6 +351,9 @@ START_TEST(stopped_redis_is_found) {
     wait_until(files("began.*") == 8, LIMIT_MS);
     kill(daemons.server.pid, SIGSTOP);
     gate_open(gate);
+    wait_until(strstr(ok("shoal-worker --status"), ": up, no answer for ") != NULL,
+               LIMIT_MS);
+    ck_assert_int_ge(told(".redis.silent_ms"), 3000);
     wait_until(has_said(&worker, "Redis is away"), LIMIT_MS);
     wait_for_spool(8);
     kill(daemons.server.pid, SIGCONT);
@@ -357,6 +383,7 @@ int main(void) {
     tcase_add_test(tests, status_tells_what_runs);
     tcase_add_test(tests, askers_cost_nothing);
     tcase_add_loop_test(tests, refusing_redis_is_borne, 0, (int)SHOAL_COUNT(refusals));
+    tcase_add_test(tests, full_redis_is_told_of);
     tcase_add_test(tests, stopped_redis_is_found);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

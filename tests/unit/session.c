@@ -69,7 +69,7 @@ static const struct {
 } moves[] = {
     {do_register, "*3\r\n$12\r\nbbbbbbbbbbbb\r\n%s$4\r\nsame\r\n"},
     {do_advance, "*3\r\n:1\r\n%s$12\r\nbbbbbbbbbbbb\r\n"},
-    {beat, "*6\r\n:1\r\n:5\r\n:0\r\n%s*0\r\n*0\r\n"},
+    {beat, "*7\r\n:1\r\n:5\r\n:0\r\n%s*0\r\n*0\r\n:0\r\n"},
 };
 
 static const struct {
