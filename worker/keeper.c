@@ -22,6 +22,7 @@
 
 enum {
     TREES_MS = 2000,  /* to end what a dead worker left behind */
+    WORD_MS = 10000,  /* for a worker to say that the new program has taken over */
     RESTART_MS = 100, /* before a new worker, doubling to */
     RESTART_MAX_MS = 5000,
     HEALTHY_MS = 60000, /* a worker that ran so long did not die of its start */
@@ -34,6 +35,8 @@ struct life {
     bool told;       /* the worker was told to end */
     int64_t stop_ms; /* when it is told again; 0: it drains for as long as it takes */
     bool asked;      /* for an upgrade */
+    int64_t word_ms; /* the worker becomes the new program, and says so before; 0: it does
+                        not */
     struct shoal_upgrade_check check;
 };
 
@@ -43,6 +46,7 @@ static void watched_signals(sigset_t *set) {
     sigemptyset(set);
     sigaddset(set, SIGCHLD);
     sigaddset(set, SIGUSR2);
+    sigaddset(set, SHOAL_WORKER_LISTENS);
     for (size_t i = 0; i < SHOAL_COUNT(forwarded); i++)
         sigaddset(set, forwarded[i]);
 }
@@ -75,12 +79,22 @@ static void carry(struct shoal_worker_config *config, struct life *life,
     shoal_carry_text(handover, config->dead, sizeof(config->dead));
 }
 
-/* The worker first: it goes on as it is if it cannot, and so does the keeper. Signals
- * stay blocked and wait for the new program. */
-static void upgrade(struct shoal_worker_config *config, struct life *life) {
+/* The worker first, and the keeper when that has said that it goes on: until then it can
+ * start one of its own program again, whatever the new one does. */
+static void upgrade_worker(struct life *life) {
+    life->word_ms = shoal_now_ms() + WORD_MS;
+    kill(life->worker, SIGUSR2);
+}
+
+/* Signals stay blocked and wait for the new program, as does a wish for another upgrade.
+ */
+static void follow(struct shoal_worker_config *config, struct life *life) {
     struct shoal_handover handover;
     struct shoal_error err = {.status = SHOAL_OK};
-    kill(life->worker, SIGUSR2);
+    life->word_ms = 0;
+    if (life->asked)
+        raise(SIGUSR2);
+    life->asked = false;
     enum shoal_status status = shoal_handover_begin(&handover, &err);
     carry(config, life, &handover);
     if (status == SHOAL_OK)
@@ -109,12 +123,12 @@ static void begin_check(const struct shoal_worker_config *config, struct life *l
     refuse(&err);
 }
 
-static void end_check(struct shoal_worker_config *config, struct life *life, int status) {
+static void end_check(struct life *life, int status) {
     struct shoal_error err = {.status = SHOAL_OK};
     if (shoal_upgrade_end(&life->check, status, &err) != SHOAL_OK)
         refuse(&err);
     else if (!life->asked)
-        upgrade(config, life);
+        upgrade_worker(life);
 }
 
 /* ---- waiting */
@@ -123,10 +137,12 @@ static void end_check(struct shoal_worker_config *config, struct life *life, int
 static int64_t patience(const struct life *life) {
     int64_t check = life->check.pid == 0 ? INT64_MAX : life->check.until;
     int64_t stop = life->stop_ms == 0 ? INT64_MAX : life->stop_ms;
-    return check < stop ? check : stop;
+    int64_t word = life->word_ms == 0 ? INT64_MAX : life->word_ms;
+    int64_t first = check < stop ? check : stop;
+    return first < word ? first : word;
 }
 
-/* What has lasted too long: a check, or draining. */
+/* What has lasted too long: a check, draining, or an upgrade. */
 static void lose_patience(struct life *life, int64_t now_ms) {
     if (life->check.pid != 0 && life->check.until <= now_ms) {
         kill(-life->check.pid, SIGKILL);
@@ -135,6 +151,12 @@ static void lose_patience(struct life *life, int64_t now_ms) {
     if (life->stop_ms != 0 && life->stop_ms <= now_ms) {
         life->stop_ms = 0;
         kill(life->worker, SIGTERM);
+    }
+    if (life->word_ms != 0 && life->word_ms <= now_ms) {
+        life->word_ms = 0;
+        shoal_err("the worker has not said within %d s that the new program goes on; the "
+                  "keeper stays the one that it is",
+                  WORD_MS / 1000);
     }
 }
 
@@ -163,13 +185,14 @@ static void tell_to_end(const struct shoal_worker_config *config, struct life *l
     kill(life->worker, number);
 }
 
-static void pass_on(const struct shoal_worker_config *config, struct life *life,
-                    int number) {
+static void pass_on(struct shoal_worker_config *config, struct life *life, int number) {
     if (number == SIGUSR2)
         life->asked = true;
+    else if (number == SHOAL_WORKER_LISTENS && life->word_ms != 0)
+        follow(config, life);
     else if (number == SIGTERM || number == SIGINT)
         tell_to_end(config, life, number);
-    else if (number > 0 && number != SIGCHLD)
+    else if (number > 0 && number != SIGCHLD && number != SHOAL_WORKER_LISTENS)
         kill(life->worker, number);
 }
 
@@ -184,9 +207,9 @@ static int wait_for(struct shoal_worker_config *config, struct life *life,
             if (pid == life->worker)
                 return status;
             if (pid == life->check.pid)
-                end_check(config, life, status);
+                end_check(life, status);
         }
-        if (life->asked)
+        if (life->asked && life->word_ms == 0)
             begin_check(config, life);
         pass_on(config, life, next_signal(life, signals));
     }
@@ -208,12 +231,24 @@ static bool rest(struct life *life, int64_t ms, const sigset_t *signals) {
 
 /* ---- a life */
 
+/* Whether what was to become a new program has ended without having been one: by itself
+ * it may have ended only in good order, before it was told. */
+static bool is_unfit(const struct life *life, int status) {
+    sigset_t waiting;
+    sigpending(&waiting);
+    return life->word_ms != 0 && status != 0 &&
+           !sigismember(&waiting, SHOAL_WORKER_LISTENS);
+}
+
 static void say_killed(const struct shoal_worker_config *config, const struct life *life,
                        int status) {
-    shoal_err("the worker was killed, its tasks' processes are ended%s: pid=%d %s=%d "
-              "session=%s",
-              life->told ? "" : " and a new one starts", (int)life->worker,
-              WIFSIGNALED(status) ? "signal" : "exit",
+    shoal_err("the worker %s, its tasks' processes are ended%s: pid=%d %s=%d session=%s",
+              is_unfit(life, status) ? "ended as the new program, before that took over"
+                                     : "was killed",
+              life->told               ? ""
+              : is_unfit(life, status) ? " and one of this version starts"
+                                       : " and a new one starts",
+              (int)life->worker, WIFSIGNALED(status) ? "signal" : "exit",
               WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
               config->session);
 }
@@ -277,12 +312,13 @@ static bool live(struct shoal_worker_config *config, struct life *life,
                  const sigset_t *signals, int *exit_status) {
     int status = wait_for(config, life, signals);
     close(life->end);
-    *exit_status = ended_by_itself(status) ? WEXITSTATUS(status) : 1;
-    if (!ended_by_itself(status))
+    bool over = ended_by_itself(status) && !is_unfit(life, status);
+    *exit_status = over ? WEXITSTATUS(status) : 1;
+    if (!over)
         say_killed(config, life, status);
     if (*exit_status != 0)
         clean_up_after(config); /* libevent ends a program whose signals it cannot read */
-    if (ended_by_itself(status))
+    if (over)
         return false;
     memcpy(config->dead, config->session, sizeof(config->dead));
     return !life->told;

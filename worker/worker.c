@@ -409,6 +409,8 @@ static bool watch_all(struct shoal_worker *worker, struct watch *all) {
 static void run_loop(struct shoal_worker *worker) {
     struct watch all = {.n = 0};
     if (watch_all(worker, &all)) {
+        if (worker->config->keeper >= 0)
+            kill(getppid(), SHOAL_WORKER_LISTENS);
         hear_signals();
         do {
             event_base_dispatch(worker->base);

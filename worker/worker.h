@@ -53,6 +53,10 @@ enum { SHOAL_WORKER_ENDED_MAX = 3, SHOAL_WORKER_START_AGAIN = 70 };
 
 #define SHOAL_WORKER_ROLE "worker" /* of a handover */
 
+/* The signal by which a worker tells its keeper that it listens, also behind an upgrade:
+ * one that means nothing to whoever else that process may be by then. */
+#define SHOAL_WORKER_LISTENS SIGURG
+
 /* Runs until it is drained, stopped or refused, or goes on with what the program before
  * it in this process has handed over. The program's exit status. */
 int shoal_worker_run(struct shoal_worker_config *config);

@@ -657,13 +657,13 @@ class Upgrade(Outage):
             self.replace(stage, home, fault, program)
         if process.poll() is None:
             process.send_signal(signal.SIGUSR2)
-            over = re.compile("message=(upgraded|.*not upgraded)|worker was killed")
+            over = re.compile("message=(upgraded|.*not upgraded)|worker was killed|before that took over")
             wait_until(lambda: over.search((home / "err").read_text(errors="replace")) or process.poll() is not None,
                        PATIENCE)
         (home / "gate").touch()
         self.watch(stage, process, fault)
         run = stage.end(home, process)
-        if re.search("the worker was killed.* signal=", run.err) and not fault.from_there_on:
+        if re.search("the worker (was killed|ended as).* signal=", run.err) and not fault.from_there_on:
             run.exit = -1
         return run
 

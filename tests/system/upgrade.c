@@ -343,6 +343,8 @@ static const struct {
     const char *says;
 } faults[] = {
     {"exit 127", "exit=127"},
+    {"exit 1", "exit=1"},
+    {"exit 3", "exit=3"},
     {"kill -KILL $$", "signal=9"},
     {": > /proc/$$/fd/${SHOAL_HANDOVER#*:}; exec bin/old \"$@\"", "cannot be read"},
     {"printf x | dd of=/proc/$$/fd/${SHOAL_HANDOVER#*:} bs=1 seek=100 conv=notrunc; "
@@ -403,6 +405,27 @@ START_TEST(outcomes_outlive_a_worker_that_cannot_take_over) {
 }
 END_TEST
 
+/* The keeper too would be it, if it did not wait. What was asked for meanwhile is heard,
+ * and a better program is taken. */
+START_TEST(program_that_is_fit_for_nothing_ends_nobody) {
+    int gate = gate_close("gate");
+    const char *job = ok("shoal submit -- sh -c 'echo x >> runs; flock -sF gate true'");
+    wait_until(lines_of("runs") == 1, LIMIT_MS);
+    replace_by_script("case $* in *--check-upgrade*) exec bin/old \"$@\";; esac\n"
+                      "echo sorry >&2; exit 1");
+    test_process_signal(&worker, SIGUSR2);
+    wait_until(lines_of("runs") == 2, LIMIT_MS);
+    ck_assert(has_said(&worker, "before that took over"));
+    ck_assert_str_eq(shown("version"), SHOAL_VERSION);
+    ok("mv bin/old bin/shoal-worker");
+    upgrade_to_new();
+    gate_open(gate);
+    sh_exit(0, "shoal wait %s", job);
+    ck_assert_uint_eq(lines_of("runs"), 2);
+    finish(job);
+}
+END_TEST
+
 /* What a task started before is still held with it, and by its limits. */
 START_TEST(groups_and_limits_go_on) {
     int gate = gate_close("gate");
@@ -445,6 +468,7 @@ int main(void) {
                         (int)SHOAL_COUNT(unfit));
     tcase_add_loop_test(tests, worker_that_cannot_take_over_leaves_nothing_behind, 0,
                         (int)SHOAL_COUNT(faults));
+    tcase_add_test(tests, program_that_is_fit_for_nothing_ends_nobody);
     tcase_add_test(tests, groups_and_limits_go_on);
     suite_add_tcase(suite, tests);
     TCase *own = tcase_create("with a Redis of its own");
