@@ -226,7 +226,9 @@ run-instructions: $(BUILD)/tests/bench/hot_loops
 	@tests/bench/instructions.py $(BUILD) '$(CC)' '$(strip $(optimize) $(CFLAGS))' $(if $(ACCEPT),--accept)
 
 .PHONY: fuzz run-fuzz
+fuzz_unknown := $(filter-out $(notdir $(targets)),$(FUZZ))
 fuzz: ## feed made-up bytes to all that reads some from outside (SECONDS=10 each; FUZZ="TARGET..."; SEED=1)
+	$(if $(fuzz_unknown),@echo "make fuzz: there is no target '$(fuzz_unknown)'; FUZZ takes some of: $(notdir $(targets))" >&2; exit 2)
 	@tests/packages $(packages) check $(fuzz_packages)
 	@$(MAKE) --no-print-directory $(parallel) CC=clang BUILD=build-fuzz SANITIZE=fuzzer-no-link,address,undefined run-fuzz
 

@@ -7,6 +7,7 @@
 #include "common/cleanup.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,14 @@ static void add_limits(struct shoal_buffer *page, const struct shoal_limits *lim
     shoal_buffer_finish(&text);
 }
 
+static void add_warning(struct shoal_buffer *page, const struct shoal_warning *warning) {
+    char text[SHOAL_WARNING_ROOM];
+    if (warning->signal == 0)
+        return;
+    shoal_warning_print(warning, text, sizeof(text));
+    add_text(page, "signal", text, strlen(text));
+}
+
 /* The name that workers give the key is theirs: here are its digits. */
 static void add_signer(struct shoal_buffer *page, const struct shoal_one_task *one) {
     char until[24];
@@ -91,6 +100,7 @@ static void add_task(struct shoal_buffer *page, const struct shoal_one_task *one
     add_command(page, one->argv);
     add_text(page, "directory", one->spec.directory, strlen(one->spec.directory));
     add_limits(page, &one->spec.limits);
+    add_warning(page, &one->spec.warning);
     add_signer(page, one);
 }
 
@@ -103,6 +113,11 @@ static void add_row(struct shoal_buffer *page, const struct shoal_row *row) {
     }
 }
 
+/* Without "SIG"; NULL: it has none. */
+static const char *name_of_signal(int64_t number) {
+    return number > 0 && number < NSIG ? sigabbrev_np((int)number) : NULL;
+}
+
 static void add_attempt(struct shoal_buffer *page, const struct shoal_attempt *attempt) {
     char when[24], text[512];
     shoal_time_print(attempt->at_ms, when);
@@ -111,6 +126,8 @@ static void add_attempt(struct shoal_buffer *page, const struct shoal_attempt *a
                             shoal_reason_name(attempt->reason));
     if (attempt->reason == SHOAL_REASON_EXIT || attempt->reason == SHOAL_REASON_SIGNAL)
         shoal_buffer_add_format(page, " %" PRId64, attempt->code);
+    if (attempt->reason == SHOAL_REASON_SIGNAL && name_of_signal(attempt->code) != NULL)
+        shoal_buffer_add_format(page, " (SIG%s)", name_of_signal(attempt->code));
     shoal_buffer_add_format(page, " at %s\n", when);
     snprintf(text, sizeof(text), "%.*s", (int)attempt->worker_len, attempt->worker);
     add_text(page, "  worker", text, strlen(text));

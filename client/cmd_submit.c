@@ -15,8 +15,8 @@ static const struct shoal_option options[] = {
      .value = &cut_off,
      .argument = "JOB",
      .section = "Other",
-     .help = "go on with a submission of --from FILE that was cut off within the last "
-             "hour; there is no command then"},
+     .help = "go on with a submission of --from FILE, the same unchanged file, that was "
+             "cut off within the last hour; there is no command then"},
     {.name = NULL},
 };
 

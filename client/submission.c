@@ -196,7 +196,8 @@ const struct shoal_option shoal_submission_options[] = {
      .value = &config.warning,
      .argument = "SIGNAL@TIME",
      .section = "Each task",
-     .help = "warn it by that signal so long before its timeout, such as USR1@60s"},
+     .help = "warn it by that signal so long before its timeout, such as USR1@60s; ALRM, "
+             "CONT, HUP, INT, QUIT, TERM, USR1 or USR2"},
     {.name = "env",
      .letter = 'e',
      .type = SHOAL_OPTION_LIST,
@@ -336,6 +337,10 @@ static enum shoal_status make_directory(char **ret_path, struct shoal_error *err
     *ret_path = NULL;
     if (config.directory == NULL)
         return SHOAL_OK;
+    if (config.directory[0] == '\0')
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "--cwd is empty: name a directory, or leave it out to run "
+                               "in the current one");
     /* The path as it is written: it need not be here, but on the workers. */
     char *here = config.directory[0] == '/' ? strdup("") : realpath(".", NULL);
     size_t room = here == NULL ? 0 : strlen(here) + strlen(config.directory) + 2;

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { DIGITS_MAX = 19 }; /* of a number that fits */
+
 static enum shoal_status read_warrant(struct shoal_use *use, struct shoal_one_task *one,
                                       struct shoal_error *err) {
     if (one->job.warrant[0] == '\0')
@@ -70,23 +72,31 @@ static enum shoal_status make_parameters(struct shoal_use *use,
                               : status;
 }
 
+/* A number that is larger than any is that of a task which no job has. */
+static enum shoal_status read_index(const char *text, int64_t *ret_index,
+                                    struct shoal_error *err) {
+    size_t digits = strspn(text, "0123456789");
+    *ret_index = INT64_MAX;
+    if (digits >= DIGITS_MAX && text[digits] == '\0')
+        return SHOAL_OK;
+    return shoal_integer_parse(text, "TASK", 0, INT64_MAX, ret_index, err);
+}
+
 enum shoal_status shoal_one_task_find(struct shoal_use *use, const char *job,
                                       const char *index, struct shoal_one_task *one,
                                       struct shoal_error *err) {
     char id[SHOAL_ID_LEN + 1];
     int64_t number = 0;
     *one = (struct shoal_one_task){.argv = NULL};
-    enum shoal_status status =
-        shoal_integer_parse(index, "TASK", 0, SHOAL_TASKS_MAX - 1, &number, err);
+    enum shoal_status status = read_index(index, &number, err);
     if (status == SHOAL_OK)
         status = shoal_use_find(use, job, id, err);
     if (status == SHOAL_OK)
         status = shoal_describe(use->client, id, &one->job, err);
     if (status == SHOAL_OK && number >= one->job.total)
-        status =
-            shoal_error_set(err, SHOAL_UNKNOWN,
-                            "job %s has no task %" PRId64 ", they go from 0 to %" PRId64,
-                            id, number, one->job.total - 1);
+        status = shoal_error_set(err, SHOAL_UNKNOWN,
+                                 "job %s has no task %.40s, they go from 0 to %" PRId64,
+                                 id, index, one->job.total - 1);
     if (status == SHOAL_OK)
         status = read_spec(use, one, err);
     if (status == SHOAL_OK)

@@ -46,6 +46,22 @@ static bool same_name(const char *entry_text, const char *name, size_t len) {
     return strncmp(entry_text, name, len) == 0 && entry_text[len] == '=';
 }
 
+/* What add_parameters() and add_task() set. */
+static const char *const own_names[] = {
+    "SHOAL_ARGUMENT", "SHOAL_ATTEMPT", "SHOAL_CHECKPOINT", "SHOAL_CHECKPOINTS",
+    "SHOAL_JOB",      "SHOAL_REP",     "SHOAL_RESULT",     "SHOAL_SEED",
+    "SHOAL_SLOT",     "SHOAL_TASK",    "SHOAL_TMP",        "TMPDIR",
+};
+static const char parameter_prefix[] = "SHOAL_PARAM_";
+
+bool shoal_environment_is_own(const char *word) {
+    for (size_t i = 0; i < SHOAL_COUNT(own_names); i++) {
+        if (same_name(word, own_names[i], strlen(own_names[i])))
+            return true;
+    }
+    return strncmp(word, parameter_prefix, strlen(parameter_prefix)) == 0;
+}
+
 /* Begins an entry; one of the same name goes. After a failure there may be none. */
 static void begin(struct gathering *gathering, const char *name, size_t len) {
     if (gathering->text.failed)
@@ -136,8 +152,8 @@ static void add_job(struct gathering *gathering, char *const *words) {
 static void add_parameters(struct gathering *gathering,
                            const struct shoal_parameters *parameters) {
     for (size_t i = 0; i < parameters->n; i++) {
-        char name[80] = "SHOAL_PARAM_";
-        char *at = name + strlen(name);
+        char name[80];
+        char *at = stpcpy(name, parameter_prefix);
         for (const char *from = parameters->names[i]; *from != '\0' && at < name + 79;
              from++)
             *at++ = *from >= 'a' && *from <= 'z' ? (char)(*from - 'a' + 'A') : *from;

@@ -13,6 +13,9 @@
  * password. */
 char **shoal_environment_passed(const struct shoal_option_list *more);
 
+/* Whether NAME=VALUE names a variable of which shoal gives each task its own value. */
+bool shoal_environment_is_own(const char *word);
+
 struct shoal_surroundings {
     int64_t attempt;
     int slot;

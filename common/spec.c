@@ -1,5 +1,7 @@
 #include "common/spec.h"
 
+#include "common/environment.h"
+
 #include "common/buffer.h"
 #include "common/cleanup.h"
 #include "common/id.h"
@@ -341,6 +343,11 @@ static enum shoal_status check_environment(const struct shoal_spec *spec,
             return shoal_error_set(
                 err, SHOAL_INVALID,
                 "'%.100s' is no environment variable: write NAME=VALUE", *word);
+        if (shoal_environment_is_own(*word))
+            return shoal_error_set(err, SHOAL_INVALID,
+                                   "'%.100s': shoal sets that variable for each task; "
+                                   "give yours another name",
+                                   *word);
     }
     if (n > ENVIRONMENT_MAX)
         return shoal_error_set(err, SHOAL_INVALID,

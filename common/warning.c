@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /* Those that a program can wait for. */
 static const struct {
@@ -24,14 +25,22 @@ static const char *name_of(int number) {
     return NULL;
 }
 
-/* Of a name with or without "SIG"; 0: it is none. */
+static bool is_number(const char *text, size_t len, int number) {
+    char digits[16];
+    return (size_t)snprintf(digits, sizeof(digits), "%d", number) == len &&
+           strncmp(digits, text, len) == 0;
+}
+
+/* Of a name with or without "SIG", large or small, or of a number; 0: it is none. */
 static int number_of(const char *name, size_t len) {
-    if (len > 3 && strncmp(name, "SIG", 3) == 0) {
+    if (len > 3 && strncasecmp(name, "SIG", 3) == 0) {
         name += 3;
         len -= 3;
     }
     for (size_t i = 0; i < SHOAL_COUNT(signals); i++) {
-        if (strlen(signals[i].name) == len && strncmp(signals[i].name, name, len) == 0)
+        if ((strlen(signals[i].name) == len &&
+             strncasecmp(signals[i].name, name, len) == 0) ||
+            is_number(name, len, signals[i].number))
             return signals[i].number;
     }
     return 0;

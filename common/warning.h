@@ -7,17 +7,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { SHOAL_WARNING_ROOM = 32 };
+
 struct shoal_warning {
     int signal;        /* 0: none */
     int64_t before_ms; /* the timeout */
 };
 
-/* SHOAL_INVALID: the text is none; the sentence says what is. */
+/* The signal by name, with or without "SIG" and however it is written, or by number.
+ * SHOAL_INVALID: the text is none; the sentence says what is. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_warning_parse(const char *text, struct shoal_warning *ret_warning,
                                       struct shoal_error *err);
 
-/* As it is written shortest, into `text` of `room` bytes (32 are enough). */
+/* As it is written shortest, into `text` of `room` bytes (SHOAL_WARNING_ROOM are enough). */
 void shoal_warning_print(const struct shoal_warning *warning, char *text, size_t room);
 
 /* Whether a task with that timeout can be warned so. */

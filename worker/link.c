@@ -99,9 +99,10 @@ static void note_full(struct shoal_link *link, bool full) {
     if (!full || link->full_said ||
         (link->full_said_ms != 0 && now - link->full_said_ms < WORD_MS))
         return;
-    shoal_warn("Redis is full (over 90 %% of its maxmemory): it takes outcomes, but hands "
-               "out no tasks until there is room; take results out, forget jobs that are "
-               "over, or raise maxmemory");
+    shoal_warn(
+        "Redis is full (over 90 %% of its maxmemory): it takes outcomes, but hands "
+        "out no tasks until there is room; take results out, forget jobs that are "
+        "over, or raise maxmemory");
     link->full_said = true;
     link->full_said_ms = now;
 }

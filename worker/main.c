@@ -344,6 +344,13 @@ static enum shoal_status check_place(const char *given, const char *name,
     return SHOAL_OK;
 }
 
+/* Whether it can be used is seen when the worker's folder is made in it. */
+static enum shoal_status find_directory(struct shoal_worker_config *worker,
+                                        char *directory, struct shoal_error *err) {
+    worker->directory = directory;
+    return find_place(config.directory, "directory", directory, PLACE_ROOM, err);
+}
+
 static enum shoal_status find_spool(struct shoal_worker_config *worker, char *spool,
                                     struct shoal_error *err) {
     bool good = false;
@@ -467,7 +474,6 @@ static enum shoal_status make_config(struct shoal_worker_config *worker,
                                      const char **queues, char *queue_list, char *name,
                                      struct shoal_error *err) {
     worker->name_space = shoal_daemon.name_space;
-    worker->directory = config.directory;
     worker->ttl_ms = config.ttl_ms;
     worker->drain_ms = config.drain_ms;
     worker->slots = config.slots > 0 ? config.slots : cores();
@@ -545,10 +551,12 @@ int main(int argc, char **argv) {
     struct shoal_sandbox sandbox;
     struct shoal_trust trust = {.n = 0};
     const char *queues[QUEUES_MAX + 1];
+    char directory[PLACE_ROOM];
     char queue_list[QUEUE_LIST_MAX], name[SHOAL_NAME_MAX + 1];
     char spool[PLACE_ROOM], checkpoints[PLACE_ROOM];
     if (make_config(&worker, queues, queue_list, name, &err) != SHOAL_OK ||
         make_bounds(&worker, &user, &allow, &sandbox, &trust, &err) != SHOAL_OK ||
+        find_directory(&worker, directory, &err) != SHOAL_OK ||
         find_spool(&worker, spool, &err) != SHOAL_OK ||
         find_checkpoints(&worker, checkpoints, &err) != SHOAL_OK)
         exit_status = shoal_daemon_refuse(&text, &err);

@@ -334,7 +334,7 @@ START_TEST(sandbox_has_the_tasks_checkpoint) {
     ok("shoal run --checkpoint -- sh -c 'echo x > $SHOAL_CHECKPOINT/x'");
     sh_exit(1, "shoal run --checkpoint -- "
                "sh -c 'mkdir $SHOAL_CHECKPOINT/../sibling 2>/dev/null'");
-    sh_exit(1, "shoal run --env SHOAL_CHECKPOINT=\"$HOME\" -- "
+    sh_exit(2, "shoal run --env SHOAL_CHECKPOINT=\"$HOME\" -- "
                "sh -c 'echo x > $SHOAL_CHECKPOINT/outside'");
     ok("printf 'import os, shoal\\ndef f(path):\\n"
        "    open(os.path.join(shoal.checkpoint(), \"x\"), \"w\")\\n"

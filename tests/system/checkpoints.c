@@ -272,6 +272,7 @@ static const struct {
     {"--checkpoints file", "--checkpoints: nothing can be kept in "},
     {"--checkpoints /proc/none", "make or write to"},
     {"--checkpoints ''", "it is empty or too long"},
+    {"--directory ''", "--directory '' is no directory: it is empty"},
     {"--spool file/below", "/file/below': Not a directory; name a directory"},
     {"--spool /proc/none", "--spool: nothing can be kept in '/proc/none'"},
 };

@@ -229,6 +229,9 @@ START_TEST(every_attempt_is_remembered) {
         ck_assert_str_eq(text_in(attempt, "reason"), "signal");
         ck_assert_int_eq(int_in(attempt, "code"), SIGKILL);
     }
+    ck_assert_ptr_nonnull(strstr(ok("shoal show again 0"), "signal 9 (SIGKILL) at "));
+    ok("shoal submit --name warned --timeout 1h --signal sigusr1@1m --delay 1h -- true");
+    ck_assert_ptr_nonnull(strstr(ok("shoal show warned 0"), "\nsignal       USR1@1m\n"));
 }
 END_TEST
 
@@ -238,7 +241,10 @@ START_TEST(task_without_an_outcome_is_shown_too) {
     ck_assert_ptr_nonnull(strstr(ok("shoal show later 2"), "\ncommand      echo 7\n"));
     ck_assert(json_is_null(json_object_get(
         json_array_get(json_lines(ok("shoal show --json later 2")), 0), "row")));
-    ck_assert_ptr_nonnull(strstr(sh_exit(2, "shoal show later 5").err, "from 0 to 4"));
+    static const char *const beyond[] = {"5", "9007199254740993", "99999999999999999999"};
+    for (size_t i = 0; i < SHOAL_COUNT(beyond); i++)
+        ck_assert_ptr_nonnull(
+            strstr(sh_exit(2, "shoal show later %s", beyond[i]).err, "from 0 to 4"));
     sh_exit(2, "shoal show later -1");
     sh_exit(2, "shoal show later x");
     ok("shoal cancel later");

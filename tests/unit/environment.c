@@ -3,6 +3,7 @@
 #include "common/cleanup.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,6 +80,26 @@ START_TEST(a_task_is_told_of_itself) {
     make(words);
     for (size_t i = 0; i < SHOAL_COUNT(said); i++)
         assert_value(said[i].name, said[i].value);
+}
+END_TEST
+
+/* So what a job may not set is all of that, and what it may is not. */
+START_TEST(what_a_task_is_told_is_known_as_shoals_own) {
+    for (size_t i = 0; i < SHOAL_COUNT(said); i++) {
+        char word[128];
+        snprintf(word, sizeof(word), "%s=1", said[i].name);
+        ck_assert_msg(shoal_environment_is_own(word), "%s", word);
+    }
+    make(NULL);
+    for (char **word = environment; *word != NULL; word++)
+        ck_assert_msg(strncmp(*word, "SHOAL_", 6) != 0 ||
+                          strncmp(*word, "SHOAL_PYTHON=", 13) == 0 ||
+                          shoal_environment_is_own(*word),
+                      "%s", *word);
+    ck_assert(!shoal_environment_is_own("SHOAL_PYTHON=python3"));
+    ck_assert(!shoal_environment_is_own("SHOAL_REDIS=unix:x"));
+    ck_assert(!shoal_environment_is_own("SHOAL_TASKS=1"));
+    ck_assert(!shoal_environment_is_own("OMP_NUM_THREADS=1"));
 }
 END_TEST
 
@@ -194,6 +215,7 @@ int main(void) {
     TCase *tcase = tcase_create("environment");
     tcase_add_checked_fixture(tcase, NULL, teardown);
     tcase_add_test(tcase, a_task_is_told_of_itself);
+    tcase_add_test(tcase, what_a_task_is_told_is_known_as_shoals_own);
     tcase_add_test(tcase, a_line_is_the_argument);
     tcase_add_loop_test(tcase, a_list_says_what_passes_from_the_worker, 0,
                         SHOAL_COUNT(own));

@@ -541,6 +541,9 @@ static const struct {
     {"environment", "{\"A\": 1}", "environment"},
     {"environment", "{\"A\": null}", "environment"},
     {"environment", "{\"\": \"x\"}", "environment"},
+    {"environment", "{\"SHOAL_TASK\": \"7\"}", "'SHOAL_TASK=7': shoal sets"},
+    {"environment", "{\"SHOAL_PARAM_X\": \"\"}", "another name"},
+    {"environment", "{\"TMPDIR\": \"/tmp\"}", "another name"},
     {"environment", "{\"A\": \"1\", \"A\": \"2\"}", "no JSON"},
     {"timeout_ms", NULL, "a number"},
     {"timeout_ms", "-1", "a number"},
@@ -780,6 +783,11 @@ static const struct {
     const char *says;
 } warnings[] = {
     {"USR1@60s", "USR1@1m", 60001, NULL},
+    {"sigUsr2@1m", "USR2@1m", 60001, NULL},
+    {"alrm@1m", "ALRM@1m", 60001, NULL},
+    {"15@1m", "TERM@1m", 60001, NULL},
+    {"9@1m", NULL, 0, "write SIGNAL@TIME"},
+    {"1x@1m", NULL, 0, "write SIGNAL@TIME"},
     {"SIGHUP@1.5", "HUP@1.5s", 31536000000, NULL},
     {"TERM@1ms", "TERM@1ms", 2, NULL},
     {"USR2@1m", "USR2@1m", 0, "say --timeout"},
