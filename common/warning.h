@@ -20,7 +20,7 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_warning_parse(const char *text, struct shoal_warning *ret_warning,
                                       struct shoal_error *err);
 
-/* As it is written shortest, into `text` of `room` bytes (SHOAL_WARNING_ROOM are enough). */
+/* As it is written shortest, into `text` of `room` bytes (SHOAL_WARNING_ROOM). */
 void shoal_warning_print(const struct shoal_warning *warning, char *text, size_t room);
 
 /* Whether a task with that timeout can be warned so. */
