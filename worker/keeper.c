@@ -34,6 +34,7 @@ struct life {
     int end;         /* of the pipe, which tells the worker that its keeper is there */
     bool told;       /* the worker was told to end */
     int64_t stop_ms; /* when it is told again; 0: it drains for as long as it takes */
+    bool listens;    /* the worker has begun to */
     bool asked;      /* for an upgrade */
     int64_t word_ms; /* the worker becomes the new program, and says so before; 0: it does
                         not */
@@ -185,14 +186,20 @@ static void tell_to_end(const struct shoal_worker_config *config, struct life *l
     kill(life->worker, number);
 }
 
+static void hear_word(struct shoal_worker_config *config, struct life *life) {
+    life->listens = true;
+    if (life->word_ms != 0)
+        follow(config, life);
+}
+
 static void pass_on(struct shoal_worker_config *config, struct life *life, int number) {
     if (number == SIGUSR2)
         life->asked = true;
-    else if (number == SHOAL_WORKER_LISTENS && life->word_ms != 0)
-        follow(config, life);
+    else if (number == SHOAL_WORKER_LISTENS)
+        hear_word(config, life);
     else if (number == SIGTERM || number == SIGINT)
         tell_to_end(config, life, number);
-    else if (number > 0 && number != SIGCHLD && number != SHOAL_WORKER_LISTENS)
+    else if (number > 0 && number != SIGCHLD)
         kill(life->worker, number);
 }
 
@@ -209,7 +216,7 @@ static int wait_for(struct shoal_worker_config *config, struct life *life,
             if (pid == life->check.pid)
                 end_check(life, status);
         }
-        if (life->asked && life->word_ms == 0)
+        if (life->asked && life->listens && life->word_ms == 0)
             begin_check(config, life);
         pass_on(config, life, next_signal(life, signals));
     }
@@ -282,6 +289,7 @@ static void clean_up_after_dead(const struct shoal_worker_config *config) {
 static bool give_birth(struct shoal_worker_config *config, struct life *life,
                        const sigset_t *before) {
     int ends[2];
+    life->listens = false;
     shoal_id_make(config->session);
     if (pipe2(ends, O_CLOEXEC) != 0) {
         shoal_err("cannot make a pipe: %s", strerror(errno));
@@ -343,6 +351,7 @@ static bool take_over(struct shoal_worker_config *config, struct life *life) {
             shoal_error_set(&err, SHOAL_GARBAGE, "it makes no sense");
     }
     shoal_handover_finish(&handover);
+    life->listens = true; /* or the keeper before would not have followed */
     if (err.status == SHOAL_OK) {
         shoal_info("the keeper is upgraded: version=%s pid=%d", SHOAL_VERSION,
                    (int)getpid());
