@@ -1,7 +1,7 @@
 /* The worker: takes leases and runs their tasks in its slots.
  *
  *     worker.c   the loop: slots, children, signals, drain and stop
- *     link.c     what goes to Redis and comes back: session, commits, leases, messages
+ *     link.h     what goes to Redis and comes back: session, commits, leases, messages
  *
  * A Redis that is away is an event, not an error: what runs goes on, outcomes wait, and
  * when it is back the session is registered again, adopts what it still runs, and commits
@@ -61,7 +61,7 @@ enum { SHOAL_WORKER_ENDED_MAX = 3, SHOAL_WORKER_START_AGAIN = 70 };
  * it in this process has handed over. The program's exit status. */
 int shoal_worker_run(struct shoal_worker_config *config);
 
-/* ---- between worker.c and link.c */
+/* ---- between worker.c and the link */
 
 enum shoal_worker_phase {
     SHOAL_WORKER_WORKS,

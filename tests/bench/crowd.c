@@ -22,7 +22,7 @@
 enum {
     CONNECTIONS = 4,
     SLOTS_MAX = 64,
-    HEARTBEAT_MS = 2000, /* these three as worker/link.c has them */
+    HEARTBEAT_MS = 2000, /* these three as worker/link*.c have them */
     LISTEN_MS = 10000,
     HEARTBEAT_LEAST_MS = 50,
     TASK_MS = 5000,

@@ -25,7 +25,7 @@ enum {
     OUTBOX = 64,
     MOVES = 200,
     TESTS = 4,
-    LEAP = 1 << 19,    /* as in worker/link.c */
+    LEAP = 1 << 19,    /* as in worker/link_advance.c */
     STARTS_KNOWN = 10, /* as in lib.lua: of which losses are told */
     TTL_MS = 8000,
     END_ROUNDS = 3000,
