@@ -1,5 +1,5 @@
 /* A worker's side of the protocol of runners that stay: what such a runner says, and what
- * it writes to the slate, through the functions of runner_host.c that take it. No process
+ * it writes to the slate, through the functions of runner_host*.c that take it. No process
  * is started: the one in its place has a number that no process has.
  *
  * The input is pieces apart at lines "--": what the runner says, for which the frame is
@@ -9,7 +9,11 @@
 
 #include "worker/runner_host.c" /* NOLINT(bugprone-suspicious-include) */
 
+#include "common/cleanup.h"
 #include "tests/fuzz/fuzz.h"
+#include "worker/frame.h"
+
+#include <sys/socket.h>
 
 enum { NOBODY = INT_MAX, TASKS = 20 };
 
@@ -49,7 +53,7 @@ static void told(void *owner, int64_t index, double fraction, const char *text,
     assert(text != NULL || len == 0);
 }
 
-static struct host *make_host(struct event_base *base, struct slot *slot) {
+static struct shoal_stay *make_host(struct event_base *base, struct slot *slot) {
     struct shoal_runner *runner = NULL;
     const struct shoal_runner_settings settings = {.base = base,
                                                    .directory = "/nonexistent",
@@ -59,23 +63,26 @@ static struct host *make_host(struct event_base *base, struct slot *slot) {
                                                    .told = told,
                                                    .owner = slot};
     assert(shoal_runner_host_create(&settings, &runner, NULL) == SHOAL_OK);
-    return of(runner);
+    return shoal_stay_of(runner);
 }
 
-/* As start_process() leaves it. */
-static int bear(struct host *host) {
-    int theirs = -1, printed = -1;
+/* As shoal_stay_launch() leaves it. */
+static int bear(struct shoal_stay *host) {
+    int ends[2], printed = -1;
     host->pid = NOBODY;
     snprintf(host->digest, sizeof(host->digest), "d");
-    assert(open_socket(host, &theirs, NULL) == SHOAL_OK);
+    assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    assert(fcntl(ends[0], F_SETFL, O_NONBLOCK) == 0);
+    assert(shoal_stay_watch_socket(host, ends[0]));
     assert(shoal_capture_open(&host->printed, SHOAL_STDERR_MAX, &printed, NULL) ==
            SHOAL_OK);
     close(printed);
-    set_timer(host, GREETING_MS);
-    return theirs;
+    shoal_stay_set_timer(host, GREETING_MS);
+    return ends[1];
 }
 
-static void give_batch(struct host *host, const struct shoal_spec *spec, int64_t lo) {
+static void give_batch(struct shoal_stay *host, const struct shoal_spec *spec,
+                       int64_t lo) {
     int64_t taken = 0;
     const struct shoal_batch batch = {.spec = spec,
                                       .digest = "d",
@@ -88,46 +95,46 @@ static void give_batch(struct host *host, const struct shoal_spec *spec, int64_t
         assert(start(&host->runner, &batch, &taken, NULL) == SHOAL_OK);
 }
 
-static void set_mark(struct host *host, int64_t n) {
+static void set_mark(struct shoal_stay *host, int64_t n) {
     atomic_store(&host->slate->mark, n);
 }
 
-static void set_asked(struct host *host, int64_t n) {
+static void set_asked(struct shoal_stay *host, int64_t n) {
     atomic_store(&host->slate->asked, n);
 }
 
-static void set_limit(struct host *host, int64_t n) {
+static void set_limit(struct shoal_stay *host, int64_t n) {
     atomic_store(&host->slate->limit, n); /* which is not the runner's to write */
 }
 
-static void do_stop(struct host *host, SHOAL_UNUSED int64_t n) {
+static void do_stop(struct shoal_stay *host, SHOAL_UNUSED int64_t n) {
     stop(&host->runner);
 }
 
-static void do_kill(struct host *host, SHOAL_UNUSED int64_t n) {
+static void do_kill(struct shoal_stay *host, SHOAL_UNUSED int64_t n) {
     kill_now(&host->runner);
 }
 
-static void do_cut(struct host *host, SHOAL_UNUSED int64_t n) {
+static void do_cut(struct shoal_stay *host, SHOAL_UNUSED int64_t n) {
     size_t batch = 0;
     if (host->hands.n > 0 && shoal_batches_at(&host->hands, 0) != NULL)
         assert(cut(&host->runner, &batch) >= 0);
 }
 
-static void pass_time(struct host *host, SHOAL_UNUSED int64_t n) {
+static void pass_time(struct shoal_stay *host, SHOAL_UNUSED int64_t n) {
     on_timer(-1, 0, host);
 }
 
 /* What may happen besides. */
 static const struct {
     const char *word;
-    void (*act)(struct host *host, int64_t n);
+    void (*act)(struct shoal_stay *host, int64_t n);
 } acts[] = {
     {"mark", set_mark}, {"asked", set_asked}, {"limit", set_limit}, {"stop", do_stop},
     {"kill", do_kill},  {"cut", do_cut},      {"time", pass_time},
 };
 
-static void act(struct host *host, const char *text) {
+static void act(struct shoal_stay *host, const char *text) {
     for (size_t i = 0; i < SHOAL_COUNT(acts); i++) {
         size_t len = strlen(acts[i].word);
         if (strncmp(text, acts[i].word, len) == 0)
@@ -135,14 +142,15 @@ static void act(struct host *host, const char *text) {
     }
 }
 
-static void hear(struct host *host, int theirs, const char *bytes, size_t len) {
+static void hear(struct shoal_stay *host, int theirs, const char *bytes, size_t len) {
     if (len > 0 && host->pid == NOBODY && host->nonsense[0] == '\0') {
         assert(send(theirs, bytes, len, MSG_NOSIGNAL) == (ssize_t)len);
-        readable(host->socket, 0, host);
+        shoal_stay_readable(host->socket, 0, host);
     }
 }
 
-static void hear_message(struct host *host, int theirs, const char *bytes, size_t len) {
+static void hear_message(struct shoal_stay *host, int theirs, const char *bytes,
+                         size_t len) {
     struct shoal_buffer frame;
     char head[32];
     shoal_buffer_init(&frame, 1 << 20);
@@ -153,7 +161,8 @@ static void hear_message(struct host *host, int theirs, const char *bytes, size_
     shoal_buffer_finish(&frame);
 }
 
-static void take_piece(struct host *host, int theirs, const char *bytes, size_t len) {
+static void take_piece(struct shoal_stay *host, int theirs, const char *bytes,
+                       size_t len) {
     static const char hello[] = "*3\r\n$5\r\nhello\r\n$1\r\n2\r\n$1\r\n1\r\n";
     if (len > 0 && bytes[0] == '@') {
         char *text = strndup(bytes + 1, len - 1);
@@ -169,7 +178,7 @@ static void take_piece(struct host *host, int theirs, const char *bytes, size_t 
 }
 
 /* It ends, as each does. */
-static void bury(struct host *host, const struct slot *slot) {
+static void bury(struct shoal_stay *host, const struct slot *slot) {
     const struct rusage usage = {.ru_maxrss = 1};
     if (host->pid == NOBODY)
         assert(reap(&host->runner, NOBODY, SIGKILL, &usage));
@@ -177,7 +186,7 @@ static void bury(struct host *host, const struct slot *slot) {
     assert(slot->next <= 3 * (int64_t)TASKS && slot->endings <= 3);
 }
 
-static void play(struct host *host, int theirs, struct fuzz_input input) {
+static void play(struct shoal_stay *host, int theirs, struct fuzz_input input) {
     static const char border[] = "\n--\n";
     while (fuzz_left(&input) > 0) {
         char said[4096];
@@ -202,7 +211,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         base = event_base_new();
     assert(shoal_sweep_create(&spec.sweep, NULL) == SHOAL_OK);
     assert(shoal_sweep_add(spec.sweep, "x=1:1000", NULL) == SHOAL_OK);
-    struct host *host = make_host(base, &slot);
+    struct shoal_stay *host = make_host(base, &slot);
     int theirs = bear(host);
     for (int64_t lo = 0; lo < 3 * TASKS; lo += TASKS)
         give_batch(host, &spec, lo);
