@@ -23,11 +23,11 @@ enum {
 
 void shoal_link_set_timer(struct event *event, int64_t ms);
 
-/* ---- callbacks of the link's timers */
+/* ---- callbacks of the link's timers, whose owner is the worker */
 
-void shoal_link_flush(evutil_socket_t fd, short what, void *worker);
-void shoal_link_beat(evutil_socket_t fd, short what, void *worker);
-void shoal_link_ring(evutil_socket_t fd, short what, void *worker);
+void shoal_link_flush(evutil_socket_t fd, short what, void *owner);
+void shoal_link_beat(evutil_socket_t fd, short what, void *owner);
+void shoal_link_ring(evutil_socket_t fd, short what, void *owner);
 
 /* ---- steps; harmless at any time */
 

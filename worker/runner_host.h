@@ -126,10 +126,10 @@ bool shoal_stay_has_leftovers(struct shoal_stay *host, size_t left);
 bool shoal_stay_watch_socket(struct shoal_stay *host, int fd);
 bool shoal_stay_map_slate(struct shoal_stay *host);
 
-/* ---- talk */
+/* ---- talk; the owner of both events is the runner */
 
-void shoal_stay_readable(evutil_socket_t fd, short what, void *host);
-void shoal_stay_writable(evutil_socket_t fd, short what, void *host);
+void shoal_stay_readable(evutil_socket_t fd, short what, void *owner);
+void shoal_stay_writable(evutil_socket_t fd, short what, void *owner);
 
 /* Sends what is in its hands and may be sent; leaves it to flush(). */
 void shoal_stay_send_ready(struct shoal_stay *host);
