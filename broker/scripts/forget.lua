@@ -10,7 +10,7 @@ if not force and j and not FINAL[j.state] then
     ', cancel it first; --force takes it away as it is')
 end
 if not force and not j and not is_set_aside(id) and why_no_job(id) then return no_job(id) end
-local gone = forget_job(id)
-if j then touched[j.queue] = true end
+local gone = forget_job(id, j)
+if j and not FINAL[j.state] then touched[j.queue] = true end -- it may have been all there was
 save_all()
 return gone and 1 or 0

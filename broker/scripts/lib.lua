@@ -586,27 +586,30 @@ local function stop_job(j, reason)
   end
 end
 
--- Whatever lies there: what is no job, or was set aside, can be forgotten too. Returns whether
--- there was anything.
-local function forget_job(id)
+local function whatever_lies_at(id)
   local words = redis.pcall('HMGET', job_key(id), 'name', 'spec', 'warrant')
-  local name, spec, warrant = unpack(words.err and {} or words)
+  return words.err and {} or { name = words[1], spec = words[2], warrant = words[3] }
+end
+
+-- `j`: nil for what is no job, or was set aside. Returns whether there was anything.
+local function forget_job(id, j)
+  j = j or whatever_lies_at(id)
   local gone = call('UNLINK', job_key(id), open_key(id), todo_key(id), args_key(id), again_key(id),
     results_key(id), failed_key(id), attempts_key(id), barred_key(id))
   gone = gone + call('ZREM', jobs_key(), id)
   call('SREM', busy_key(), id)
   call('ZREM', dates_key(), 'x:' .. id, 's:' .. id)
   call('ZREM', due_key(), 'o:' .. id)
-  if name and call('HGET', names_key(), name) == id then
-    call('HDEL', names_key(), name)
+  if (j.name or '') ~= '' and call('HGET', names_key(), j.name) == id then
+    call('HDEL', names_key(), j.name)
   end
-  if spec and bump(specs_key(), spec, -1) <= 0 then
-    call('HDEL', specs_key(), spec)
-    call('DEL', spec_key(spec))
+  if j.spec and bump(specs_key(), j.spec, -1) <= 0 then
+    call('HDEL', specs_key(), j.spec)
+    call('DEL', spec_key(j.spec))
   end
-  if warrant and bump(warrants_key(), warrant, -1) <= 0 then
-    call('HDEL', warrants_key(), warrant)
-    call('DEL', warrant_key(warrant))
+  if (j.warrant or '') ~= '' and bump(warrants_key(), j.warrant, -1) <= 0 then
+    call('HDEL', warrants_key(), j.warrant)
+    call('DEL', warrant_key(j.warrant))
   end
   loaded[id] = false
   return gone > 0
@@ -813,7 +816,7 @@ local function run_dates()
     if j and what == 's' and j.state == 'waiting' then
       j.state, j.started = 'active', fmt(wall_ms())
     elseif what == 'x' and (j and FINAL[j.state] or not j and is_set_aside(id)) then
-      forget_job(id)
+      forget_job(id, j)
     end
   end
   return #items == 100
@@ -886,81 +889,6 @@ local function housekeep(now, due)
   return math.max(wait, 50)
 end
 
--- ---- what is not shoal's in a key of shoal's
-
--- The kind of a key, its name, and what follows that.
-local function kind_of(key)
-  local name, of = key:sub(#P + 1):match('^(%l+):?(.*)$')
-  return KINDS[name or ''], name, of
-end
-
--- What is wrong with the type of a key, or nil.
-local function misfit(key)
-  local kind, is = kind_of(key), redis.pcall('TYPE', key).ok
-  if not kind or not is or is == 'none' or is == kind.type then return nil end
-  return 'the key ' .. key .. ' has type ' .. is .. ', not ' .. kind.type
-end
-
-local function with_advice(sentence, key)
-  local kind, _, of = kind_of(key)
-  return sentence .. (kind.whose == 'job'
-    and ": 'shoal forget --force " .. of .. "' takes that job away"
-    or ': delete it, or use another namespace')
-end
-
--- A sentence for a job that cannot be loaded, or nil when there is none.
-local function why_no_job(id)
-  local key = job_key(id)
-  local sentence = misfit(key)
-  if sentence then return with_advice(sentence, key) end
-  if is_set_aside(id) then
-    local damage = call('HGET', key, 'damage') or 'it was damaged'
-    return 'job ' .. id .. ' was set aside: ' .. with_advice(damage, key)
-  end
-  if call('EXISTS', key) == 0 then return nil end
-  return with_advice('what is stored as job ' .. id .. ' is no job', key)
-end
-
-local function no_job(id)
-  local why = why_no_job(id)
-  return redis.error_reply(why and 'REFUSED ' .. why or 'UNKNOWN there is no job ' .. id)
-end
-
--- Ends a job that cannot be worked on, so that nobody waits for it and nothing stumbles over it
--- again. What has no outcome counts as cancelled. Its keys stay, for a person to look at, as long
--- as those of other jobs.
-local function set_aside(j, damage)
-  j.state, j.reason, j.ended, j.leased, j.delayed = 'failed', DAMAGED, fmt(wall_ms()), 0, 0
-  j.cancelled = math.max(j.total - j.ok - j.failed, 0)
-  write(j)
-  call('HSET', job_key(j.id), 'damage', damage)
-  call('ZADD', dates_key(), fmt(wall_ms() + j.keep), 'x:' .. j.id)
-  if j.waiter ~= '' then tell_waiter(j) end
-  loaded[j.id] = false
-  save_sums()
-end
-
--- What can go without loss, or is told again when it is gone: a worker registers and tells what it
--- runs.
-local DISPOSABLE = { barred = true, inbox = true, leases = true, session = true, wake = true }
-
--- Makes a move possible that failed on this key; returns whether it did. It is said in Redis's own
--- log, once.
-local function mend(key, damage)
-  local kind, name, of = kind_of(key)
-  if DISPOSABLE[name] then
-    call('DEL', key)
-    if name == 'session' then call('HSET', clock_key(), 'slots', '?') end -- to be counted anew
-  else
-    local j = kind.whose == 'job' and load_job(of)
-    if not j or FINAL[j.state] then return false end
-    set_aside(j, damage)
-  end
-  redis.log(redis.LOG_WARNING, 'shoal: ' .. damage .. ': ' ..
-    (DISPOSABLE[name] and 'it was deleted' or 'job ' .. of .. ' was set aside'))
-  return true
-end
-
 -- ---- arguments
 
 local position
@@ -974,116 +902,196 @@ local function number()
   return tonumber(word())
 end
 
--- ---- a call
+-- ---- what is not shoal's in a key of shoal's, and a call
+--
+-- In a block, since Lua has 200 local variables in a function at most, and this file is one.
 
--- What a call keeps to itself.
-local function clear(keys, args)
-  P = keys[1]
-  ARGV, call, position, now_ms, full, rescue = args, redis.call, 0, nil, nil, nil
-  texts, loaded, in_order, touched, totals = {}, {}, {}, {}, {}
-  if n_shapes > 2000 then policies, n_shapes = {}, 0 end
-  expiries, leftovers, mail, lists_of = {}, {}, {}, {}
-end
+local misfit, with_advice, why_no_job, no_job, play
 
--- Redis checks each command of a function against the user who calls it, so that one who may not do
--- all of a move would do half of it. Hence a move (but one that only reads) asks first whether that
--- user may call it, which is to say: call a function with the key `may:<move>`.
-local function begin(keys, args, move)
-  clear(keys, args)
-  if move and not redis.acl_check_cmd('FCALL', move, '1', may_key(move)) then
-    return redis.error_reply("NOPERM this user has no permission for the move '" .. move .. "'")
+do
+  -- The kind of a key, its name, and what follows that.
+  local function kind_of(key)
+    local name, of = key:sub(#P + 1):match('^(%l+):?(.*)$')
+    return KINDS[name or ''], name, of
   end
-end
 
--- Redis does not roll back. When a move fails on what should not be there, the jobs that it had to
--- do with are written as far as it came, so that their counters are those of their maps.
-local function save_what_came()
-  if rescue then pcall(rescue) end
-  for _, j in ipairs(in_order) do
-    if loaded[j.id] then pcall(save, j) end
+  -- What is wrong with the type of a key, or nil.
+  function misfit(key)
+    local kind, is = kind_of(key), redis.pcall('TYPE', key).ok
+    if not kind or not is or is == 'none' or is == kind.type then return nil end
+    return 'the key ' .. key .. ' has type ' .. is .. ', not ' .. kind.type
   end
-  pcall(save_sums)
-end
 
--- An error that was caught is its text, or a table with it.
-local function what_of(out)
-  return type(out) == 'table' and out.err or tostring(out)
-end
-
-local stumbled -- the key of the command that failed on its type
-
--- redis.call, with an eye on each answer.
-local function watched(...)
-  local out = redis.pcall(...)
-  if type(out) == 'table' and out.err then
-    stumbled = out.err:find('^WRONGTYPE') and select(2, ...) or nil
-    error(out)
+  function with_advice(sentence, key)
+    local kind, _, of = kind_of(key)
+    return sentence .. (kind.whose == 'job'
+      and ": 'shoal forget --force " .. of .. "' takes that job away"
+      or ': delete it, or use another namespace')
   end
-  return out
-end
 
-local MENDED_MOST = 20 -- in a call; the next one goes on
+  -- A sentence for a job that cannot be loaded, or nil when there is none.
+  function why_no_job(id)
+    local key = job_key(id)
+    local sentence = misfit(key)
+    if sentence then return with_advice(sentence, key) end
+    if is_set_aside(id) then
+      local damage = call('HGET', key, 'damage') or 'it was damaged'
+      return 'job ' .. id .. ' was set aside: ' .. with_advice(damage, key)
+    end
+    if call('EXISTS', key) == 0 then return nil end
+    return with_advice('what is stored as job ' .. id .. ' is no job', key)
+  end
 
--- Mends what is wrong with the jobs that a move which failed had to do with: behind it they stand
--- elsewhere in their lists, and may not be met again.
-local function mend_jobs(keys, args)
-  local damages = {}
-  for _, j in ipairs(in_order) do
-    for family, kind in pairs(KINDS) do
-      local key = kind.whose == 'job' and P .. family .. ':' .. j.id
-      local damage = key and misfit(key)
-      if damage then damages[key] = damage end
+  function no_job(id)
+    local why = why_no_job(id)
+    return redis.error_reply(why and 'REFUSED ' .. why or 'UNKNOWN there is no job ' .. id)
+  end
+
+  -- Ends a job that cannot be worked on, so that nobody waits for it and nothing stumbles over it
+  -- again. What has no outcome counts as cancelled. Its keys stay, for a person to look at, as long
+  -- as those of other jobs.
+  local function set_aside(j, damage)
+    j.state, j.reason, j.ended, j.leased, j.delayed = 'failed', DAMAGED, fmt(wall_ms()), 0, 0
+    j.cancelled = math.max(j.total - j.ok - j.failed, 0)
+    write(j)
+    call('HSET', job_key(j.id), 'damage', damage)
+    call('ZADD', dates_key(), fmt(wall_ms() + j.keep), 'x:' .. j.id)
+    if j.waiter ~= '' then tell_waiter(j) end
+    loaded[j.id] = false
+    save_sums()
+  end
+
+  -- What can go without loss, or is told again when it is gone: a worker registers and tells what
+  -- it runs.
+  local DISPOSABLE = { barred = true, inbox = true, leases = true, session = true, wake = true }
+
+  -- Makes a move possible that failed on this key; returns whether it did. It is said in Redis's
+  -- own log, once.
+  local function mend(key, damage)
+    local kind, name, of = kind_of(key)
+    if DISPOSABLE[name] then
+      call('DEL', key)
+      if name == 'session' then call('HSET', clock_key(), 'slots', '?') end -- to be counted anew
+    else
+      local j = kind.whose == 'job' and load_job(of)
+      if not j or FINAL[j.state] then return false end
+      set_aside(j, damage)
+    end
+    redis.log(redis.LOG_WARNING, 'shoal: ' .. damage .. ': ' ..
+      (DISPOSABLE[name] and 'it was deleted' or 'job ' .. of .. ' was set aside'))
+    return true
+  end
+
+  -- What a call keeps to itself.
+  local function clear(keys, args)
+    P = keys[1]
+    ARGV, call, position, now_ms, full, rescue = args, redis.call, 0, nil, nil, nil
+    texts, loaded, in_order, touched, totals = {}, {}, {}, {}, {}
+    if n_shapes > 2000 then policies, n_shapes = {}, 0 end
+    expiries, leftovers, mail, lists_of = {}, {}, {}, {}
+  end
+
+  -- Redis checks each command of a function against the user who calls it, so that one who may not
+  -- do all of a move would do half of it. Hence a move (but one that only reads) asks first whether
+  -- that user may call it, which is to say: call a function with the key `may:<move>`.
+  local function begin(keys, args, move)
+    clear(keys, args)
+    if move and not redis.acl_check_cmd('FCALL', move, '1', may_key(move)) then
+      return redis.error_reply("NOPERM this user has no permission for the move '" .. move .. "'")
     end
   end
-  for key, damage in pairs(damages) do
-    clear(keys, args)
-    pcall(mend, key, damage)
-  end
-end
 
--- Makes a move that failed on the type of a key once more, which is harmless, to see which key that
--- is; and when it could be mended, again. Returns whether it went well, and its answer or error.
-local function make_again(move, name, keys, args, out)
-  if name then mend_jobs(keys, args) end
-  for _ = 1, MENDED_MOST do
-    clear(keys, args)
-    call, stumbled = watched, nil
-    local fine
-    fine, out = pcall(move)
-    local key = stumbled
-    if fine or not key then return fine, out end
-    if name then save_what_came() end
-    clear(keys, args)
-    local damage = misfit(key)
-    if not damage then return false, out end
-    local mended
-    if name then _, mended = pcall(mend, key, damage) end
-    if mended ~= true then return false, 'GARBAGE ' .. with_advice(damage, key) end
+  -- Redis does not roll back. When a move fails on what should not be there, the jobs that it had
+  -- to do with are written as far as it came, so that their counters are those of their maps.
+  local function save_what_came()
+    if rescue then pcall(rescue) end
+    for _, j in ipairs(in_order) do
+      if loaded[j.id] then pcall(save, j) end
+    end
+    pcall(save_sums)
   end
-  return false, out
-end
 
--- Makes a move.
-local function play(move, name, keys, args)
-  local denied = begin(keys, args, name)
-  if denied then return denied end
-  local words = redis.pcall('HMGET', epoch_key(), 'id', 'layout', 'version')
-  if words.err and name then
-    local damage = misfit(epoch_key())
-    return damage and redis.error_reply('GARBAGE ' .. with_advice(damage, epoch_key())) or words
+  -- An error that was caught is its text, or a table with it.
+  local function what_of(out)
+    return type(out) == 'table' and out.err or tostring(out)
   end
-  local layout, release
-  store, layout, release = unpack(words.err and {} or words)
-  local refused = other_layout(layout, release)
-  if refused then return refused end
-  store = store and #store == 12 and store:match('^%w+$')
-  local fine, out = pcall(move)
-  if fine then return out end
-  if name then save_what_came() end
-  if what_of(out):find('^WRONGTYPE') then
-    fine, out = make_again(move, name, keys, args, out)
+
+  local stumbled -- the key of the command that failed on its type
+
+  -- redis.call, with an eye on each answer.
+  local function watched(...)
+    local out = redis.pcall(...)
+    if type(out) == 'table' and out.err then
+      stumbled = out.err:find('^WRONGTYPE') and select(2, ...) or nil
+      error(out)
+    end
+    return out
+  end
+
+  local MENDED_MOST = 20 -- in a call; the next one goes on
+
+  -- Mends what is wrong with the jobs that a move which failed had to do with: behind it they stand
+  -- elsewhere in their lists, and may not be met again.
+  local function mend_jobs(keys, args)
+    local damages = {}
+    for _, j in ipairs(in_order) do
+      for family, kind in pairs(KINDS) do
+        local key = kind.whose == 'job' and P .. family .. ':' .. j.id
+        local damage = key and misfit(key)
+        if damage then damages[key] = damage end
+      end
+    end
+    for key, damage in pairs(damages) do
+      clear(keys, args)
+      pcall(mend, key, damage)
+    end
+  end
+
+  -- Makes a move that failed on the type of a key once more, which is harmless, to see which key
+  -- that is; and when it could be mended, again. Returns whether it went well, and its answer or
+  -- error.
+  local function make_again(move, name, keys, args, out)
+    if name then mend_jobs(keys, args) end
+    for _ = 1, MENDED_MOST do
+      clear(keys, args)
+      call, stumbled = watched, nil
+      local fine
+      fine, out = pcall(move)
+      local key = stumbled
+      if fine or not key then return fine, out end
+      if name then save_what_came() end
+      clear(keys, args)
+      local damage = misfit(key)
+      if not damage then return false, out end
+      local mended
+      if name then _, mended = pcall(mend, key, damage) end
+      if mended ~= true then return false, 'GARBAGE ' .. with_advice(damage, key) end
+    end
+    return false, out
+  end
+
+  -- Makes a move.
+  function play(move, name, keys, args)
+    local denied = begin(keys, args, name)
+    if denied then return denied end
+    local words = redis.pcall('HMGET', epoch_key(), 'id', 'layout', 'version')
+    if words.err and name then
+      local damage = misfit(epoch_key())
+      return damage and redis.error_reply('GARBAGE ' .. with_advice(damage, epoch_key())) or words
+    end
+    local layout, release
+    store, layout, release = unpack(words.err and {} or words)
+    local refused = other_layout(layout, release)
+    if refused then return refused end
+    store = store and #store == 12 and store:match('^%w+$')
+    local fine, out = pcall(move)
     if fine then return out end
+    if name then save_what_came() end
+    if what_of(out):find('^WRONGTYPE') then
+      fine, out = make_again(move, name, keys, args, out)
+      if fine then return out end
+    end
+    local what = what_of(out)
+    return redis.error_reply(what:find('^%u+ ') and what or 'ERR ' .. what)
   end
-  local what = what_of(out)
-  return redis.error_reply(what:find('^%u+ ') and what or 'ERR ' .. what)
 end
