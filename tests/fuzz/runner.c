@@ -1,6 +1,6 @@
 /* A worker's side of the protocol of runners that stay: what such a runner says, and what
- * it writes to the slate, through the functions of runner_host*.c that take it. No process
- * is started: the one in its place has a number that no process has.
+ * it writes to the slate, through the functions of runner_host*.c that take it. No
+ * process is started: the one in its place has a number that no process has.
  *
  * The input is pieces apart at lines "--": what the runner says, for which the frame is
  * made; behind a '!' what it says as it stands; behind a '@' what is done otherwise, as

@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 ROLES = ("broker", "submit", "worker")  # read changes nothing
-READS = set("exists get hexists hget hgetall hkeys hlen hmget hvals info lindex llen lpos lrange scard smembers "
+READS = set("exists get hexists hget hgetall hkeys hlen hmget hvals info lindex llen lpos lrange scard smembers type "
             "srandmember xrevrange zcard zrandmember zrange zrangebyscore zrevrange zrevrangebyscore "
             "zscore".split())
 MANY_KEYS = {"del", "rename", "unlink"}
@@ -21,7 +21,7 @@ MANY_KEYS = {"del", "rename", "unlink"}
 VARIABLES = {
     ("bump", "key"): {"queue", "specs", "warrants"},
     ("keep", "key"): {"spec", "warrant"},
-    ("save_all", "leftovers"): {"barred", "todo"},
+    ("save_sums", "leftovers"): {"barred", "todo"},
     ("send_mail", "key"): {"mail"},
 }
 
@@ -31,14 +31,15 @@ BY_C = {"submit": {("blmpop", "mail")}, "worker": {("blpop", "inbox"), ("blpop",
 
 def functions(text):
     """The bodies of a script's functions by name; "" has what is outside of them."""
-    bodies = {"": ""}
-    name = ""
+    bodies, inside = {"": ""}, [("", "")]
     for line in text.splitlines(keepends=True):
-        begin = re.match(r"(?:local )?function (\w+)\(", line)
-        name = begin[1] if begin else name
+        begin = re.match(r"( *)(?:local )?function (\w+)\(", line)
+        if begin:
+            inside.append((begin[2], begin[1] + "end"))
+        name, end = inside[-1]
         bodies[name] = bodies.get(name, "") + re.sub(r"--.*", "", line)
-        if line.rstrip() == "end" or begin and re.search(r"\bend\s*$", line):
-            name = ""
+        if len(inside) > 1 and (line.rstrip() == end or begin and re.search(r"\bend\s*$", line)):
+            inside.pop()
     return bodies
 
 
