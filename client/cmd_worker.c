@@ -46,8 +46,10 @@ static enum shoal_status take_join(int *n, char **words, struct shoal_error *err
         else
             words[to++] = words[i];
         if (value != NULL && (join != NULL || *value == '\0'))
-            return shoal_error_set(err, SHOAL_INVALID,
-                                   "--join takes one file with a token, or '-'");
+            return shoal_error_set(
+                err, SHOAL_INVALID,
+                "--join needs a value: one file with a token, or '-'; see "
+                "'shoal worker --help'");
         join = value == NULL ? join : value;
     }
     words[ *n = to] = NULL;

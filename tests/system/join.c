@@ -320,9 +320,9 @@ static const struct {
 } refused[] = {
     {"--join nothing", "cannot read the join token"},
     {"--join .", "is not a file"},
-    {"--join", "--join takes one file"},
-    {"--join=", "--join takes one file"},
-    {"--join token --join token", "--join takes one file"},
+    {"--join", "--join needs a value: one file"},
+    {"--join=", "--join needs a value: one file"},
+    {"--join token --join token", "--join needs a value: one file"},
     {"--join \"$(cat token)\"", "on the command line"},
     {"--join \"$(sed -n 2p token)\"", "cannot read the join token"},
     {"--join open", "run chmod 600"},
