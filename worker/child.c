@@ -147,21 +147,22 @@ static pid_t vfork_into(struct birth *birth, int group) {
     struct clone_args args = {.flags = CLONE_VM | CLONE_VFORK | CLONE_INTO_CGROUP,
                               .exit_signal = SIGCHLD,
                               .cgroup = (unsigned)group};
-    register long result __asm__("rax") = SYS_clone3;
+    long result;
     birth->born_there = true;
     __asm__ volatile("syscall"
-                     : "+r"(result)
-                     : "D"(&args), "S"(sizeof(args))
+                     : "=a"(result)
+                     : "0"(SYS_clone3), "D"(&args), "S"(sizeof(args))
                      : "rcx", "r11", "memory");
 #elif defined(__aarch64__) && !defined(__SANITIZE_ADDRESS__)
     struct clone_args args = {.flags = CLONE_VM | CLONE_VFORK | CLONE_INTO_CGROUP,
                               .exit_signal = SIGCHLD,
                               .cgroup = (unsigned)group};
     register long number __asm__("x8") = SYS_clone3;
-    register long result __asm__("x0") = (long)&args;
+    register long first __asm__("x0") = (long)&args;
     register long size __asm__("x1") = sizeof(args);
     birth->born_there = true;
-    __asm__ volatile("svc 0" : "+r"(result) : "r"(number), "r"(size) : "memory");
+    __asm__ volatile("svc 0" : "+r"(first) : "r"(number), "r"(size) : "memory");
+    long result = first; /* which holds until other code uses the register */
 #else
     long result = -ENOSYS;
     (void)group;

@@ -249,7 +249,7 @@ END_TEST
 
 START_TEST(jobs_of_some_tasks_may_be_among_them) {
     static const int64_t tasks[] = {1, 5, 30};
-    prepare(900, function((enum language)_i, "nothing"), true);
+    prepare(300, function((enum language)_i, "nothing"), true);
     for (size_t i = 0; i < n_jobs; i++)
         options[i].repetitions = tasks[i % SHOAL_COUNT(tasks)];
     submit();
@@ -520,7 +520,7 @@ static void setup_worn(void) {
 }
 
 START_TEST(worn_runner_leaves_the_rest_to_its_successor) {
-    prepare(700, function((enum language)_i, "count"), true);
+    prepare(200, function((enum language)_i, "count"), true);
     submit();
     int64_t most = 0;
     for (size_t i = 0; i < n_jobs; i++) {
