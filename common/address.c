@@ -186,6 +186,11 @@ static enum shoal_status parse_unix(const char *path, struct shoal_redis_address
             return status;
         path = login_end + 1;
     }
+    if (login_end == NULL && starts_with(path, "//") && path[2] != '/' &&
+        strchr(path, '@') != NULL) /* what is in front of it may be a password */
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "behind the user of a unix socket comes its whole path; "
+                               "write unix://USER@/PATH");
     if (*path == '\0' || strlen(path) >= PATH_BYTES)
         return shoal_error_set(
             err, SHOAL_INVALID,
@@ -360,9 +365,10 @@ static const char *find_password(const char *url, size_t *ret_len) {
     const char *start = strstr(url, "://");
     const char *end = strrchr(url, '@');
     start = start == NULL || start > url + strcspn(url, "@") ? url : start + 3;
+    if (starts_with(url, unix_scheme)) /* as parse_unix() takes it */
+        end = start > url ? strstr(start, "@/") : NULL;
     const char *colon = end == NULL ? NULL : memchr(start, ':', (size_t)(end - start));
-    bool has_none = colon == NULL || starts_with(url, unix_scheme);
-    *ret_len = has_none ? 0 : (size_t)(end - colon - 1);
+    *ret_len = colon == NULL ? 0 : (size_t)(end - colon - 1);
     return *ret_len == 0 ? NULL : colon + 1;
 }
 

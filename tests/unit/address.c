@@ -146,7 +146,7 @@ END_TEST
 static const char *const secrets[] = {
     "redis://:secret@",      "redis://me:secret@h:x", "redsi://me:secret@h",
     "redis://me:secret@h/x", "me:secret@h",           "redis://:%zzsecret@h",
-    "redis://:a/secret@h:0", "redis://me:secret@a b",
+    "redis://:a/secret@h:0", "redis://me:secret@a b", "unix://me:secret@h",
 };
 
 START_TEST(no_sentence_shows_the_password) {
@@ -357,6 +357,11 @@ static const struct {
     {"redis://h:1", NULL},
     {"unix:/x", NULL},
     {"unix:/run/x@y", NULL},
+    {"unix:/run/x:y@/z", NULL},
+    {"unix://me@/run/x:y", NULL},
+    {"unix://me@/run/x:y@z", NULL},
+    {"unix://me:secret@/run/x@/y", "unix://me:******@/run/x@/y"},
+    {"unix://:secret@/run/x", "unix://:******@/run/x"},
     {"", NULL},
 };
 
