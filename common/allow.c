@@ -11,13 +11,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What makes an allowed program run something else: where it, its loader or its
- * interpreter find programs and libraries, and files that they run first.
- * Alphabetical. */
+/* What makes an allowed program run something else: where it, its loader, its libraries
+ * or its interpreter find programs, code or settings that name such, and what a shell
+ * runs besides its script. Alphabetical. */
 static const char *const steering[] = {
-    "BASH_*",  "CLASSPATH", "ENV",  "GCONV_PATH", "GIT_*",   "HOME",  "JAVA_*",
-    "JDK_*",   "JULIA_*",   "LD_*", "LUA_*",      "NODE_*",  "PATH",  "PERL*",
-    "PYTHON*", "RUBY*",     "R_*",  "SHELL",      "SHOAL_*", "XDG_*", "_JAVA_OPTIONS",
+    "AWK*",      "BASH*",         "CDPATH",    "CLASSPATH", "CUDA_INJECTION*", "DOTNET_*",
+    "EDITOR",    "ENV",           "ERL_*",     "FPATH",     "GCONV_PATH",      "GIT_*",
+    "GUILE_*",   "HDF5_PLUGIN*",  "HDF5_VOL*", "HOME",      "HYDRA_*",         "I_MPI_*",
+    "JAVA_*",    "JDK_*",         "JULIA_*",   "LD_*",      "LESS*",           "LUA_*",
+    "MAKE*",     "MATLAB*",       "MPIEXEC_*", "NODE_*",    "OCTAVE*",         "OMPI_*",
+    "OMP_TOOL*", "OPENSSL_*",     "PAGER",     "PATH",      "PERL*",           "PETSC_*",
+    "PHP*",      "PMIX_*",        "PRTE_*",    "PS4",       "PYTHON*",         "RUBY*",
+    "R_*",       "SHELL*",        "SHOAL_*",   "TCL*",      "VISUAL",          "XDG_*",
+    "ZDOTDIR",   "_JAVA_OPTIONS",
 };
 
 static bool ends_with(const char *text, const char *end) {

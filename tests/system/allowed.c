@@ -104,6 +104,8 @@ static const struct {
     {"--env PATH=\"$HOME/out\" -- bad", "sets PATH by --env"},
     {"--env PATH=\"$HOME/out\" -- sim/good", "sets PATH by --env"},
     {"--env LD_PRELOAD=\"$PLUGIN\" -- sim/good", "sets LD_PRELOAD by --env"},
+    {"--env SHELLOPTS=xtrace --env PS4='$(: > forbidden)' -- sim/good",
+     "sets PS4 by --env"},
     {"-- \"$(command -v shoal-host)\" --try --python outside:f",
      "starts shoal-host only"},
     {"--cwd \"$HOME/out\" -p x=1 --python outside:f", "does not load 'outside:f'"},
