@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 enum { KEEPALIVE_S = 15 };
 
@@ -103,6 +105,26 @@ bool shoal_dial_shakes_hands(const struct shoal_dial *dial) {
     return dial->stream != NULL && dial->peer.host != NULL;
 }
 
+/* ---- whose it is */
+
+/* Where a socket was this user's, another may have put one since: in /tmp, say, while
+ * Redis was down. The kernel tells who began to listen. */
+static bool is_own(struct shoal_dial *dial) {
+    struct ucred peer = {.uid = (uid_t)-1};
+    socklen_t len = sizeof(peer);
+    int fd = bufferevent_getfd(dial->stream);
+    if (!dial->address->own_alone ||
+        (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+         (peer.uid == geteuid() || peer.uid == 0)))
+        return true;
+    close_stream(dial);
+    fail(dial, SHOAL_DENIED,
+         "what answers at %s is another user's (%u) and not your Redis, whose jobs need "
+         "no signature; put its socket into a folder where nobody else can write",
+         dial->where, (unsigned)peer.uid);
+    return false;
+}
+
 /* ---- one address after the other */
 
 static void try_addresses(struct shoal_dial *dial, int reason);
@@ -114,7 +136,7 @@ static void stream_event(SHOAL_UNUSED struct bufferevent *stream, short what,
     if (what & BEV_EVENT_CONNECTED) {
         if (dial->address->tls)
             begin_tls(dial);
-        else
+        else if (is_own(dial))
             give_stream(dial);
         return;
     }

@@ -556,6 +556,7 @@ static bool copy_address(const struct shoal_redis_address *from,
     to->port = from->port;
     to->database = from->database;
     to->tls = from->tls;
+    to->own_alone = from->own_alone;
     return duplicate(from->path, &to->path) && duplicate(from->host, &to->host) &&
            duplicate(from->user, &to->user) && duplicate(from->password, &to->password) &&
            shoal_tls_files_copy(&from->tls_files, &to->tls_files);

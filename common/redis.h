@@ -38,6 +38,7 @@ struct shoal_redis_address {
     char *user;     /* NULL: the default user */
     char *password; /* NULL: none; never logged */
     bool tls;
+    bool own_alone; /* at `path` answers this user or root; who else does is hung up on */
     struct shoal_tls_files
         tls_files; /* its own, all NULL unless secure() put them there */
 };

@@ -400,7 +400,9 @@ static enum shoal_status find_trust(struct shoal_worker_config *worker,
     *trust =
         (struct shoal_trust){.name_space = worker->name_space, .queues = worker->queues};
     worker->trust = trust;
-    return shoal_trust_begin(trust, &worker->address, &choice, err);
+    enum shoal_status status = shoal_trust_begin(trust, &worker->address, &choice, err);
+    worker->address.own_alone = !trust->required && !config.trust_redis;
+    return status;
 }
 
 /* Whoever can write to the Redis says what runs here. One that goes on after an upgrade

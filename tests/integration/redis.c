@@ -873,6 +873,51 @@ START_TEST(a_port_without_a_server_is_said) {
 }
 END_TEST
 
+/* ---- whose it is */
+
+/* The kernel keeps who began to listen. */
+static struct peer *peer_of(uid_t user, const struct peer_script *script) {
+    uid_t own = geteuid();
+    ck_assert_int_eq(seteuid(user), 0);
+    struct peer *peer = peer_create(base, false, script, 0);
+    ck_assert_int_eq(seteuid(own), 0);
+    return peer;
+}
+
+static enum shoal_status ask(struct peer *peer, bool own_alone, struct outcome *outcome) {
+    struct shoal_redis_address address;
+    struct shoal_redis_options options = {.reconnect = false};
+    struct shoal_redis *redis = NULL;
+    ck_assert_int_eq(shoal_redis_address_parse(peer_url(peer), NULL, &address, NULL),
+                     SHOAL_OK);
+    address.own_alone = own_alone;
+    ck_assert_int_eq(shoal_redis_create(base, &address, &options, NULL, &redis, NULL),
+                     SHOAL_OK);
+    shoal_redis_address_finish(&address);
+    enum shoal_status status = run_words(redis, 0, outcome, words("PING", NULL));
+    shoal_redis_destroy(redis);
+    return status;
+}
+
+START_TEST(another_user_does_not_pass_for_ones_own_redis) {
+    static const struct peer_script script = {.bytes = NULL};
+    struct outcome outcome = {0};
+    struct peer *peer = peer_of(geteuid(), &script);
+    ck_assert_int_eq(ask(peer, true, &outcome), SHOAL_OK);
+    peer_destroy(peer);
+    if (geteuid() != 0) {
+        printf("skipped: other users, as only root can be one\n");
+        return;
+    }
+    peer = peer_of(65534, &script);
+    ck_assert_int_eq(ask(peer, true, &outcome), SHOAL_DENIED);
+    ck_assert_msg(strstr(outcome.text, "another user's (65534)") != NULL, "%s",
+                  outcome.text);
+    ck_assert_int_eq(ask(peer, false, &outcome), SHOAL_OK);
+    peer_destroy(peer);
+}
+END_TEST
+
 /* ---- who speaks TLS and who does not */
 
 static const struct {
@@ -1045,6 +1090,7 @@ static void add_peers(Suite *suite) {
     tcase_add_loop_test(tests, hosts_are_found_by_number_and_by_name, 0,
                         (int)SHOAL_COUNT(hosts));
     tcase_add_test(tests, a_port_without_a_server_is_said);
+    tcase_add_test(tests, another_user_does_not_pass_for_ones_own_redis);
     tcase_add_loop_test(tests, who_speaks_something_else_is_told_apart, 0,
                         (int)SHOAL_COUNT(strangers));
     tcase_add_loop_test(tests, a_connection_can_be_given_up_at_any_time, 0, 2);

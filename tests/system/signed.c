@@ -126,6 +126,33 @@ START_TEST(own_redis_is_trusted_without_keys) {
 }
 END_TEST
 
+/* It binds the socket while it may, and listens as somebody else. */
+static const char stranger_code[] =
+    "python3 -c \"import os, socket, sys\ns = socket.socket(socket.AF_UNIX)\n"
+    "s.bind(os.environ['SOCKET'])\nos.seteuid(65534)\ns.listen()\n"
+    "while True: print('heard:', s.accept()[0].recv(100), file=sys.stderr)\"";
+
+/* As one may who finds the place empty, where the socket lies in a folder of all. */
+START_TEST(stranger_in_the_place_of_ones_own_redis_hears_nothing) {
+    struct test_process stranger;
+    if (geteuid() != 0) {
+        printf("skipped: other users, as only root can be one\n");
+        return;
+    }
+    start(&worker, "");
+    test_server_stop(&daemons.server);
+    sh_start(&stranger, "%s", stranger_code);
+    wait_until(times_said(&stranger, "heard: ") >= 3, LIMIT_MS);
+    ck_assert_uint_eq(times_said(&stranger, "heard: "),
+                      times_said(&stranger, "heard: b''"));
+    test_process_finish(&stranger);
+    ok("rm \"$SOCKET\"");
+    test_server_restart(&daemons.server, NULL);
+    ok("shoal run -- sim/good");
+    worker_end(&worker);
+}
+END_TEST
+
 /* ---- what does not */
 
 /* $J is the job, $K what its keys begin with, $O another signed job. */
@@ -591,6 +618,7 @@ int main(void) {
     tcase_add_test(cases, failed_tasks_are_tried_again);
     tcase_add_test(cases, worker_knows_its_store_after_heartbeats);
     tcase_add_test(cases, own_redis_is_trusted_without_keys);
+    tcase_add_test(cases, stranger_in_the_place_of_ones_own_redis_hears_nothing);
     tcase_add_loop_test(cases, what_was_altered_does_not_run, 0, COUNT(altered));
     tcase_add_test(cases, worker_survives_any_bytes_in_any_field);
     tcase_add_test(cases, more_tasks_than_were_signed_do_not_run);
