@@ -210,14 +210,16 @@ static enum shoal_status read_line(struct shoal_trust *trust, char *text,
     return status;
 }
 
-/* The next line. False: the file is over. *ret_whole: it fits, and no NUL hides what
- * stands behind it. */
+/* The next line. False: the file is over. *ret_whole: it fits, and no NUL or carriage
+ * return hides what stands behind it. */
 static bool next_line(FILE *file, char *line, int room, bool *ret_whole) {
     long begin = ftell(file);
     if (fgets(line, room, file) == NULL)
         return false;
+    size_t len = strlen(line), words = strcspn(line, "\r\n");
     *ret_whole = (strchr(line, '\n') != NULL || feof(file)) &&
-                 ftell(file) - begin == (long)strlen(line);
+                 words + strspn(line + words, "\r\n") == len &&
+                 ftell(file) - begin == (long)len;
     return true;
 }
 
@@ -229,9 +231,11 @@ static enum shoal_status read_lines(FILE *file, const char *path,
     bool whole = false;
     for (int number = 1;
          status == SHOAL_OK && next_line(file, line, sizeof(line), &whole); number++) {
-        status = whole ? read_line(trust, line, &why)
-                       : shoal_error_set(&why, SHOAL_INVALID,
-                                         "it is too long, or has a NUL in it");
+        status =
+            whole ? read_line(trust, line, &why)
+                  : shoal_error_set(&why, SHOAL_INVALID,
+                                    "it is too long, or has a NUL or a carriage return "
+                                    "in it");
         if (status != SHOAL_OK)
             shoal_error_set(err, status, "'%.200s', line %d: %s", path, number, why.text);
     }

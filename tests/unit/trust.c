@@ -281,6 +281,15 @@ START_TEST(key_has_the_rights_of_its_line) {
 }
 END_TEST
 
+START_TEST(carriage_return_hides_no_rights) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    ck_assert_int_eq(read_keys("queues=default\r", NULL), SHOAL_OK);
+    expect_refused("may not use the queue 'night'");
+    ck_assert_int_eq(read_keys("memory=1G\rqueues=default", &err), SHOAL_INVALID);
+    ck_assert_ptr_nonnull(strstr(err.text, "a carriage return in it"));
+}
+END_TEST
+
 /* ---- whom somebody chooses to trust */
 
 static enum shoal_status begin(const char *keys, bool redis, struct shoal_signer *own,
@@ -351,6 +360,7 @@ int main(void) {
     tcase_add_test(cases, strange_key_is_refused_before_anything_is_read);
     tcase_add_test(cases, key_that_was_taken_out_is_refused);
     tcase_add_test(cases, key_has_the_rights_of_its_line);
+    tcase_add_test(cases, carriage_return_hides_no_rights);
     tcase_add_test(cases, own_key_is_trusted_besides_but_for_what_the_file_says);
     tcase_add_test(cases, strangers_redis_takes_a_file_a_key_or_a_word);
     tcase_add_test(cases, file_that_others_may_write_is_not_read);
