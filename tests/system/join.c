@@ -273,6 +273,19 @@ START_TEST(token_is_good_for_work_alone) {
 }
 END_TEST
 
+/* What it was made of is moved away, as the README says for one in wrong hands. */
+START_TEST(token_of_before_is_good_no_more) {
+    up("127.0.0.1:0");
+    ok("shoal down; mv " STATE "/listen before; cp " STATE "/join token");
+    up("127.0.0.1:0");
+    sh_exit(1, "cmp -s token " STATE "/join");
+    ok(DIALS TRUSTS "--cert before/worker.pem --key before/worker.key PING 2>&1 | "
+                    "grep -iE 'unknown ca|closed|reset'");
+    ok(DIALS SHOWS "AUTH worker $(cat before/passwords/worker) | grep '^WRONGPASS'");
+    ok("shoal run -- true");
+}
+END_TEST
+
 /* ---- what makes no sense is refused in a sentence */
 
 static const struct {
@@ -375,6 +388,7 @@ int main(void) {
     tcase_add_test(tests, who_joined_comes_back_when_the_cluster_does);
     tcase_add_test(tests, redis_comes_back_as_it_was_and_not_after_all_was_gone);
     tcase_add_test(tests, token_is_good_for_work_alone);
+    tcase_add_test(tests, token_of_before_is_good_no_more);
     tcase_add_test(tests, address_that_makes_no_sense_is_refused);
     tcase_add_test(tests, token_that_is_none_is_refused);
     tcase_add_test(tests, other_options_are_the_workers);
