@@ -2,14 +2,47 @@
 
 #include "common/cleanup.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
+
+/* ---- reading */
+
+/* Whether a file with an access control list can be read by no user but this one and
+ * root: so systemd gives credentials away where their file system has such lists. The
+ * group's bits of the mode are then what any of the list may at most. */
+static bool is_listed_for_us_alone(int fd) {
+    enum { HEAD = 4, ENTRY = 8, READS = 4, OWNER = 1, USER = 2, MOST = 16 };
+    unsigned char list[512]; /* numbers, the lowest byte first: tag, rights, who */
+    ssize_t len = fgetxattr(fd, "system.posix_acl_access", list, sizeof(list));
+    for (ssize_t i = HEAD; i + ENTRY <= len; i += ENTRY) {
+        uint16_t tag, rights;
+        uint32_t who;
+        memcpy(&tag, list + i, sizeof(tag));
+        memcpy(&rights, list + i + sizeof(tag), sizeof(rights));
+        memcpy(&who, list + i + sizeof(tag) + sizeof(rights), sizeof(who));
+        tag = le16toh(tag);
+        who = le32toh(who);
+        bool is_ours = tag == OWNER || tag == MOST ||
+                       (tag == USER && (who == geteuid() || who == 0));
+        if ((le16toh(rights) & READS) != 0 && !is_ours)
+            return false;
+    }
+    return len > HEAD;
+}
+
+static bool others_can_read(int fd, mode_t mode) {
+    return (mode & S_IROTH) != 0 ||
+           ((mode & S_IRGRP) != 0 && !is_listed_for_us_alone(fd));
+}
 
 enum shoal_status shoal_secret_open(const char *path, const char *what, int *ret_fd,
                                     struct shoal_error *err) {
@@ -22,7 +55,7 @@ enum shoal_status shoal_secret_open(const char *path, const char *what, int *ret
     if (!S_ISREG(stat.st_mode))
         return shoal_error_set(err, SHOAL_INVALID, "the %s '%s' is not a file", what,
                                path);
-    if ((stat.st_mode & (S_IRGRP | S_IROTH)) != 0)
+    if (others_can_read(fd, stat.st_mode))
         return shoal_error_set(err, SHOAL_INVALID,
                                "others can read the %s '%s'; run chmod 600 on it", what,
                                path);
@@ -30,6 +63,8 @@ enum shoal_status shoal_secret_open(const char *path, const char *what, int *ret
     fd = -1;
     return SHOAL_OK;
 }
+
+/* ---- writing */
 
 static bool write_all(int fd, const char *bytes, size_t len) {
     while (len > 0) {

@@ -6,7 +6,8 @@
 
 #include <stddef.h>
 
-/* Opens a regular file that neither group nor others can read. SHOAL_INVALID: it is not
+/* Opens a regular file that neither group nor others can read, nor by an access control
+ * list any user but this one and root. SHOAL_INVALID: it is not
  * such a file; the sentence calls it `what`: "password file". */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_secret_open(const char *path, const char *what, int *ret_fd,

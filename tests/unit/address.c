@@ -4,6 +4,7 @@
 #include "tests/support/process.h"
 
 #include <check.h>
+#include <endian.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static const struct {
@@ -172,6 +174,7 @@ static void remove_directory(void) {
 }
 
 static void write_file(const char *text, size_t len, mode_t mode) {
+    unlink(file); /* one of before may be for reading alone */
     int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     ck_assert_int_ge(fd, 0);
     ck_assert_int_eq(write(fd, text, len), (ssize_t)len);
@@ -223,6 +226,64 @@ START_TEST(password_files_are_private_and_have_one_line) {
     ck_assert_msg(status == SHOAL_OK, "%s", err.text);
     ck_assert_str_eq(address.password, files[_i].password);
     shoal_redis_address_finish(&address);
+}
+END_TEST
+
+/* ---- a list of who may read, as systemd's credentials have */
+
+enum {
+    OF_OWNER = 1,
+    OF_USER = 2,
+    OF_GROUP = 4,
+    OF_A_GROUP = 8,
+    OF_MASK = 16,
+    OF_ALL = 32
+};
+
+static const struct {
+    unsigned char group, tag; /* what the group may, and one entry more */
+    bool for_us;
+    bool is_read;
+} lists[] = {
+    {0, OF_USER, true, true},
+    {0, OF_USER, false, false},
+    {4, OF_USER, true, false},
+    {0, OF_A_GROUP, false, false},
+};
+
+static unsigned char *add_entry(unsigned char *at, unsigned char tag, unsigned char may,
+                                uint32_t who) {
+    const unsigned char entry[] = {tag, 0, may, 0};
+    uint32_t number = htole32(who);
+    memcpy(at, entry, sizeof(entry));
+    memcpy(at + sizeof(entry), &number, sizeof(number));
+    return at + sizeof(entry) + sizeof(number);
+}
+
+START_TEST(list_of_readers_may_have_nobody_else) {
+    unsigned char list[64] = {2}, *at = list + 4; /* the version */
+    struct shoal_redis_address address;
+    write_file(TEXT("secret"), 0400);
+    at = add_entry(at, OF_OWNER, 4, UINT32_MAX);
+    if (lists[_i].tag == OF_USER)
+        at = add_entry(at, OF_USER, 4, lists[_i].for_us ? geteuid() : 12345);
+    at = add_entry(at, OF_GROUP, lists[_i].group, UINT32_MAX);
+    if (lists[_i].tag == OF_A_GROUP)
+        at = add_entry(at, OF_A_GROUP, 4, 12345);
+    at = add_entry(at, OF_MASK, 4, UINT32_MAX);
+    at = add_entry(at, OF_ALL, 0, UINT32_MAX);
+    if (setxattr(file, "system.posix_acl_access", list, (size_t)(at - list), 0) != 0) {
+        printf("skipped: no access control lists here\n");
+        return;
+    }
+    struct stat status;
+    ck_assert_int_eq(stat(file, &status), 0);
+    ck_assert_int_eq(status.st_mode & 0777, 0440);
+    enum shoal_status read = shoal_redis_address_parse("redis://h", file, &address, NULL);
+    ck_assert_int_eq(read, lists[_i].is_read ? SHOAL_OK : SHOAL_INVALID);
+    if (read == SHOAL_OK)
+        shoal_redis_address_finish(&address);
+    unlink(file);
 }
 END_TEST
 
@@ -477,6 +538,8 @@ int main(void) {
     tcase_add_unchecked_fixture(passwords, make_directory, remove_directory);
     tcase_add_loop_test(passwords, password_files_are_private_and_have_one_line, 0,
                         (int)SHOAL_COUNT(files));
+    tcase_add_loop_test(passwords, list_of_readers_may_have_nobody_else, 0,
+                        (int)SHOAL_COUNT(lists));
     tcase_add_test(passwords, what_is_no_file_is_no_password);
     suite_add_tcase(suite, passwords);
     TCase *tls = tcase_create("tls");
