@@ -203,12 +203,13 @@ says() { # WORDS COMMAND...
 is 'and says why' says 'does not name this job: it was copied' show f0rged000000 0
 is 'what is not signed does not run' exits 1 run --no-sign --name unsigned -- /opt/shoal/sir
 is 'which it is told' says 'runs signed jobs alone, and this is not signed' show unsigned 0
+sees() { # SERVICE NAMES
+    equal "$2" "$(docker exec "$(one "$1")" ls /run/secrets | xargs)"
+}
 keys_are_where_they_belong() {
-    local service
-    for service in redis broker worker; do
-        equal '' "$(docker exec "$(one $service)" find /run/secrets -name signing.key)" || return 1
-    done
-    ! docker exec "$(one worker)" sh -c 'echo >> /run/secrets/trusted-keys'
+    sees redis 'ca.pem redis.key redis.pem users' && sees broker 'ca.pem shoal-broker' &&
+        sees worker 'ca.pem shoal-worker trusted-keys' &&
+        docker exec "$(one worker)" sh -c '! touch /run/secrets/trusted-keys'
 }
 is 'the key is with the client alone, and workers cannot alter whom they trust' keys_are_where_they_belong
 
