@@ -74,7 +74,12 @@ user() {
     echo "--hash $1=$(tr -d '\n' < "shoal-$1" | sha256sum | cut -d ' ' -f 1)"
 }
 
-[ -s ca.key ] || make_authority
+if [ -s ca.pem ] && [ ! -s ca.key ]; then
+    echo "The authority's key is not in $PWD: bring ca.key back, or remove ca.pem for another authority, which all hosts" \
+        "need then" >&2
+    exit 1
+fi
+[ -s ca.pem ] || make_authority
 make_certificate redis localhost "$@"
 [ -s signing.key ] || make_signing_key
 [ -s trusted-keys ] || trust signing.key

@@ -71,6 +71,12 @@ make_secrets() {
     (cd .. && eval "$command") && ./secrets.sh "$gateway"
 }
 is 'secrets are made, and again' make_secrets
+no_other_authority() {
+    local status=0
+    mv secrets/ca.key away && ./secrets.sh || status=$?
+    mv away secrets/ca.key && equal 1 "$status"
+}
+is 'no authority takes the place of one whose key is kept elsewhere' no_other_authority
 nothing_secret_is_in_the_image() {
     equal '' "$(docker run --rm --network none "$SHOAL_IMAGE" sh -c 'find / -xdev -name secrets -o -name "*.key"' 2> /dev/null)" &&
         equal shoal "$(docker run --rm --network none "$SHOAL_IMAGE" id -un)"
