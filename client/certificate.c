@@ -183,8 +183,8 @@ static bool call(X509_NAME *name, const char *text) {
 /* Valid from yesterday on, since another host's clock may be behind. */
 static bool describe(X509 *made, const struct plan *plan, X509 *signer) {
     int64_t number = 0;
-    return RAND_bytes((unsigned char *)&number, 7) == 1 &&
-           ASN1_INTEGER_set_int64(X509_get_serialNumber(made), number) == 1 &&
+    return RAND_bytes((unsigned char *)&number, sizeof(number)) == 1 &&
+           ASN1_INTEGER_set_int64(X509_get_serialNumber(made), number & INT64_MAX) == 1 &&
            X509_set_version(made, X509_VERSION_3) == 1 &&
            X509_time_adj_ex(X509_getm_notBefore(made), -1, 0, NULL) != NULL &&
            X509_time_adj_ex(X509_getm_notAfter(made), plan->days, 0, NULL) != NULL &&
