@@ -106,10 +106,11 @@ static const struct grant {
          K(SESSIONS) | K(WAKE)},
     {BROKER | WORKER, READS, "type", EVERY}, /* of a key that a move failed on */
     {WORKER, READS, "llen", K(INBOX)},
-    {BROKER | WORKER, READS, "lpos", K(READY)},
-    {BROKER | WORKER, READS, "zrandmember", K(JOBS)},
-    {WORKER, READS, "get hgetall hlen xrevrange zscore",
-     K(ARGS) | K(BARRED) | K(LEASES) | K(SESSIONS) | K(SPEC) | K(WARRANT)},
+    {BROKER | WORKER, READS, "llen lpos", K(READY) | K(TODO)},
+    {BROKER | WORKER, READS, "zrandmember", K(JOBS) | K(OPEN)},
+    {BROKER | WORKER, READS, "zscore", K(SESSIONS)},
+    {WORKER, READS, "get hgetall hlen xrevrange",
+     K(ARGS) | K(BARRED) | K(LEASES) | K(SPEC) | K(WARRANT)},
 
     /* hashes */
     {MOVERS, WRITES, "hset", K(JOB)},
@@ -125,8 +126,7 @@ static const struct grant {
     {WORKER, BOTH, "hincrby", K(EPOCH)},
 
     /* sorted sets */
-    {MOVERS, WRITES, "zadd", K(DATES) | K(FAILED) | K(OPEN)},
-    {SUBMIT | WORKER, WRITES, "zadd", K(DUE)},
+    {MOVERS, WRITES, "zadd", K(DATES) | K(DUE) | K(FAILED) | K(OPEN)},
     {SUBMIT, WRITES, "zadd", K(JOBS)},
     {WORKER, WRITES, "zadd", K(SESSIONS)},
     {MOVERS, WRITES, "zrem", K(AGAIN) | K(DATES) | K(DUE) | K(JOBS) | K(OPEN)},

@@ -121,7 +121,7 @@ end
 -- from the clock, so that two starts which go back to the same moment leap as far apart. `leaps` of
 -- the epoch holds the last ones, newest first, as "from:to:seen": whoever saw a number between saw
 -- a commit that is lost; `seen` is the highest of those that were told, or `from`.
-local LEAP, LEAPS_KEPT = 2 ^ 20, 10 -- LEAP: also in worker/link.c
+local LEAP, LEAPS_KEPT = 2 ^ 20, 10 -- LEAP: also in worker/link_advance.c
 local counts -- whether it has leapt since this library was loaded
 
 -- Returns the sequence.
@@ -314,12 +314,13 @@ local function put(j, lo, hi, attempt, fails, lost, label, front)
   end
 end
 
+-- A key that all share may fail: it comes before the job's own.
 local function drop(j, r)
-  call('ZREM', open_key(j.id), r.member)
-  count(j, r.label, r.lo - r.hi)
   if r.label:sub(1, 1) == 'd' then
     call('ZREM', due_key(), 'r:' .. j.id .. ':' .. fmt(r.lo))
   end
+  call('ZREM', open_key(j.id), r.member)
+  count(j, r.label, r.lo - r.hi)
 end
 
 -- The ranges that overlap [a, b), in order.
@@ -435,8 +436,8 @@ end
 -- Puts a task back, so many ms from now.
 local function put_later(j, r, fails, delay)
   local at = fmt(fleet_ms() + delay)
-  put(j, r.lo, r.hi, r.attempt + 1, fails, r.lost, 'd' .. at)
   call('ZADD', due_key(), at, 'r:' .. j.id .. ':' .. fmt(r.lo))
+  put(j, r.lo, r.hi, r.attempt + 1, fails, r.lost, 'd' .. at)
 end
 
 -- Puts a failed task back, after a delay that doubles with full jitter.
@@ -594,6 +595,7 @@ end
 -- `j`: nil for what is no job, or was set aside. Returns whether there was anything.
 local function forget_job(id, j)
   j = j or whatever_lies_at(id)
+  loaded[id] = false -- it is not to be written again, also when this fails
   local gone = call('UNLINK', job_key(id), open_key(id), todo_key(id), args_key(id), again_key(id),
     results_key(id), failed_key(id), attempts_key(id), barred_key(id))
   gone = gone + call('ZREM', jobs_key(), id)
@@ -611,7 +613,6 @@ local function forget_job(id, j)
     call('HDEL', warrants_key(), j.warrant)
     call('DEL', warrant_key(j.warrant))
   end
-  loaded[id] = false
   return gone > 0
 end
 
@@ -843,15 +844,38 @@ local function continue_busy()
   return #ids > 0
 end
 
--- A job that says it is in its list and is not would stand still for ever: some are looked for, so
--- that each is found sooner or later. Long lists are left alone.
+-- Whether an item stands in no list, as far as that is looked at: long ones are left alone.
+local function is_missing(list, item)
+  return call('LLEN', list) <= BOUND and not call('LPOS', list, item)
+end
+
+-- One range, in case what leads to it is gone.
+local function look_at_range(j)
+  local r = range(call('ZRANDMEMBER', open_key(j.id)) or '')
+  if not r then return end
+  local sid, lease = r.label:match('^@(%w+)/(.+)$')
+  local at = r.label:match('^d(%d+)$')
+  if sid and not call('ZSCORE', sessions_key(), sid) then
+    end_session(sid, 'lost')
+  elseif sid and not call('HGET', leases_key(sid), lease) then
+    j.leases = math.max(j.leases - 1, 0)
+    give_back(j, r, 'lost', sid)
+  elseif at then
+    call('ZADD', due_key(), 'NX', at, 'r:' .. j.id .. ':' .. fmt(r.lo))
+  elseif r.label == 'q' and is_missing(todo_key(j.id), fmt(r.lo)) then
+    call('RPUSH', todo_key(j.id), fmt(r.lo))
+  end
+end
+
+-- A job that says it is in its list and is not would stand still for ever, as would one with a
+-- range to which nothing leads: some are looked for, so that each is found sooner or later.
 local function look_for_lost()
   for _, id in ipairs(call('ZRANDMEMBER', jobs_key(), 10)) do
     local j = load_job(id)
-    if j and j.ready == 1 and can_hand_out(j) then
-      local list = ready_key(j.queue .. ':' .. j.priority)
-      if call('LLEN', list) <= BOUND and not call('LPOS', list, id) then j.ready = 0 end
-    end
+    if j and j.ready == 1 and can_hand_out(j)
+      and is_missing(ready_key(j.queue .. ':' .. j.priority), id) then j.ready = 0 end
+    if j and j.busy == 1 then call('SADD', busy_key(), id) end
+    if j and j.cursor > j.ok + j.failed + j.cancelled then look_at_range(j) end
   end
 end
 
@@ -1002,11 +1026,12 @@ do
   end
 
   -- Redis does not roll back. When a move fails on what should not be there, the jobs that it had
-  -- to do with are written as far as it came, so that their counters are those of their maps.
+  -- to do with are written as far as it came, so that their counters are those of their maps: also
+  -- when what else is to be saved cannot be.
   local function save_what_came()
     if rescue then pcall(rescue) end
     for _, j in ipairs(in_order) do
-      if loaded[j.id] then pcall(save, j) end
+      if loaded[j.id] and not pcall(save, j) then pcall(write, j) end
     end
     pcall(save_sums)
   end

@@ -50,13 +50,20 @@ local function of_the_dead(r, lease)
   return dying[holder] and its == lease
 end
 
+local function note(lease, j, lo, hi)
+  return call('HSET', leases_key(sid), lease, j.id .. ':' .. fmt(lo) .. ':' .. fmt(hi))
+end
+
 -- Relabels what is queued of [lo, hi), or was the same lease of the dead, if nothing of it is held
 -- by others.
 local function adopt(lease, j, lo, hi, attempt)
   local mine, highest = {}, attempt
   local label = '@' .. sid .. '/' .. lease
   for _, r in ipairs(meet(j, lo, hi)) do
-    if r.label == label then return r.attempt end
+    if r.label == label then
+      if not call('HGET', leases_key(sid), lease) then note(lease, j, lo, hi) end
+      return r.attempt
+    end
     if r.label ~= 'q' and not of_the_dead(r, lease) then return 0 end
     mine[#mine + 1] = r
     highest = math.max(highest, r.attempt)
@@ -65,8 +72,7 @@ local function adopt(lease, j, lo, hi, attempt)
   for _, r in ipairs(settle(j, lo, hi)) do
     put(j, r.lo, r.hi, highest, r.fails, r.lost, label)
   end
-  j.leases = j.leases +
-    call('HSET', leases_key(sid), lease, j.id .. ':' .. fmt(lo) .. ':' .. fmt(hi))
+  j.leases = j.leases + note(lease, j, lo, hi)
   return highest
 end
 

@@ -10,7 +10,10 @@ local id, mode, token = word(), word(), word()
 local j = load_job(id)
 if not j then return no_job(id) end
 local ask = mode .. token .. ':'
-if j.retry:sub(1, #ask) == ask then return { num(j.retry:sub(#ask + 1)) or 0 } end
+if j.retry:sub(1, #ask) == ask then
+  save_all() -- what could not be saved before
+  return { num(j.retry:sub(#ask + 1)) or 0 }
+end
 if j.state == 'stopping' or j.state == 'waiting' or j.busy == 1 then
   return redis.error_reply('REFUSED job ' .. id .. ' is ' .. (j.busy == 1 and 'busy' or j.state) ..
     ', retry it when it has ended')

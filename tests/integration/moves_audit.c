@@ -230,6 +230,66 @@ START_TEST(job_that_is_in_no_list_is_put_back) {
 }
 END_TEST
 
+/* What leads to the ranges of a job: to those that are leased, delayed and queued. */
+static const struct {
+    enum shoal_key kind;
+    const char *of;
+} leading[] = {
+    {SHOAL_KEY_LEASES, one},
+    {SHOAL_KEY_SESSIONS, ""},
+    {SHOAL_KEY_DUE, ""},
+    {SHOAL_KEY_TODO, job},
+};
+
+static int64_t count_findings(void) {
+    struct findings findings = {.wanted = ""};
+    int64_t jobs = 0, wrong = 0;
+    ck_assert_int_eq(
+        shoal_queue_audit(&fleet.queue, note, &findings, &jobs, &wrong, &play_err),
+        SHOAL_OK);
+    return wrong;
+}
+
+START_TEST(range_to_which_nothing_leads_is_found_again) {
+    begin(0);
+    fleet.no_audit = true;
+    freeReplyObject(
+        test_command(fleet.redis, "DEL %s", play_key(leading[_i].kind, leading[_i].of)));
+    ck_assert_int_gt(count_findings(), 0);
+    for (int rounds = 0; count_findings() > 0; rounds++) { /* one range at random each */
+        ck_assert_int_lt(rounds, 1000);
+        test_pass_time(&fleet, 100);
+    }
+}
+END_TEST
+
+/* A retry has changed what belongs to the job when it fails on the list of what is ready:
+ * the job's counters are to say so. */
+START_TEST(what_a_move_did_is_counted_though_it_fails) {
+    int64_t n = 0;
+    play_start(0);
+    test_submit(&fleet, 1, NULL, job);
+    struct shoal_lease lease = play_lease(one, "a", 1);
+    test_commit(&fleet, one, &lease, 0, "x", true);
+    fleet.no_audit = true;
+    freeReplyObject(
+        test_command(fleet.redis, "SET %s nonsense", play_key(SHOAL_KEY_READY, "q:5")));
+    play_move(SHOAL_GARBAGE,
+              shoal_queue_retry(&fleet.queue, job, false, job, &n, &play_err));
+    ck_assert_ptr_nonnull(strstr(play_err.text, play_key(SHOAL_KEY_READY, "q:5")));
+    freeReplyObject(
+        test_command(fleet.redis, "DEL %s", play_key(SHOAL_KEY_READY, "q:5")));
+    play_move(SHOAL_OK, shoal_queue_retry(&fleet.queue, job, false, job, &n, &play_err));
+    ck_assert_int_eq(n, 1);
+    test_pass_time(&fleet, 3000);
+    play_audit();
+    fleet.no_audit = false;
+    lease = play_lease(one, "b", 1);
+    test_commit(&fleet, one, &lease, 0, ".", true);
+    expect_state(SHOAL_JOB_SUCCEEDED);
+}
+END_TEST
+
 START_TEST(whole_queue_has_nothing_to_tell) {
     begin(_i);
     test_fleet_audit(&fleet);
@@ -247,6 +307,9 @@ static Suite *suite(void) {
     tcase_add_loop_test(cases, nonsense_in_what_jobs_share_stops_nobody, 0,
                         (int)SHOAL_COUNT(shared));
     tcase_add_test(cases, job_that_is_in_no_list_is_put_back);
+    tcase_add_test(cases, what_a_move_did_is_counted_though_it_fails);
+    tcase_add_loop_test(cases, range_to_which_nothing_leads_is_found_again, 0,
+                        (int)SHOAL_COUNT(leading));
     suite_add_tcase(audit, cases);
     return audit;
 }

@@ -69,6 +69,19 @@ START_TEST(lease_that_still_stands_is_the_workers) {
 }
 END_TEST
 
+/* The worker is told that it is gone, registers, and has it as before. */
+START_TEST(lease_whose_key_is_gone_is_the_workers) {
+    play_start(_i);
+    test_submit(&fleet, 1, NULL, job);
+    struct shoal_lease lease = play_lease(one, "a", 1);
+    freeReplyObject(test_command(fleet.redis, "DEL %s", play_key(SHOAL_KEY_LEASES, one)));
+    ck_assert_int_eq(adopted(&lease), 1);
+    expect_alive(one, "a", true);
+    ck_assert_uint_eq(answer.beaten.n_gone, 0);
+    expect_tasks(0, 1, 0, 0, 0);
+}
+END_TEST
+
 START_TEST(returning_worker_adopts_what_nobody_has_taken) {
     play_start(_i);
     test_submit(&fleet, 20, NULL, job);
@@ -651,6 +664,7 @@ int main(void) {
         session_begins_and_may_begin_again,
         dead_predecessor_loses_its_tasks_at_once,
         lease_that_still_stands_is_the_workers,
+        lease_whose_key_is_gone_is_the_workers,
         returning_worker_adopts_what_nobody_has_taken,
         heir_of_a_dead_worker_tells_how_its_tasks_ended,
         heir_does_not_take_what_the_dead_had_given_away,

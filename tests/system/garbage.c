@@ -383,11 +383,23 @@ START_TEST(job_with_a_key_of_another_type_harms_no_other) {
 }
 END_TEST
 
+static bool is_leased(const char *open) {
+    SHOAL_CLEANUP(shoal_cleanup_reply)
+    redisReply *ranges = test_command(redis, "ZRANGE %s 0 0", open);
+    return ranges->elements == 1 && strchr(ranges->element[0]->str, '@') != NULL;
+}
+
+/* Also while a task runs, which goes on. */
 START_TEST(session_with_a_key_of_another_type_begins_anew) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *id = NULL;
     struct test_process worker;
     char key[96];
     begin(&worker);
     expect_healthy();
+    ck_assert_int_eq(run_words_out("submit -- sleep 4", &id, NULL), 0);
+    id[strcspn(id, "\n")] = '\0';
+    snprintf(key, sizeof(key), "shoal:{0}:open:%s", id);
+    wait_until(is_leased(key), LIMIT_MS);
     for (size_t i = 0; i < SHOAL_COUNT(of_session); i++) {
         SHOAL_CLEANUP(shoal_cleanup_reply)
         redisReply *sessions = test_command(redis, "ZRANGE shoal:{0}:sessions 0 0");
@@ -399,6 +411,9 @@ START_TEST(session_with_a_key_of_another_type_begins_anew) {
     spoil_key("shoal:{0}:wake:default");
     expect_healthy();
     wait_until(audit_is(0, "nothing wrong"), LIMIT_MS);
+    snprintf(key, sizeof(key), "shoal:{0}:attempts:%s", id);
+    ck_assert_int_eq(run_format("wait %s --timeout 30s", id), 0);
+    ck_assert_int_eq(test_command_int(redis, "EXISTS %s", key), 0); /* it ran once */
     finish(&worker);
 }
 END_TEST
