@@ -109,6 +109,7 @@ static const struct grant {
     {BROKER | WORKER, READS, "llen lpos", K(READY) | K(TODO)},
     {BROKER | WORKER, READS, "zrandmember", K(JOBS) | K(OPEN)},
     {BROKER | WORKER, READS, "zscore", K(SESSIONS)},
+    {BROKER | WORKER, READS, "hvals", K(LEASES)},
     {WORKER, READS, "get hgetall hlen xrevrange",
      K(ARGS) | K(BARRED) | K(LEASES) | K(SPEC) | K(WARRANT)},
 

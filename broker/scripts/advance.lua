@@ -64,11 +64,9 @@ local function who_could_not(j)
   return others == 0, n >= 3
 end
 
--- One task that did not succeed. Returns true when that is its outcome.
-local function settle_failure(j, index, attempt, reason, record)
-  local r = settle(j, index, index + 1, attempt)[1]
-  if not r then return false end
-  if record ~= '' then add_attempt(j, record) end
+-- What becomes of a task that did not succeed and was taken out. What fails on something else than
+-- the job does so before anything is done.
+local function judge(j, r, index, attempt, reason, record)
   local policy = POLICY[reason] or 'final'
   if policy == 'charged' and j.state == 'active' and r.fails < j.retries then
     retry_later(j, r)
@@ -97,6 +95,19 @@ local function settle_failure(j, index, attempt, reason, record)
   return true
 end
 
+-- One task that did not succeed. Returns true when that is its outcome.
+local function settle_failure(j, index, attempt, reason, record)
+  local r = settle(j, index, index + 1, attempt)[1]
+  if not r then return false end
+  local fine, final = pcall(judge, j, r, index, attempt, reason, record)
+  if not fine then
+    put(j, r.lo, r.hi, r.attempt, r.fails, r.lost, r.label)
+    error(final, 0)
+  end
+  if record ~= '' then add_attempt(j, record) end
+  return final
+end
+
 -- Tells whoever held a range that others finished it.
 local function tell_holder(j, r, lease)
   local holder, its = r.label:match('^@(%w+)/(.+)$')
@@ -110,7 +121,7 @@ local function commit()
   local rest, over, work, failures = number(), word(), number(), number()
   local j = load_job(id)
   if j and (FINAL[j.state] or hi > j.total) then j = nil end
-  local accepted, n = {}, 0
+  local accepted, n, taken = {}, 0, {}
 
   local function accept(a, b)
     local last = accepted[#accepted]
@@ -131,7 +142,7 @@ local function commit()
     for _, r in ipairs(settle(j, a, b)) do
       j.ok = j.ok + (r.hi - r.lo)
       accept(r.lo, r.hi)
-      tell_holder(j, r, lease)
+      taken[#taken + 1] = r
     end
   end
 
@@ -153,6 +164,7 @@ local function commit()
     local all = table.concat(ranges, ',')
     add_result(j, all == own and entry or all .. entry:sub(#own + 1))
     j.ran, j.work = j.ran + n, math.min(j.work + math.max(work, 0), 10 ^ 17)
+    for _, r in ipairs(taken) do tell_holder(j, r, lease) end
   end
   if over == '1' then
     end_lease(sid, lease, 'untouched', name)

@@ -101,13 +101,7 @@ expect('the number of leased tasks', j.leased, leased)
 expect('the number of delayed tasks', j.delayed, delayed)
 expect('the number of failed and cancelled tasks', j.failed + j.cancelled, lost)
 if j.max_running > 0 then
-  local leases = 0
-  for _, sid in ipairs(call('ZRANGE', sessions_key(), 0, -1)) do
-    for _, what in ipairs(call('HVALS', leases_key(sid))) do
-      if what:match('^%w+') == id then leases = leases + 1 end
-    end
-  end
-  expect('the number of leases', j.leases, leases)
+  expect('the number of leases', j.leases, count_leases(id))
 end
 if FINAL[j.state] then expect('the number of unfinished tasks', open + j.total - j.cursor, 0) end
 if can_hand_out(j) then

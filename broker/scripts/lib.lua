@@ -314,13 +314,14 @@ local function put(j, lo, hi, attempt, fails, lost, label, front)
   end
 end
 
--- A key that all share may fail: it comes before the job's own.
+-- Fails on nothing but keys of the job, as does put(): what is taken out for one is not lost when
+-- something that jobs share is not what it should be. A date that stays in `due` does no harm.
 local function drop(j, r)
-  if r.label:sub(1, 1) == 'd' then
-    call('ZREM', due_key(), 'r:' .. j.id .. ':' .. fmt(r.lo))
-  end
   call('ZREM', open_key(j.id), r.member)
   count(j, r.label, r.lo - r.hi)
+  if r.label:sub(1, 1) == 'd' then
+    redis.pcall('ZREM', due_key(), 'r:' .. j.id .. ':' .. fmt(r.lo))
+  end
 end
 
 -- The ranges that overlap [a, b), in order.
@@ -855,11 +856,11 @@ local function look_at_range(j)
   if not r then return end
   local sid, lease = r.label:match('^@(%w+)/(.+)$')
   local at = r.label:match('^d(%d+)$')
-  if sid and not call('ZSCORE', sessions_key(), sid) then
-    end_session(sid, 'lost')
-  elseif sid and not call('HGET', leases_key(sid), lease) then
+  if sid and not call('HGET', leases_key(sid), lease) then
     j.leases = math.max(j.leases - 1, 0)
     give_back(j, r, 'lost', sid)
+  elseif sid and not call('ZSCORE', sessions_key(), sid) then
+    end_session(sid, 'lost')
   elseif at then
     call('ZADD', due_key(), 'NX', at, 'r:' .. j.id .. ':' .. fmt(r.lo))
   elseif r.label == 'q' and is_missing(todo_key(j.id), fmt(r.lo)) then
@@ -867,8 +868,20 @@ local function look_at_range(j)
   end
 end
 
+-- As they stand with the sessions.
+local function count_leases(id)
+  local n = 0
+  for _, sid in ipairs(call('ZRANGE', sessions_key(), 0, -1)) do
+    for _, what in ipairs(call('HVALS', leases_key(sid))) do
+      if what:match('^%w+') == id then n = n + 1 end
+    end
+  end
+  return n
+end
+
 -- A job that says it is in its list and is not would stand still for ever, as would one with a
--- range to which nothing leads: some are looked for, so that each is found sooner or later.
+-- range to which nothing leads, or at a limit of leases that are none: some are looked for, so that
+-- each is found sooner or later.
 local function look_for_lost()
   for _, id in ipairs(call('ZRANDMEMBER', jobs_key(), 10)) do
     local j = load_job(id)
@@ -876,6 +889,9 @@ local function look_for_lost()
       and is_missing(ready_key(j.queue .. ':' .. j.priority), id) then j.ready = 0 end
     if j and j.busy == 1 then call('SADD', busy_key(), id) end
     if j and j.cursor > j.ok + j.failed + j.cancelled then look_at_range(j) end
+    if j and j.max_running > 0 and j.leases > 0 and j.leased == 0 then
+      j.leases = count_leases(id)
+    end
   end
 end
 
@@ -893,11 +909,16 @@ local function look_at_memory()
   end
 end
 
+local function is_due_still()
+  call('HSET', clock_key(), 'more', 1)
+end
+
 -- Everything that only time does, with what tick() returned. Returns the milliseconds until there
 -- is more to do, a heartbeat at most.
 local function housekeep(now, due)
   local more = false
   if due then
+    rescue = is_due_still -- when it fails it is made again, and no time has passed
     local a, b, c, d = run_due(now), run_dates(), reap(now), continue_busy()
     more = a or b or c or d
     call('HSET', clock_key(), 'more', more and 1 or 0)

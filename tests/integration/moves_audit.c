@@ -263,6 +263,79 @@ START_TEST(range_to_which_nothing_leads_is_found_again) {
 }
 END_TEST
 
+static void spoil_key(enum shoal_key kind, const char *of) {
+    freeReplyObject(test_command(fleet.redis, "DEL %s", play_key(kind, of)));
+    freeReplyObject(test_command(fleet.redis, "SET %s nonsense", play_key(kind, of)));
+}
+
+/* A commit fails on a key of another worker, which can go, when it has taken a task out
+ * of the map; it is made again, and has the task still. */
+START_TEST(key_of_another_worker_costs_no_outcome) {
+    struct test_answer answer;
+    play_start(0);
+    play_join(two);
+    play_join(three);
+    test_submit(&fleet, 1, NULL, job);
+    struct shoal_lease lease = play_lease(one, "a", 1);
+    fleet.no_audit = true;
+    spoil_key(SHOAL_KEY_SESSION, two);
+    test_commit(&fleet, one, &lease, 0, "p", true); /* is anybody left who could? */
+    test_fleet_audit(&fleet);
+    expect_tasks(1, 0, 0, 0, 0);
+
+    play_move(SHOAL_OK, shoal_queue_forget(&fleet.queue, job, true, &play_err));
+    test_submit(&fleet, 1, NULL, job);
+    lease = play_lease(three, "a", 1);
+    play_silence(one);
+    play_lease(one, "b", 1);
+    spoil_key(SHOAL_KEY_INBOX, one);
+    test_commit(&fleet, three, &lease, 0, ".", true); /* who has it is to be told */
+    test_heartbeat(&fleet, one, (const char *[]){"b", NULL}, &answer);
+    test_fleet_audit(&fleet);
+    expect_outcomes(".");
+}
+END_TEST
+
+/* Of a job with a limit. */
+START_TEST(lease_whose_key_is_gone_holds_up_no_other) {
+    play_start(0);
+    struct shoal_submission submission = play_usual(2);
+    submission.policy.max_running = 1;
+    play_submit(&submission);
+    struct shoal_lease lease = play_lease(one, "a", 1);
+    fleet.no_audit = true;
+    freeReplyObject(test_command(fleet.redis, "DEL %s", play_key(SHOAL_KEY_LEASES, one)));
+    test_commit(&fleet, one, &lease, 0, ".", true);
+    play_no_lease(one, "b");
+    test_pass_time(&fleet, 3000);
+    fleet.no_audit = false;
+    play_lease(one, "c", 1);
+}
+END_TEST
+
+/* Its end is part of the housekeeping, which fails on it, finds the key, and goes on. */
+START_TEST(dead_session_with_a_key_of_another_type_is_ended) {
+    static const enum shoal_key kinds[] = {SHOAL_KEY_LEASES, SHOAL_KEY_SESSION};
+    struct test_answer answer;
+    play_start(0);
+    test_submit(&fleet, 1, NULL, job);
+    for (int64_t i = 0; i < (int64_t)SHOAL_COUNT(kinds); i++) {
+        play_join(two);
+        struct shoal_lease lease = play_lease(two, "a", 1);
+        expect_range(&lease, 0, 1, 1 + i);
+        fleet.no_audit = true;
+        spoil_key(kinds[i], two);
+        for (int rounds = 0; rounds < 5; rounds++) { /* longer than a session */
+            test_pass_time(&fleet, 3000);
+            test_heartbeat(&fleet, one, NULL, &answer);
+        }
+        fleet.no_audit = false;
+        test_fleet_audit(&fleet);
+        expect_tasks(1, 0, 0, 0, 0);
+    }
+}
+END_TEST
+
 /* A retry has changed what belongs to the job when it fails on the list of what is ready:
  * the job's counters are to say so. */
 START_TEST(what_a_move_did_is_counted_though_it_fails) {
@@ -282,7 +355,7 @@ START_TEST(what_a_move_did_is_counted_though_it_fails) {
     play_move(SHOAL_OK, shoal_queue_retry(&fleet.queue, job, false, job, &n, &play_err));
     ck_assert_int_eq(n, 1);
     test_pass_time(&fleet, 3000);
-    play_audit();
+    test_fleet_audit(&fleet);
     fleet.no_audit = false;
     lease = play_lease(one, "b", 1);
     test_commit(&fleet, one, &lease, 0, ".", true);
@@ -308,6 +381,9 @@ static Suite *suite(void) {
                         (int)SHOAL_COUNT(shared));
     tcase_add_test(cases, job_that_is_in_no_list_is_put_back);
     tcase_add_test(cases, what_a_move_did_is_counted_though_it_fails);
+    tcase_add_test(cases, dead_session_with_a_key_of_another_type_is_ended);
+    tcase_add_test(cases, key_of_another_worker_costs_no_outcome);
+    tcase_add_test(cases, lease_whose_key_is_gone_holds_up_no_other);
     tcase_add_loop_test(cases, range_to_which_nothing_leads_is_found_again, 0,
                         (int)SHOAL_COUNT(leading));
     suite_add_tcase(audit, cases);
