@@ -95,14 +95,14 @@ local function judge(j, r, index, attempt, reason, record)
   return true
 end
 
--- One task that did not succeed. Returns true when that is its outcome.
+-- One task that did not succeed. Returns true when that is its outcome, or what it failed on.
 local function settle_failure(j, index, attempt, reason, record)
   local r = settle(j, index, index + 1, attempt)[1]
   if not r then return false end
   local fine, final = pcall(judge, j, r, index, attempt, reason, record)
   if not fine then
     put(j, r.lo, r.hi, r.attempt, r.fails, r.lost, r.label)
-    error(final, 0)
+    return false, final
   end
   if record ~= '' then add_attempt(j, record) end
   return final
@@ -121,7 +121,7 @@ local function commit()
   local rest, over, work, failures = number(), word(), number(), number()
   local j = load_job(id)
   if j and (FINAL[j.state] or hi > j.total) then j = nil end
-  local accepted, n, taken = {}, 0, {}
+  local accepted, n, taken, trouble = {}, 0, {}, nil
 
   local function accept(a, b)
     local last = accepted[#accepted]
@@ -151,9 +151,10 @@ local function commit()
     local index, attempt, reason, record = number(), number(), word(), word()
     succeed(at, index)
     at = index + 1
-    if j and settle_failure(j, index, attempt, reason, record) then
-      accept(index, index + 1)
-    end
+    local final, why
+    if j then final, why = settle_failure(j, index, attempt, reason, record) end
+    if final then accept(index, index + 1) end
+    trouble = trouble or why
   end
   succeed(at, hi)
   local entry = word()
@@ -166,6 +167,7 @@ local function commit()
     j.ran, j.work = j.ran + n, math.min(j.work + math.max(work, 0), 10 ^ 17)
     for _, r in ipairs(taken) do tell_holder(j, r, lease) end
   end
+  if trouble then error(trouble, 0) end -- behind the results of what was accepted
   if over == '1' then
     end_lease(sid, lease, 'untouched', name)
   elseif rest >= 0 and j then

@@ -275,13 +275,15 @@ START_TEST(key_of_another_worker_costs_no_outcome) {
     play_start(0);
     play_join(two);
     play_join(three);
-    test_submit(&fleet, 1, NULL, job);
-    struct shoal_lease lease = play_lease(one, "a", 1);
+    test_submit(&fleet, 3, NULL, job);
+    play_warm(job);
+    struct shoal_lease lease = play_lease(one, "a", 3);
     fleet.no_audit = true;
     spoil_key(SHOAL_KEY_SESSION, two);
-    test_commit(&fleet, one, &lease, 0, "p", true); /* is anybody left who could? */
+    test_commit(&fleet, one, &lease, 0, ".xp", true); /* is anybody left who could? */
     test_fleet_audit(&fleet);
-    expect_tasks(1, 0, 0, 0, 0);
+    expect_tasks(1, 0, 1, 1, 0);
+    expect_outcomes(".x-");
 
     play_move(SHOAL_OK, shoal_queue_forget(&fleet.queue, job, true, &play_err));
     test_submit(&fleet, 1, NULL, job);
