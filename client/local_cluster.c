@@ -711,28 +711,14 @@ static enum shoal_status look_around(bool *ret_runs, struct shoal_error *err) {
     return status;
 }
 
-/* After a reboot nobody listens who was not told to once more. But while a broker or
- * worker is left, which know this way to it, Redis comes back as it was. */
-static enum shoal_status forget_to_listen(struct shoal_error *err) {
-    bool runs = false;
-    enum shoal_status status = look_around(&runs, err);
-    if (status == SHOAL_OK && !runs)
-        shoal_invitation_end();
-    return status;
-}
-
 /* Makes ready what a cluster that listens is started with. One that runs stays as it is:
  * its daemons know one way to Redis. */
 static enum shoal_status begin_to_listen(struct shoal_invitation *asked,
                                          const struct shoal_invitation_key *key,
-                                         struct shoal_error *err) {
+                                         bool runs, struct shoal_error *err) {
     struct shoal_invitation running;
     struct shoal_error why = {.status = SHOAL_OK};
-    bool runs = false;
-    enum shoal_status status = look_around(&runs, err);
-    if (status != SHOAL_OK)
-        return status;
-    status = shoal_invitation_read(&running, &why);
+    enum shoal_status status = shoal_invitation_read(&running, &why);
     if (runs && status == SHOAL_OK && is_what_runs(&running, asked)) {
         *asked = running;
         return shoal_invitation_write(asked, key, err);
@@ -775,11 +761,13 @@ static enum shoal_status use(enum shoal_cluster_need need, const char *queue,
     enum shoal_status status = take_lock(true, &lock, err);
     if (status == SHOAL_OK)
         status = become_user(cluster, err);
-    bool ran = lock < 0 || holder("redis.pid") != 0;
+    bool ran = true;
+    if (status == SHOAL_OK)
+        status = look_around(&ran, err);
     if (status == SHOAL_OK && invitation != NULL)
-        status = begin_to_listen(invitation, key, err);
+        status = begin_to_listen(invitation, key, ran, err);
     else if (status == SHOAL_OK && !ran)
-        status = forget_to_listen(err);
+        shoal_invitation_end();
     if (status == SHOAL_OK)
         status = bring_up(need, queue, slots, cluster, err);
     if (status != SHOAL_OK) {

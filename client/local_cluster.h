@@ -37,7 +37,7 @@ struct shoal_invitation_key;
  * Waits until Redis answers, 20 s at most, or until it is interrupted. SHOAL_UNKNOWN (for
  * READ): nothing runs and there are no data. SHOAL_LOST: something could not be
  * started; the sentence says what is missing ("install redis-server") or where the log
- * is. If Redis did not run before, nothing of the cluster runs then. */
+ * is. If nothing of the cluster ran before, nothing runs then; what ran goes on. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_cluster_use(enum shoal_cluster_need need, const char *queue,
                                     int64_t slots, struct shoal_cluster **ret_cluster,

@@ -65,6 +65,22 @@ static bool is_open(const char *port) {
     return connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
 }
 
+/* Listens there, as another program; 0: anywhere. The descriptor is the caller's. */
+static int take_port(int port) {
+    char text[8];
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+    int yes = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == 0 &&
+              bind(fd, (struct sockaddr *)&address, len) == 0 && listen(fd, 1) == 0 &&
+              getsockname(fd, (struct sockaddr *)&address, &len) == 0);
+    snprintf(text, sizeof(text), "%d", ntohs(address.sin_port));
+    setenv("TAKEN", text, 1);
+    return fd;
+}
+
 static void expect_in(const char *text, const char *words) {
     ck_assert_msg(strstr(text, words) != NULL, "no '%s' in: %s", words, text);
 }
@@ -229,6 +245,24 @@ START_TEST(redis_comes_back_as_it_was_and_not_after_all_was_gone) {
 }
 END_TEST
 
+/* Work that goes on is not ended by who only looks. */
+START_TEST(redis_that_cannot_come_back_ends_no_worker) {
+    up("127.0.0.1:0");
+    int64_t worker = number_of(STATE "/worker.pid");
+    ok("shoal submit -- sh -c ': > began; while test ! -e end; do sleep 0.05; done'");
+    wait_until(files("began") == 1, LIMIT_MS);
+    ck_assert_int_eq(kill(redis_pid(), SIGKILL), 0);
+    wait_until(!is_open(getenv("PORT")), LIMIT_MS);
+    int fd = take_port(atoi(getenv("PORT")));
+    expect_in(sh_exit(2, "shoal status").err, "is taken by another program");
+    shoal_cleanup_fd(&fd);
+    ok(": > end; shoal wait -");
+    ck_assert_int_eq(number_of(STATE "/worker.pid"), worker);
+    ck_assert(is_open(getenv("PORT")));
+    expect_in(ok("shoal show - 0"), "attempt      1");
+}
+END_TEST
+
 /* ---- it holds */
 
 #define DIALS "redis-cli --no-auth-warning --tls -h 127.0.0.1 -p $PORT "
@@ -311,15 +345,8 @@ static const struct {
 };
 
 START_TEST(address_that_makes_no_sense_is_refused) {
-    char port[8];
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(address);
-    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = socket(AF_INET, SOCK_STREAM, 0);
-    ck_assert(bind(fd, (struct sockaddr *)&address, len) == 0 && listen(fd, 1) == 0 &&
-              getsockname(fd, (struct sockaddr *)&address, &len) == 0);
-    snprintf(port, sizeof(port), "%d", ntohs(address.sin_port));
-    setenv("TAKEN", port, 1);
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = take_port(0);
+    ck_assert_int_ge(fd, 0);
     for (size_t i = 0; i < SHOAL_COUNT(places); i++) {
         struct said said = sh_exit(2, "shoal up --listen %s", places[i].where);
         expect_in(said.err, places[i].says);
@@ -392,6 +419,7 @@ int main(void) {
     tcase_add_test(tests, nobody_runs_what_was_not_signed);
     tcase_add_test(tests, who_joined_comes_back_when_the_cluster_does);
     tcase_add_test(tests, redis_comes_back_as_it_was_and_not_after_all_was_gone);
+    tcase_add_test(tests, redis_that_cannot_come_back_ends_no_worker);
     tcase_add_test(tests, token_is_good_for_work_alone);
     tcase_add_test(tests, token_of_before_is_good_no_more);
     tcase_add_test(tests, address_that_makes_no_sense_is_refused);
