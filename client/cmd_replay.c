@@ -192,13 +192,22 @@ static int replay_task(const struct shoal_one_task *one, struct shoal_error *err
 
 /* ---- whose it is */
 
+/* The file that was named, else that of the local cluster, as for its worker: what others
+ * wrote while it listened is there still. */
+static const char *find_keys(const struct shoal_use *use) {
+    if (trust_keys_given)
+        return trust_keys;
+    return use->cluster == NULL || trust_redis ? NULL
+                                               : shoal_cluster_trusted_keys(use->cluster);
+}
+
 /* The local cluster has an address as any Redis, which tells whether others can write. */
 static enum shoal_status begin_trust(const struct shoal_use *use,
                                      const struct shoal_signer_name *own,
                                      struct shoal_trust *trust, struct shoal_error *err) {
     struct shoal_redis_address address;
     const struct shoal_trust_choice choice = {
-        .keys = trust_keys_given ? trust_keys : NULL, .redis = trust_redis, .own = own};
+        .keys = find_keys(use), .redis = trust_redis, .own = own};
     const char *url =
         use->cluster == NULL ? shoal_cli.redis : shoal_cluster_url(use->cluster);
     enum shoal_status status = shoal_redis_address_parse(url, NULL, &address, err);
@@ -263,9 +272,11 @@ const struct shoal_cli_command shoal_cmd_replay = {
         "variables such as\n"
         "OMP_NUM_THREADS say 1, as on a worker with a slot for each core. Its exit "
         "status is\n"
-        "the program's. Where the Redis is not this user's own, it runs what you or a "
-        "trusted key\n"
-        "signed, as a worker would; when that expires does not matter.",
+        "the program's. Where the Redis is not this user's own, or is that of a local "
+        "cluster that\n"
+        "others could join once, it runs what you or a trusted key signed, as a worker "
+        "would; when\n"
+        "that expires does not matter.",
     .tables = tables,
     .words_least = 2,
     .words_most = 2,

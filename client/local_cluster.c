@@ -60,6 +60,7 @@ struct shoal_cluster {
     char password_file[PATH_ROOM];        /* "": none is needed */
     char listens[SHOAL_LISTEN_HOST + 16]; /* "HOST:PORT"; "": it does not */
     char name_space[SHOAL_NAME_MAX + 1];  /* of those who join; "": what daemons take */
+    char trusted_keys[PATH_ROOM];         /* "": nobody else could ever write to it */
 };
 
 /* ---- the state directory */
@@ -534,15 +535,12 @@ static enum shoal_status ensure_broker(const struct shoal_cluster *cluster,
     return ensure(&broker, err);
 }
 
-/* Is there where others could write to Redis, be it long ago. */
-static const char trusted_keys[] = "trusted-keys";
-
 /* A worker for each queue that jobs were submitted to. */
 static enum shoal_status ensure_worker(const struct shoal_cluster *cluster,
                                        const char *queue, int64_t slots,
                                        struct shoal_error *err) {
     char pid_file[SHOAL_NAME_MAX + 16] = "worker.pid", number[24], spool[PATH_ROOM];
-    char checkpoints[PATH_ROOM], trusted[PATH_ROOM];
+    char checkpoints[PATH_ROOM];
     if (queue == NULL)
         queue = "default";
     if (!shoal_name_is_valid(queue))
@@ -553,8 +551,6 @@ static enum shoal_status ensure_worker(const struct shoal_cluster *cluster,
     enum shoal_status status = shoal_state_path("spool", spool, sizeof(spool), err);
     if (status == SHOAL_OK)
         status = shoal_state_path("checkpoints", checkpoints, sizeof(checkpoints), err);
-    if (status == SHOAL_OK)
-        status = shoal_state_path(trusted_keys, trusted, sizeof(trusted), err);
     if (status != SHOAL_OK)
         return status;
     struct daemon worker = {
@@ -564,8 +560,9 @@ static enum shoal_status ensure_worker(const struct shoal_cluster *cluster,
                  number, "--spool", spool, "--checkpoints", checkpoints},
     };
     add_way(&worker, cluster);
-    if (state_exists(trusted_keys))
-        add_words(&worker, (const char *const[]){"--trust-keys", trusted, NULL});
+    if (*cluster->trusted_keys != '\0')
+        add_words(&worker,
+                  (const char *const[]){"--trust-keys", cluster->trusted_keys, NULL});
     return ensure(&worker, err);
 }
 
@@ -670,6 +667,17 @@ static enum shoal_status find_way(struct shoal_cluster *cluster, const char *pat
                             cluster->password_file, sizeof(cluster->password_file), err);
 }
 
+/* Whose jobs run here: the file is there where others could write to Redis, be it long
+ * ago. */
+static enum shoal_status find_trusted_keys(struct shoal_cluster *cluster,
+                                           struct shoal_error *err) {
+    static const char name[] = "trusted-keys";
+    if (!state_exists(name))
+        return SHOAL_OK;
+    return shoal_state_path(name, cluster->trusted_keys, sizeof(cluster->trusted_keys),
+                            err);
+}
+
 static enum shoal_status bring_up(enum shoal_cluster_need need, const char *queue,
                                   int64_t slots, struct shoal_cluster *cluster,
                                   struct shoal_error *err) {
@@ -684,6 +692,8 @@ static enum shoal_status bring_up(enum shoal_cluster_need need, const char *queu
     enum shoal_status status = socket_path(path, sizeof(path), err);
     if (status == SHOAL_OK)
         status = find_way(cluster, path, &invitation, &listens, err);
+    if (status == SHOAL_OK)
+        status = find_trusted_keys(cluster, err);
     if (status == SHOAL_OK)
         status = ensure_redis(cluster, path, listens ? &invitation : NULL, err);
     if (status == SHOAL_OK && need == SHOAL_CLUSTER_WORK)
@@ -806,6 +816,10 @@ const char *shoal_cluster_password_file(const struct shoal_cluster *cluster) {
 
 const char *shoal_cluster_listens(const struct shoal_cluster *cluster) {
     return *cluster->listens == '\0' ? NULL : cluster->listens;
+}
+
+const char *shoal_cluster_trusted_keys(const struct shoal_cluster *cluster) {
+    return *cluster->trusted_keys == '\0' ? NULL : cluster->trusted_keys;
 }
 
 /* Trying for the exclusive lock may lose the shared one, which is taken back. */

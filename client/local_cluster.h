@@ -59,6 +59,8 @@ const char *
 shoal_cluster_password_file(const struct shoal_cluster *cluster); /* or NULL */
 /* "HOST:PORT"; NULL: it does not. */
 const char *shoal_cluster_listens(const struct shoal_cluster *cluster);
+/* The file of whose jobs run there; NULL: nobody else could ever write to its Redis. */
+const char *shoal_cluster_trusted_keys(const struct shoal_cluster *cluster);
 
 /* Whether nobody else uses the cluster and `up` does not keep it: whoever leaves last
  * looks for unfinished jobs and, if there are none, says so to leave(). */

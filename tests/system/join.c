@@ -206,6 +206,7 @@ START_TEST(who_joined_comes_back_when_the_cluster_does) {
     wait_until(strstr(text_of(STATE "/worker.log"), job) != NULL, LIMIT_MS);
     expect_in(text_of(STATE "/worker.log"),
               "is not signed"); /* others may have left it */
+    expect_in(sh_exit(2, "shoal replay %s 0", job).err, "is not signed");
     ok("shoal cancel %s; shoal wait %s || true; test ! -e ran; shoal down", job, job);
     snprintf(where, sizeof(where), "127.0.0.1:%s", getenv("PORT"));
     up(where);
