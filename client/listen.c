@@ -76,6 +76,17 @@ static bool is_any(const struct sockaddr *address) {
     return memcmp(bytes_of(address), zeros, address->sa_family == AF_INET ? 4 : 16) == 0;
 }
 
+/* Redis could listen there, and nobody could connect to it. */
+static bool is_group(const struct sockaddr *address, socklen_t len) {
+    if (address->sa_family == AF_INET6)
+        return IN6_IS_ADDR_MULTICAST(bytes_of(address));
+    const unsigned char *bytes = bytes_of(address);
+    SHOAL_CLEANUP(shoal_cleanup_fd)
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    return (*bytes & 0xf0) == 0xe0 ||
+           (connect(fd, address, len) != 0 && errno == EACCES); /* to broadcast */
+}
+
 /* One by which others can reach this host, whatever link they are on. */
 static bool is_reachable(const struct ifaddrs *interface) {
     const struct sockaddr *address = interface->ifa_addr;
@@ -174,6 +185,12 @@ static enum shoal_status cannot_listen(const char *where, int port, int why,
         return shoal_error_set(err, SHOAL_INVALID,
                                "'%.100s' is no address of this host; it has %s", where,
                                list);
+    case EINVAL:
+        list_addresses(list);
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "'%.100s' needs to be told which link it is on; give "
+                               "--listen another address of this host: it has %s",
+                               where, list);
     case EADDRINUSE:
         return shoal_error_set(err, SHOAL_INVALID,
                                "port %d of %.100s is taken by another program; give "
@@ -221,6 +238,8 @@ static enum shoal_status find_binds(struct shoal_listen *listen,
     for (; found != NULL && listen->n < SHOAL_LISTEN_BINDS; found = found->ai_next) {
         char *bind = listen->binds[listen->n];
         if (found->ai_family != AF_INET && found->ai_family != AF_INET6)
+            continue;
+        if (is_group(found->ai_addr, found->ai_addrlen))
             continue;
         if (!try(found->ai_addr, found->ai_addrlen, &listen->port)) {
             why = errno == EADDRNOTAVAIL ? why : errno;

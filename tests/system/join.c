@@ -333,6 +333,10 @@ static const struct {
     const char *says;
 } places[] = {
     {"198.51.100.77", "is no address of this host"},
+    {"224.0.0.1", "is no address of this host"},
+    {"255.255.255.255:0", "is no address of this host"},
+    {"127.255.255.255:0", "is no address of this host"},
+    {"[ff02::1]:0", "is no address of this host"},
     {"no..name", "nobody knows the name"}, /* asks no server */
     {"127.0.0.1:65536", "too large"},
     {"127.0.0.1:-1", "the port of --listen"},
