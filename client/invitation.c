@@ -7,6 +7,7 @@
 #include "client/local_cluster.h"
 #include "client/token.h"
 #include "common/cleanup.h"
+#include "common/option.h"
 #include "common/redis.h"
 #include "common/secret.h"
 #include "common/state.h"
@@ -75,6 +76,7 @@ enum shoal_status shoal_invitation_read(struct shoal_invitation *ret_invitation,
     struct shoal_listen *listen = &invitation.listen;
     SHOAL_CLEANUP(shoal_cleanup_free) char *text = NULL;
     char path[PATH_MAX], port[8];
+    int64_t number = 0;
     enum shoal_status status = shoal_state_path(address_file, path, sizeof(path), err);
     if (status == SHOAL_OK && access(path, F_OK) != 0)
         return shoal_error_set(err, SHOAL_UNKNOWN, "the local cluster does not listen");
@@ -87,7 +89,9 @@ enum shoal_status shoal_invitation_read(struct shoal_invitation *ret_invitation,
                 take_word(&line, listen->asked, sizeof(listen->asked)) &&
                 take_word(&line, port, sizeof(port)) &&
                 take_word(&line, listen->host, sizeof(listen->host));
-    listen->port = good ? (int)strtol(port, NULL, 10) : 0;
+    if (good)
+        good = shoal_integer_parse(port, "a port", 1, 65535, &number, NULL) == SHOAL_OK;
+    listen->port = (int)number;
     while (good && line != NULL && listen->n < SHOAL_LISTEN_BINDS)
         good = take_word(&line, listen->binds[listen->n++], sizeof(listen->binds[0]));
     if (!good || listen->n == 0)

@@ -261,6 +261,8 @@ START_TEST(redis_that_cannot_come_back_ends_no_worker) {
     ck_assert_int_eq(number_of(STATE "/worker.pid"), worker);
     ck_assert(is_open(getenv("PORT")));
     expect_in(ok("shoal show - 0"), "attempt      1");
+    ok("sed -i 's/ [0-9]* / 65536 /' " STATE "/listen/address");
+    expect_in(sh_exit(1, "shoal status").err, "does not say where");
 }
 END_TEST
 
