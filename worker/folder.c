@@ -58,8 +58,10 @@ enum shoal_status shoal_folder_create(const char *path, bool shared, int *ret_lo
         *ret_lock = fd;
         return SHOAL_OK;
     }
-    shoal_error_set(err, SHOAL_SYSTEM, "cannot make the folder '%s': %s", path,
-                    strerror(errno));
+    shoal_error_set(err, SHOAL_SYSTEM,
+                    "cannot make the folder '%s': %s; --directory names another place, "
+                    "which must be there",
+                    path, strerror(errno));
     shoal_folder_finish(path, fd);
     return SHOAL_SYSTEM;
 }

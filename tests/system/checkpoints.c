@@ -285,6 +285,13 @@ START_TEST(bad_place_is_refused_at_the_start) {
 }
 END_TEST
 
+START_TEST(directory_of_tasks_that_is_not_there_is_named) {
+    struct said said = sh_exit(1, "timeout 20 shoal-worker --directory none");
+    ck_assert_msg(strstr(said.err, "--directory names another place") != NULL, "%s",
+                  said.err);
+}
+END_TEST
+
 static const char *const kinds[] = {
     "-- sh -c 'test -d \"$SHOAL_CHECKPOINT\" && echo there=1'",
     "--python model:run",
@@ -342,6 +349,7 @@ int main(void) {
     tcase_add_test(tests, replay_begins_with_an_empty_checkpoint);
     tcase_add_loop_test(tests, bad_place_is_refused_at_the_start, 0,
                         (int)SHOAL_COUNT(bad_places));
+    tcase_add_test(tests, directory_of_tasks_that_is_not_there_is_named);
     tcase_add_loop_test(tests, place_that_goes_away_charges_no_task, 0,
                         (int)SHOAL_COUNT(kinds));
     tcase_add_test(tests, worker_without_a_place_runs_what_needs_none);
