@@ -132,8 +132,8 @@ static enum shoal_status add_pattern(struct shoal_allow *allow, const char *text
     if (pattern_is_open_to(S_IWOTH, pattern, folder))
         return shoal_error_set(err, SHOAL_INVALID,
                                "--allow '%.200s': everybody can write to '%.200s', so it "
-                               "would allow anything; run chmod o-w on it, or say "
-                               "--allow-any",
+                               "would allow anything; run chmod o-w on it, or list "
+                               "another folder",
                                text, *folder == '\0' ? "/" : folder);
     return SHOAL_OK;
 }

@@ -470,6 +470,7 @@ static const struct {
     {MAY("queues="), "--trust-keys keys", "line 1: '' is no queue name"},
     {MAY("queues=a queues=b"), "--trust-keys keys", "it stands there twice"},
     {MAY("programs=sim"), "--trust-keys keys", "line 1: 'sim'"},
+    {MAY("programs=/tmp/*"), "--trust-keys keys", "chmod o-w on it, or list another"},
     {MAY("programs=/a programs=/b"), "--trust-keys keys", "it stands there twice"},
     {MAY("memory=much"), "--trust-keys keys", "'much'"},
     {MAY("memory=0"), "--trust-keys keys", "a limit is above 0"},
