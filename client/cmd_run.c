@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,7 @@ struct run {
     int64_t away_since_ms; /* 0: Redis is there */
     int64_t full_since_ms; /* 0: Redis takes more rows */
     bool unacknowledged;
+    bool told_of_worker; /* that it has ended */
 };
 
 /* ---- Ctrl-C */
@@ -226,6 +228,21 @@ static void note_no_rows(struct run *run) {
 }
 
 /* One look: a row, or none for a while. *ret_more is false when the job has ended. */
+/* Nobody may ever run what is waited for: the local worker could not begin, or was killed
+ * together with its keeper. */
+static void note_no_worker(struct run *run) {
+    char log[PATH_MAX];
+    if (run->told_of_worker || run->use.cluster == NULL ||
+        !shoal_cluster_worker_ended(run->use.cluster) ||
+        shoal_state_path("worker.log", log, sizeof(log), NULL) != SHOAL_OK)
+        return;
+    run->told_of_worker = true;
+    shoal_progress_clear(&run->progress);
+    shoal_cli_say("shoal: the local worker has ended, '%s' tells why; mend that, and "
+                  "'shoal up' starts it again",
+                  log);
+}
+
 static enum shoal_status look(struct run *run, bool *ret_more, struct shoal_error *err) {
     struct shoal_error why = {.status = SHOAL_OK};
     *ret_more = true;
@@ -237,6 +254,7 @@ static enum shoal_status look(struct run *run, bool *ret_more, struct shoal_erro
         shoal_error_clear(&why);
         status = flush_rows(run, false, &why);
         note_no_rows(run);
+        note_no_worker(run);
         draw(run);
     }
     if (status == SHOAL_OK)

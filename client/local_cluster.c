@@ -61,6 +61,7 @@ struct shoal_cluster {
     char listens[SHOAL_LISTEN_HOST + 16]; /* "HOST:PORT"; "": it does not */
     char name_space[SHOAL_NAME_MAX + 1];  /* of those who join; "": what daemons take */
     char trusted_keys[PATH_ROOM];         /* "": nobody else could ever write to it */
+    char worker[SHOAL_NAME_MAX + 16];     /* the pid file of the one that works for us */
 };
 
 /* ---- the state directory */
@@ -536,17 +537,17 @@ static enum shoal_status ensure_broker(const struct shoal_cluster *cluster,
 }
 
 /* A worker for each queue that jobs were submitted to. */
-static enum shoal_status ensure_worker(const struct shoal_cluster *cluster,
-                                       const char *queue, int64_t slots,
-                                       struct shoal_error *err) {
-    char pid_file[SHOAL_NAME_MAX + 16] = "worker.pid", number[24], spool[PATH_ROOM];
-    char checkpoints[PATH_ROOM];
+static enum shoal_status ensure_worker(struct shoal_cluster *cluster, const char *queue,
+                                       int64_t slots, struct shoal_error *err) {
+    char number[24], spool[PATH_ROOM], checkpoints[PATH_ROOM];
     if (queue == NULL)
         queue = "default";
     if (!shoal_name_is_valid(queue))
         return shoal_error_set(err, SHOAL_INVALID, "'%.100s' is no queue name", queue);
-    if (strcmp(queue, "default") != 0)
-        snprintf(pid_file, sizeof(pid_file), "worker-%s.pid", queue);
+    if (strcmp(queue, "default") == 0)
+        strcpy(cluster->worker, "worker.pid");
+    else
+        snprintf(cluster->worker, sizeof(cluster->worker), "worker-%s.pid", queue);
     snprintf(number, sizeof(number), "%" PRId64, slots);
     enum shoal_status status = shoal_state_path("spool", spool, sizeof(spool), err);
     if (status == SHOAL_OK)
@@ -554,7 +555,7 @@ static enum shoal_status ensure_worker(const struct shoal_cluster *cluster,
     if (status != SHOAL_OK)
         return status;
     struct daemon worker = {
-        .pid_file = pid_file,
+        .pid_file = cluster->worker,
         .log = "worker.log",
         .argv = {"shoal-worker", "--redis", cluster->url, "--queue", queue, "--slots",
                  number, "--spool", spool, "--checkpoints", checkpoints},
@@ -820,6 +821,10 @@ const char *shoal_cluster_listens(const struct shoal_cluster *cluster) {
 
 const char *shoal_cluster_trusted_keys(const struct shoal_cluster *cluster) {
     return *cluster->trusted_keys == '\0' ? NULL : cluster->trusted_keys;
+}
+
+bool shoal_cluster_worker_ended(const struct shoal_cluster *cluster) {
+    return *cluster->worker != '\0' && look_for_holder(cluster->worker) == 0;
 }
 
 /* Trying for the exclusive lock may lose the shared one, which is taken back. */

@@ -61,6 +61,9 @@ shoal_cluster_password_file(const struct shoal_cluster *cluster); /* or NULL */
 const char *shoal_cluster_listens(const struct shoal_cluster *cluster);
 /* The file of whose jobs run there; NULL: nobody else could ever write to its Redis. */
 const char *shoal_cluster_trusted_keys(const struct shoal_cluster *cluster);
+/* Whether the worker that it was used for (not READ) has ended, as one does that cannot
+ * begin; `worker.log` says why. */
+bool shoal_cluster_worker_ended(const struct shoal_cluster *cluster);
 
 /* Whether nobody else uses the cluster and `up` does not keep it: whoever leaves last
  * looks for unfinished jobs and, if there are none, says so to leave(). */

@@ -589,6 +589,17 @@ START_TEST(interrupted_run_stops_its_cluster) {
 }
 END_TEST
 
+START_TEST(run_says_that_its_worker_could_not_begin) {
+    ok("mkdir -p .local/state/shoal; : > .local/state/shoal/spool");
+    sh_start(&run, "env -u SHOAL_REDIS shoal run --slots 1 -- true");
+    wait_until(has_said(&run, "the local worker has ended, '"), LIMIT_MS);
+    ok("rm .local/state/shoal/spool; unset SHOAL_REDIS; shoal up --slots 1");
+    ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 0);
+    test_process_finish(&run);
+    ok("unset SHOAL_REDIS; shoal down");
+}
+END_TEST
+
 /* However far its start has come: as soon as such a file is there. */
 static const char *const starts[] = {"lock", "redis.pid", "redis.sock", "broker.pid",
                                      "worker.pid"};
@@ -696,6 +707,7 @@ static void add_cluster(Suite *suite) {
                         (int)SHOAL_COUNT(interrupts));
     tcase_add_loop_test(tests, run_that_is_interrupted_while_its_cluster_starts_stops_it,
                         0, (int)SHOAL_COUNT(starts));
+    tcase_add_test(tests, run_says_that_its_worker_could_not_begin);
     tcase_add_test(tests, run_whose_terminal_is_closed_stops_its_cluster);
     tcase_add_test(tests, submitted_job_keeps_the_cluster_up);
     tcase_add_test(tests, nothing_is_found_where_nothing_was);
