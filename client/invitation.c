@@ -201,6 +201,25 @@ static enum shoal_status make_token(const struct shoal_invitation *invitation,
     return status;
 }
 
+/* Files that somebody changed would be found on another host, where nobody can mend it. */
+static enum shoal_status check_token(const struct shoal_buffer *text,
+                                     struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_token_finish) struct shoal_token again = {.url = NULL};
+    struct shoal_error why = {.status = SHOAL_OK};
+    char folder[PATH_MAX];
+    enum shoal_status status = shoal_token_read(text->data, text->len, &again, &why);
+    if (status != SHOAL_INVALID)
+        return status == SHOAL_OK ? status : shoal_error_set(err, status, "%s", why.text);
+    status = shoal_state_path("listen", folder, sizeof(folder), err);
+    return status != SHOAL_OK
+               ? status
+               : shoal_error_set(err, SHOAL_INVALID,
+                                 "what is in '%.200s' makes no good join token; run "
+                                 "'shoal down', remove that folder, and this makes "
+                                 "another token",
+                                 folder);
+}
+
 enum shoal_status shoal_invitation_write(const struct shoal_invitation *invitation,
                                          const struct shoal_invitation_key *key,
                                          struct shoal_error *err) {
@@ -214,6 +233,8 @@ enum shoal_status shoal_invitation_write(const struct shoal_invitation *invitati
         status = make_token(invitation, key, &token, err);
     if (status == SHOAL_OK)
         status = shoal_token_write(&token, &text, err);
+    if (status == SHOAL_OK)
+        status = check_token(&text, err);
     if (status == SHOAL_OK)
         status = write_state("join", shoal_buffer_text(&text), err);
     if (text.data != NULL)

@@ -417,6 +417,15 @@ START_TEST(other_options_are_the_workers) {
 }
 END_TEST
 
+START_TEST(token_of_changed_files_is_not_given_out) {
+    up("127.0.0.1:0");
+    ok("echo changed > " STATE "/listen/passwords/worker");
+    expect_in(sh_exit(2, "shoal up --listen 127.0.0.1").err, "makes no good join token");
+    ok("shoal down; rm -r " STATE "/listen");
+    up("127.0.0.1:0");
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("join");
     TCase *tests = tcase_create("join");
@@ -432,6 +441,7 @@ int main(void) {
     tcase_add_test(tests, address_that_makes_no_sense_is_refused);
     tcase_add_test(tests, token_that_is_none_is_refused);
     tcase_add_test(tests, other_options_are_the_workers);
+    tcase_add_test(tests, token_of_changed_files_is_not_given_out);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
