@@ -201,7 +201,7 @@ static enum shoal_status make_token(const struct shoal_invitation *invitation,
     return status;
 }
 
-/* Files that somebody changed would be found on another host, where nobody can mend it. */
+/* Of files that somebody changed; another host could not say what to do about it. */
 static enum shoal_status check_token(const struct shoal_buffer *text,
                                      struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_token_finish) struct shoal_token again = {.url = NULL};
