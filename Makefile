@@ -262,7 +262,7 @@ lint-format:
 
 # A source is looked at again when it or a header of it has changed, as its object says.
 lint-tidy: $(sources:%.c=$(BUILD)/lint/%.tidy)
-$(BUILD)/lint/%.tidy: %.c $(BUILD)/%.o .clang-tidy
+$(BUILD)/lint/%.tidy: %.c $(BUILD)/%.o .clang-tidy tests/.clang-tidy
 	@mkdir -p $(@D)
 	$(call say,TIDY)clang-tidy --quiet $< -- $(CFLAGS_ALL) > $@.log 2>&1 || { cat $@.log; exit 1; }
 	@touch $@
