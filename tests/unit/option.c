@@ -401,8 +401,8 @@ END_TEST
 START_TEST(man_page_shows_every_row) {
     static const char *const parts[] = {
         ".TP\n\\fB\\-p\\fR, \\fB\\-\\-param\\fI NAME=VALUES\\fR\nA parameter and",
-        ".TP\n\\fB\\-\\-retries\\fI N\\fR\nHow often a failed task is tried again (0 to "
-        "100).\n",
+        ".TP\n\\fB\\-\\-retries\\fI N\\fR\nHow often a failed task is",
+        " is tried again (0 to 100).\n",
         ".TP\n\\fB\\-j\\fR, \\fB\\-\\-json\\fI\\fR\nPrint JSON",
         "The queue\\(aqs name (default: default).\n",
         ".PP\n.B Limits\n.TP\n\\fB\\-\\-max\\-size\\fI SIZE\\fR\n",
