@@ -19,7 +19,7 @@
 
 enum {
     CHECK_MS = 10000,
-    SAID_MAX = 4096, /* bytes that it may print */
+    SAID_MAX = 1 << 20, /* bytes that it may print, or write to a file, as for coverage */
     QUOTED_MAX = 200,
 };
 
