@@ -210,12 +210,12 @@ run-bench: all $(floors) $(measured)
 	@tests/bench/bench.py $(BUILD) $(if $(LONG),--long) $(FIGURES)
 
 .PHONY: chaos run-chaos
-chaos: ## storms, after which nothing may be lost or doubled (LONG=1: in full, 0.1: a tenth; STORMS="NAME..." SEED=n)
+chaos: ## storms, after which nothing may be lost or doubled (LONG=1: in full, 0.1: a tenth; STORMS="NAME..." SEED=n JOBS=n)
 	@tests/packages $(packages) $(chaos_packages)
 	@$(MAKE) --silent $(parallel) run-chaos
 
 run-chaos: all $(stormed) $(odd_ones)
-	@tests/chaos/chaos.py $(BUILD) $(if $(LONG),--long $(LONG)) $(if $(SEED),--seed $(SEED)) $(STORMS)
+	@tests/chaos/chaos.py $(BUILD) $(if $(LONG),--long $(LONG)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(STORMS)
 
 .PHONY: instructions run-instructions
 instructions: ## count the instructions of hot loops and compare them with the last (ACCEPT=1: with these from now on)

@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 """Storms over shoal, and what is left of every task afterwards.
 
-    chaos.py BUILD [--long SHARE] [--seed N] [STORM...]
+    chaos.py BUILD [--long SHARE] [--seed N] [--jobs N] [STORM...]
 
 Each storm has a home of its own, with a Redis, a fault proxy in front of it, and workers; it does its worst, then the
-history is held against what was submitted (history.py). Prints a line per storm; the same as BUILD/chaos.json. Exit
-status 1 when anything was lost, doubled, unexpected, stuck or left behind. Times are told and decide nothing.
+history is held against what was submitted (history.py). Prints a line per storm as it ends; the same as
+BUILD/chaos.json. Exit status 1 when anything was lost, doubled, unexpected, stuck or left behind. Times are told and
+decide nothing. Storms mostly wait, so the short forms go as many at a time as there are processors.
 """
 import argparse
+import functools
 import json
+import multiprocessing
+import os
 import pathlib
 import random
 import signal
@@ -77,10 +81,9 @@ def row_of(place, wrong, seconds):
 
 def show(row, examples):
     times = [f"{row[key]:,.0f}" if row[key] is not None else "-" for key in ("p50_ms", "p99_ms")]
-    print(f"{row['name']:<14} {row['runs']:>7,} {row['tasks']:>9,} " + " ".join(f"{row[key]:>7}" for key in WRONG) +
-          f" {times[0]:>9} {times[1]:>9} {row['seconds']:>7}", flush=True)
-    for sentence in examples:
-        print(f"    {sentence}", flush=True)
+    line = (f"{row['name']:<16} {row['runs']:>7,} {row['tasks']:>9,} " + " ".join(f"{row[key]:>7}" for key in WRONG) +
+            f" {times[0]:>9} {times[1]:>9} {row['seconds']:>7}")
+    print("\n    ".join([line, *examples]), flush=True)
 
 
 def storm(build, name, seed, share, keep):
@@ -112,11 +115,28 @@ def fail(build, seed, share):
     return row
 
 
+def run_storm(name, build, seed, share, keep):
+    return fail(build, seed, share) if name == FAILING else storm(build, name, seed, share, keep)
+
+
+def run_all(names, jobs, run):
+    """The rows of storms, in their order, of which so many go on at a time, each in a process of its own."""
+    with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
+        return pool.map(run, names, chunksize=1)
+
+
 def share_of(text):
     share = float(text)
     if not 0 <= share <= 1:
         raise ValueError
     return share
+
+
+def jobs_of(text):
+    jobs = int(text)
+    if not 1 <= jobs <= 64:
+        raise ValueError
+    return jobs
 
 
 def main():
@@ -125,6 +145,8 @@ def main():
     parser.add_argument("--long", type=share_of, default=0, metavar="SHARE",
                         help="1: the full numbers; 0.1: a tenth of them, where that is more than in the short form")
     parser.add_argument("--seed", type=int, help="repeats a storm; a random one unless said")
+    parser.add_argument("--jobs", type=jobs_of, metavar="N",
+                        help="so many at a time, 1 to 64; unless said as many as processors, but one with --long")
     parser.add_argument("--keep", metavar="FOLDER", help="where to leave what a storm that found something has left")
     parser.add_argument("names", nargs="*", metavar="STORM", help=f"of {', '.join(NAMES)}; default: all")
     words = parser.parse_intermixed_args()
@@ -133,11 +155,12 @@ def main():
         parser.error(f"no storm is called {', '.join(unknown)}; there are {', '.join(NAMES)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("chaos: it was told to end"))
     seed = random.randrange(1 << 31) if words.seed is None else words.seed
-    print(f"{'storm':<14} {'faults':>7} {'tasks':>9} " + " ".join(f"{key[:7]:>7}" for key in WRONG) +
+    print(f"{'storm':<16} {'faults':>7} {'tasks':>9} " + " ".join(f"{key[:7]:>7}" for key in WRONG) +
           f" {'p50 ms':>9} {'p99 ms':>9} {'s':>7}    seed {seed}", flush=True)
     build = words.build.resolve()
-    rows = [fail(build, seed, words.long) if name == FAILING else storm(build, name, seed, words.long, words.keep)
-            for name in words.names or NAMES]
+    jobs = words.jobs or (1 if words.long else os.cpu_count())
+    rows = run_all(words.names or NAMES, jobs,
+                   functools.partial(run_storm, build=build, seed=seed, share=words.long, keep=words.keep))
     (words.build / "chaos.json").write_text(json.dumps(rows, indent=2) + "\n")
     sys.exit(any(row[key] for row in rows for key in WRONG))
 
