@@ -379,9 +379,9 @@ END_TEST
 START_TEST(rows_come_once_over_a_restart_of_redis) {
     ok("echo 'for i in $(seq 40); do seq $((i * 1000 - 999)) $((i * 1000)); "
        "test $i -ne 20 || flock -s gate true; done' > lines");
+    int gate = gate_close("gate");
     sh_start(&run, "sh lines | shoal run --name back --plugin $PLUGIN --task line "
                    "--from - -f csv -o out");
-    int gate = gate_close("gate");
     wait_until(sh("shoal status back").exit == 0 && job_now("back").total > 0, LIMIT_MS);
     test_server_stop(&daemons.server);
     gate_open(gate);
