@@ -70,6 +70,7 @@ static const struct {
     {"function|load", BROKER},
     {"info", ALL},
     {"ping", ALL},
+    {"scan", BROKER}, /* for jobs that are in no list */
     {"time", ALL},
 };
 
@@ -105,6 +106,7 @@ static const struct grant {
          K(LEASES) | K(NAMES) | K(OPEN) | K(QUEUE) | K(QUEUES) | K(READY) | K(SESSION) |
          K(SESSIONS) | K(WAKE)},
     {BROKER | WORKER, READS, "type", EVERY}, /* of a key that a move failed on */
+    {BROKER | WORKER, READS, "exists", K(JOBS) | K(SPECS)},
     {WORKER, READS, "llen", K(INBOX)},
     {BROKER | WORKER, READS, "llen lpos", K(READY) | K(TODO)},
     {BROKER | WORKER, READS, "zrandmember", K(JOBS) | K(OPEN)},
@@ -117,7 +119,8 @@ static const struct grant {
     {MOVERS, WRITES, "hset", K(JOB)},
     {SUBMIT, WRITES, "hset", K(EPOCH) | K(NAMES) | K(QUEUE) | K(SESSION)},
     {WORKER, WRITES, "hset", K(BARRED) | K(CLOCK) | K(EPOCH) | K(LEASES) | K(SESSION)},
-    {BROKER, WRITES, "hset", K(CLOCK)},
+    {BROKER, WRITES, "hset", K(CLOCK) | K(EPOCH)},
+    {BROKER, WRITES, "hdel", K(EPOCH)},
     {MOVERS, WRITES, "hdel", K(NAMES) | K(SPECS) | K(WARRANTS)},
     {BROKER | WORKER, WRITES, "hdel", K(LEASES)},
     {WORKER, WRITES, "hdel", K(SESSION)},
@@ -128,7 +131,7 @@ static const struct grant {
 
     /* sorted sets */
     {MOVERS, WRITES, "zadd", K(DATES) | K(DUE) | K(FAILED) | K(OPEN)},
-    {SUBMIT, WRITES, "zadd", K(JOBS)},
+    {BROKER | SUBMIT, WRITES, "zadd", K(JOBS)},
     {WORKER, WRITES, "zadd", K(SESSIONS)},
     {MOVERS, WRITES, "zrem", K(AGAIN) | K(DATES) | K(DUE) | K(JOBS) | K(OPEN)},
     {BROKER | WORKER, WRITES, "zrem", K(SESSIONS)},
@@ -156,6 +159,8 @@ static const struct grant {
     /* whole keys */
     {MOVERS, WRITES, "del", K(BARRED) | K(SPEC) | K(WARRANT) | K(TODO) | K(WAKE)},
     {BROKER | WORKER, WRITES, "del", K(INBOX) | K(LEASES) | K(SESSION)},
+    {BROKER, WRITES, "del",
+     K(JOBS) | K(SPECS)}, /* the first in place of what is no list */
     {SUBMIT, BOTH, "rename", K(AGAIN) | K(FAILED)},
     {MOVERS, WRITES, "unlink",
      K(AGAIN) | K(ARGS) | K(ATTEMPTS) | K(BARRED) | K(FAILED) | K(JOB) | K(OPEN) |

@@ -20,6 +20,10 @@ end
 
 local function look_at_what_is_shared()
   look_at_all('all', '')
+  if jobs_are_lost() or type(redis.pcall('HGET', epoch_key(), 'listing')) == 'string' then
+    wrong[#wrong + 1] = 'the list of all jobs was lost: housekeeping, a broker\'s where Redis ' ..
+      'has users, is to put them back'
+  end
   local names = redis.pcall('SMEMBERS', queues_key())
   for _, queue in ipairs(names.err and {} or names) do
     look(queue_key(queue))

@@ -895,6 +895,35 @@ local function look_for_lost()
   end
 end
 
+-- Whether the list of all jobs is gone: there are specs as long as there are jobs.
+local function jobs_are_lost()
+  return call('EXISTS', jobs_key()) == 0 and call('EXISTS', specs_key()) == 1
+end
+
+-- Puts jobs back into the list that was lost: `listing` of the epoch is how far all keys were
+-- looked through. It takes one who may do so; where Redis has users, that is the broker. Returns
+-- whether there may be more.
+local function list_again()
+  local at = call('HGET', epoch_key(), 'listing')
+  if not at and not jobs_are_lost() or not redis.acl_check_cmd('SCAN', '0') then return false end
+  local following, keys =
+    unpack(call('SCAN', fmt(num(at) or 0), 'MATCH', job_key('*'), 'COUNT', BOUND))
+  for _, key in ipairs(keys) do
+    local id = key:match(':(%w+)$')
+    if id then
+      local created = num(redis.pcall('HGET', job_key(id), 'created'))
+      call('ZADD', jobs_key(), 'NX', fmt(created or wall_ms()), id)
+    end
+  end
+  if following ~= '0' then
+    call('HSET', epoch_key(), 'listing', following)
+    return true
+  end
+  call('HDEL', epoch_key(), 'listing')
+  if jobs_are_lost() then call('DEL', specs_key()) end -- whose specs? there are no jobs
+  return false
+end
+
 -- Above 90 % of maxmemory nothing new is handed out.
 local function look_at_memory()
   local info = redis.pcall('INFO', 'memory')
@@ -919,8 +948,8 @@ local function housekeep(now, due)
   local more = false
   if due then
     rescue = is_due_still -- when it fails it is made again, and no time has passed
-    local a, b, c, d = run_due(now), run_dates(), reap(now), continue_busy()
-    more = a or b or c or d
+    local a, b, c, d, e = run_due(now), run_dates(), reap(now), continue_busy(), list_again()
+    more = a or b or c or d or e
     call('HSET', clock_key(), 'more', more and 1 or 0)
     look_at_memory()
     look_for_lost()
@@ -1007,14 +1036,16 @@ do
   end
 
   -- What can go without loss, or is told again when it is gone: a worker registers and tells what
-  -- it runs.
-  local DISPOSABLE = { barred = true, inbox = true, leases = true, session = true, wake = true }
+  -- it runs, and housekeeping lists the jobs.
+  local DISPOSABLE = { barred = true, inbox = true, jobs = true, leases = true, session = true,
+    wake = true }
 
   -- Makes a move possible that failed on this key; returns whether it did. It is said in Redis's
   -- own log, once.
   local function mend(key, damage)
     local kind, name, of = kind_of(key)
     if DISPOSABLE[name] then
+      if not redis.acl_check_cmd('DEL', key) then return false end -- another will
       call('DEL', key)
       if name == 'session' then call('HSET', clock_key(), 'slots', '?') end -- to be counted anew
     else

@@ -22,12 +22,12 @@ local function expect_keys(queue, priority)
 end
 call('HLEN', clock_key())
 call('HLEN', names_key())
-call('HLEN', specs_key())
+local no_specs = call('HLEN', specs_key()) == 0
 call('HLEN', warrants_key())
 call('SCARD', queues_key())
 call('ZCARD', dates_key())
 call('ZCARD', due_key())
-call('ZCARD', jobs_key())
+local no_jobs = call('ZCARD', jobs_key()) == 0
 local seen
 for at = tonumber(ARGV[2]) + 5, #ARGV, 12 do
   local queue, priority = ARGV[at + 2], ARGV[at + 5]:sub(1, 1)
@@ -39,6 +39,8 @@ local signed = ARGV[tonumber(ARGV[2]) + 3] ~= ''
 if signed and store and store ~= ARGV[1] then return store end
 
 begin_store(word())
+-- The list of jobs was lost, which nobody sees any more once these are in it.
+if no_jobs and not no_specs then call('HSET', epoch_key(), 'listing', 0) end
 
 local function keep(key_of, text)
   local digest = redis.sha1hex(text):sub(1, 20)

@@ -371,6 +371,80 @@ START_TEST(whole_queue_has_nothing_to_tell) {
 }
 END_TEST
 
+/* So many that their keys are looked through in several calls. */
+enum { LISTED = 1100 };
+
+static void submit_many(void) {
+    static struct shoal_submission jobs[LISTED];
+    for (size_t i = 0; i < LISTED; i++)
+        jobs[i] = play_usual(1);
+    for (size_t i = 0; i < LISTED; i += SHOAL_SUBMIT_MAX) {
+        size_t n = LISTED - i < SHOAL_SUBMIT_MAX ? LISTED - i : SHOAL_SUBMIT_MAX;
+        play_move(SHOAL_OK, shoal_queue_submit(&fleet.queue, jobs + i, n, &play_err));
+    }
+}
+
+/* All jobs, with the times at which they were created. */
+static redisReply *list_jobs(void) {
+    return test_command(fleet.redis, "ZRANGE %s 0 -1 WITHSCORES",
+                        play_key(SHOAL_KEY_JOBS, ""));
+}
+
+static void tell_loss(void *owner, const char *sentence) {
+    *(bool *)owner = strstr(sentence, "the list of all jobs was lost") != NULL;
+}
+
+static bool audit_tells_loss(void) {
+    bool told = false;
+    int64_t jobs = 0, wrong = 0;
+    enum shoal_status status =
+        shoal_queue_audit(&fleet.queue, tell_loss, &told, &jobs, &wrong, &play_err);
+    return status == SHOAL_OK && told;
+}
+
+/* How the list of all jobs goes, and whether a new job is in it before housekeeping. */
+static const struct {
+    const char *command;
+    bool submits;
+} losses[] = {
+    {"DEL %s", false}, {"DEL %s", true}, {"SET %s x", false}, {"SET %s x", true}};
+
+START_TEST(list_of_jobs_that_is_lost_is_made_again) {
+    play_start(0);
+    fleet.no_audit = true;
+    submit_many();
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *before = list_jobs();
+    ck_assert_uint_eq(before->elements, (size_t)2 * LISTED);
+    freeReplyObject(
+        test_command(fleet.redis, losses[_i].command, play_key(SHOAL_KEY_JOBS, "")));
+    if (losses[_i].submits)
+        test_submit(&fleet, 1, NULL, job);
+    test_pass_time(&fleet, 100);
+    ck_assert(audit_tells_loss());
+    for (int rounds = 0; audit_tells_loss(); rounds++) {
+        ck_assert_int_lt(rounds, 100);
+        test_pass_time(&fleet, 100);
+    }
+    test_fleet_audit(&fleet);
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *after = list_jobs();
+    ck_assert_uint_eq(after->elements, before->elements + (losses[_i].submits ? 2 : 0));
+    for (size_t i = 0; i < before->elements; i++)
+        ck_assert_str_eq(after->element[i]->str, before->element[i]->str);
+}
+END_TEST
+
+/* Specs without jobs, which are looked for in vain, are not taken for a loss for ever. */
+START_TEST(specs_of_no_job_are_no_loss) {
+    play_start(0);
+    freeReplyObject(
+        test_command(fleet.redis, "HSET %s x 1", play_key(SHOAL_KEY_SPECS, "")));
+    ck_assert(audit_tells_loss());
+    fleet.no_audit = true;
+    test_pass_time(&fleet, 100);
+    test_fleet_audit(&fleet);
+}
+END_TEST
+
 static Suite *suite(void) {
     Suite *audit = suite_create("audit");
     TCase *cases = tcase_create("audit");
@@ -388,6 +462,9 @@ static Suite *suite(void) {
     tcase_add_test(cases, lease_whose_key_is_gone_holds_up_no_other);
     tcase_add_loop_test(cases, range_to_which_nothing_leads_is_found_again, 0,
                         (int)SHOAL_COUNT(leading));
+    tcase_add_loop_test(cases, list_of_jobs_that_is_lost_is_made_again, 0,
+                        (int)SHOAL_COUNT(losses));
+    tcase_add_test(cases, specs_of_no_job_are_no_loss);
     suite_add_tcase(audit, cases);
     return audit;
 }

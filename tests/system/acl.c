@@ -119,6 +119,8 @@ static const char *const submits[] = {
     "shoal submit --name old -- true > id; shoal wait old; "
     "redis-cli -s $SOCKET zadd 'shoal:{0}:dates' 1 x:$(cat id); "
     "while shoal status $(cat id) 2> /dev/null; do sleep 0.05; done",
+    "redis-cli -s $SOCKET set 'shoal:{0}:jobs' nonsense; "
+    "until shoal list 2> /dev/null | grep taken; do sleep 0.05; done",
     "shoal run --checkpoint -- sh -c 'test $SHOAL_ATTEMPT -gt 1 || "
     "{ sleep 1.1; exit 85; }'",
     "shoal pause other; shoal queues --order fifo other; shoal resume other",
@@ -290,7 +292,7 @@ static const struct {
 
     /* all keys, and those of others */
     {"KEYS *", 0},
-    {"SCAN 0", 0},
+    {"SCAN 0", B},
     {"RANDOMKEY", 0},
     {"DBSIZE", 0},
     {"GET other", 0},
@@ -315,13 +317,13 @@ static const struct {
     /* keys of the queue that a role has no business with */
     {"SET shoal:{0}:epoch x", 0},
     {"DEL shoal:{0}:epoch", 0},
-    {"DEL shoal:{0}:jobs", 0},
+    {"DEL shoal:{0}:jobs", B},
     {"UNLINK shoal:{0}:sessions", 0},
     {"HGETALL shoal:{0}:epoch", R | S},
     {"LRANGE shoal:{0}:results:x 0 -1", R | S},
     {"GET shoal:{0}:spec:x", R | S | W},
     {"SET shoal:{0}:spec:x x", S},
-    {"ZADD shoal:{0}:jobs 0 x", S},
+    {"ZADD shoal:{0}:jobs 0 x", B | S},
     {"XADD shoal:{0}:args:x 1-1 n 1", S},
     {"BLMPOP 0.001 1 shoal:{0}:mail:x LEFT", S},
     {"ZADD shoal:{0}:sessions 0 x", W},

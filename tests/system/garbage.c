@@ -292,7 +292,7 @@ static const char *const of_job[] = {"open:", "results:", "failed:", "attempts:"
                                      "todo:", "args:",    "again:",  "barred:"};
 enum { SET_ASIDE = 4 };
 static const char *const of_session[] = {"session:", "leases:", "inbox:"};
-static const char *const of_all[] = {"clock", "queue:default", "jobs", "sessions",
+static const char *const of_all[] = {"clock", "queue:default", "sessions",
                                      "ready:default:5"};
 
 static struct event_base *base;
