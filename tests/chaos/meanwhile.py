@@ -5,9 +5,10 @@ import contextlib
 import random
 import re
 import threading
+import time
 
 from history import read_notes
-from place import Refused, wait_until
+from place import PATIENCE, Refused, wait_until
 
 AWAY = 3  # exit status of a client that has lost Redis
 
@@ -19,12 +20,13 @@ def fleet(place, n, slots, **options):
 
 
 def insist(command, *words, **options):
-    """What a person does who reads that Redis is away: the same again."""
+    """What a person does who reads that Redis is away: the same again, with patience."""
+    end = time.monotonic() + PATIENCE
     while True:
         try:
             return command(*words, **options)
         except Refused as why:
-            if why.status != AWAY:
+            if why.status != AWAY or time.monotonic() > end:
                 raise
 
 
@@ -48,9 +50,13 @@ def clients(place, n, day):
             life.result()
 
 
+def sequence(redis):
+    """The commit sequence, as this Redis has it."""
+    return int(redis.ask("hget", "shoal:{0}:epoch", "seq") or 0)
+
+
 def commits(place):
-    """The commit sequence, as Redis has it."""
-    return int(place.redis.ask("hget", "shoal:{0}:epoch", "seq") or 0)
+    return sequence(place.redis)
 
 
 def wait_for_commits(place, n=1):

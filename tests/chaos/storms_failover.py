@@ -5,7 +5,7 @@ import socket
 import tempfile
 import time
 
-from meanwhile import clients, commits, fleet, wait_for_commits
+from meanwhile import clients, commits, fleet, sequence, wait_for_commits
 from place import Redis, wait_until
 from storms_redis import Rollbacks
 
@@ -85,13 +85,15 @@ class Failovers(Rollbacks):
         return jobs, told
 
     def behind(self, replica):
-        """The replica has heard nothing for a while."""
+        """The replica has heard nothing for a while: it looks for Redis where nobody is. One that only stands still has
+        the rest in its socket, and reads that before it is told to be none."""
         jobs = self.shared(replica)
-        replica.process.pause()
+        replica.ask("replicaof", "127.0.0.1", 1)
         wait_for_commits(self.place, self.place.random.randint(10, 100))
         told = commits(self.place)
+        if (known := sequence(replica)) >= told:
+            raise RuntimeError(f"the replica is not behind: it has commit {known}, and {told} was the last")
         self.place.redis.kill()
-        replica.process.resume()
         self.move(replica)
         return jobs, told
 
