@@ -489,27 +489,38 @@ static void expect_argument(int64_t index) {
 }
 
 /* What somebody does to Redis again and again while packs are on their way to it. */
-static const char *const troubles[] = {
-    "client kill type normal",
-    "function flush",
-    "debug sleep 0.01",
+static const char *const troubles[][5] = {
+    {"client", "kill", "type", "normal"},
+    {"function", "flush"},
+    {"debug", "sleep", "0.01"},
 };
+
+/* So often, as slow as the machine may be. */
+static void begin_trouble(struct test_process *other, int which) {
+    const char *const *words = troubles[which];
+    const char *const argv[] = {"redis-cli", "-s",     fleet.server.socket,
+                                "-r",        "40",     "-i",
+                                "0.02",      words[0], words[1],
+                                words[2],    words[3], NULL};
+    test_process_start(other, &(struct test_program){.argv = argv});
+}
+
+/* Redis has done the last of it when this returns. */
+static void end_trouble(struct test_process *other) {
+    ck_assert_int_eq(test_process_wait(other, 20000), 0);
+    test_process_finish(other);
+    shoal_redis_repeat(fleet.redis, true); /* it was killed as well */
+}
 
 START_TEST(packs_on_their_way_survive) {
     struct test_process other;
-    char loop[512];
-    snprintf(loop, sizeof(loop),
-             "while :; do echo '%s'; sleep 0.02; done | redis-cli -s '%s'", troubles[_i],
-             fleet.server.socket);
     const char *const *words = very_many_numbers();
     submit_open();
-    test_process_start(
-        &other, &(struct test_program){.argv = (const char *[]){"sh", "-c", loop, NULL}});
+    begin_trouble(&other, _i);
     for (int64_t first = 0; first < VERY_MANY; first += VERY_MANY / 4)
         expect(shoal_append(client, job, first, words + first, VERY_MANY / 4, &err),
                SHOAL_OK);
-    test_process_finish(&other);
-    shoal_redis_repeat(fleet.redis, true); /* it was killed as well */
+    end_trouble(&other);
     ck_assert_int_eq(describe().total, VERY_MANY);
     for (int64_t i = 0; i < VERY_MANY; i += 997)
         expect_argument(i);
@@ -519,17 +530,11 @@ END_TEST
 
 START_TEST(jobs_on_their_way_survive) {
     struct test_process other;
-    char loop[512];
-    snprintf(loop, sizeof(loop),
-             "while :; do echo '%s'; sleep 0.02; done | redis-cli -s '%s'", troubles[_i],
-             fleet.server.socket);
     usual_options_of_each();
-    test_process_start(
-        &other, &(struct test_program){.argv = (const char *[]){"sh", "-c", loop, NULL}});
+    begin_trouble(&other, _i);
     for (int i = 0; i < 10; i++)
         expect(shoal_submit_many(client, each, MANY_JOBS, ids, &err), SHOAL_OK);
-    test_process_finish(&other);
-    shoal_redis_repeat(fleet.redis, true); /* it was killed as well */
+    end_trouble(&other);
     char key[SHOAL_KEY_MAX];
     shoal_key_make(key, fleet.queue.prefix, SHOAL_KEY_QUEUE, "q");
     ck_assert_int_eq(test_command_int(fleet.redis, "HGET %s jobs", key), 10 * MANY_JOBS);
