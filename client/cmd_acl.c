@@ -272,6 +272,8 @@ static enum shoal_status turn_default_off(const struct user *admin,
     if (status == SHOAL_OK)
         status = shoal_redis_password_read(path, &address.password, err);
     if (status == SHOAL_OK)
+        status = shoal_redis_address_secure(&address, &shoal_cli.tls, err);
+    if (status == SHOAL_OK)
         status =
             shoal_client_open(&address, shoal_cli.name_space, 0, false, &client, err);
     shoal_redis_address_finish(&address);
