@@ -182,51 +182,87 @@ static enum shoal_status check_user(struct shoal_checkup *checkup,
 
 /* ---- who gets in */
 
-static bool is_loopback(const struct shoal_redis_address *address) {
-    return address->path != NULL || strcmp(address->host, "localhost") == 0 ||
-           strncmp(address->host, "127.", 4) == 0 || strcmp(address->host, "::1") == 0;
+/* What becomes of somebody who names no user. */
+enum entry { ASKED, TAKEN, TAKEN_BY_CERTIFICATE, UNKNOWN };
+
+static bool is_loopback_name(const char *name, size_t len) {
+    return strncmp(name, "127.", 4) == 0 || (len == 3 && strncmp(name, "::1", 3) == 0) ||
+           (len == 9 && strncmp(name, "localhost", 9) == 0);
 }
 
-/* Whether a connection that names no user is taken. */
+static bool is_loopback(const struct shoal_redis_address *address) {
+    return address->path != NULL ||
+           is_loopback_name(address->host, strlen(address->host));
+}
+
+/* Tries the way that we came ourselves, since users are the same for the socket and all
+ * ports. Only who was told that there must be a password was kept out for want of one;
+ * `ret_why` is what else there was. */
 static enum shoal_status try_without_password(struct shoal_checkup *checkup,
                                               const struct shoal_redis_address *address,
-                                              bool *ret_taken, struct shoal_error *err) {
+                                              bool certificate, enum entry *ret_entry,
+                                              struct shoal_error *ret_why,
+                                              struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
-    const struct shoal_redis_address nobody = {
-        .host = address->path == NULL ? address->host : (char *)"127.0.0.1",
-        .port = address->path == NULL ? address->port : (uint16_t)checkup->server.port};
     const struct shoal_redis_options options = {.connect_timeout_ms = ATTEMPT_MS,
                                                 .command_timeout_ms = ATTEMPT_MS};
-    const struct shoal_redis_events events = {.owner = NULL};
+    struct shoal_redis_address nobody = *address;
     struct shoal_redis *redis = NULL;
+    nobody.user = nobody.password = NULL;
+    if (!certificate)
+        nobody.tls_files.certificate = nobody.tls_files.key = NULL;
     enum shoal_status status = shoal_redis_create(checkup->use->client->base, &nobody,
-                                                  &options, &events, &redis, err);
+                                                  &options, NULL, &redis, err);
     if (status != SHOAL_OK)
         return status;
-    *ret_taken =
-        ask(redis, (const char *const[]){"ECHO", "", NULL}, &reply, NULL) == SHOAL_OK;
+    *ret_why = (struct shoal_error){.status = SHOAL_OK};
+    status = ask(redis, (const char *const[]){"ECHO", "", NULL}, &reply, ret_why);
     shoal_redis_destroy(redis);
+    if (status == SHOAL_OK)
+        *ret_entry = certificate ? TAKEN_BY_CERTIFICATE : TAKEN;
+    else
+        *ret_entry = strstr(ret_why->text, "(it said 'NOAUTH") != NULL ? ASKED : UNKNOWN;
     return SHOAL_OK;
+}
+
+static void tell_of_port(struct shoal_checkup *checkup,
+                         const struct shoal_redis_address *address, enum entry entry,
+                         const char *why) {
+    int64_t port = address->path == NULL ? address->port : checkup->server.port;
+    char which[32] = "a port of it"; /* when INFO does not say */
+    if (port > 0)
+        snprintf(which, sizeof(which), "port %" PRId64, port);
+    if (entry == ASKED)
+        shoal_checkup_tell(checkup, SHOAL_GOOD, "port", "asks for a password");
+    else if (entry == UNKNOWN)
+        shoal_checkup_tell(checkup, SHOAL_WARNING, "port",
+                           "whether it asks for a password could not be tried: %s", why);
+    else
+        shoal_checkup_tell(
+            checkup, entry == TAKEN && !is_loopback(address) ? SHOAL_BAD : SHOAL_WARNING,
+            "port",
+            "whoever reaches %s%s gets in without a password: to read, to delete, and to "
+            "run programs on workers that ask for no signatures; 'shoal acl --apply' "
+            "turns the default user off",
+            which, entry == TAKEN ? "" : " with a certificate");
 }
 
 static enum shoal_status check_port(struct shoal_checkup *checkup,
                                     const struct shoal_redis_address *address,
-                                    bool *ret_open, struct shoal_error *err) {
-    if (address->path != NULL && checkup->server.port <= 0) {
+                                    enum entry *ret_entry, struct shoal_error *err) {
+    struct shoal_error why;
+    if (address->path != NULL && checkup->server.port == 0) {
         shoal_checkup_tell(checkup, SHOAL_GOOD, "port", "none, a unix socket alone");
         return SHOAL_OK;
     }
-    enum shoal_status status = try_without_password(checkup, address, ret_open, err);
+    enum shoal_status status =
+        try_without_password(checkup, address, false, ret_entry, &why, err);
+    if (status == SHOAL_OK && *ret_entry == UNKNOWN &&
+        address->tls_files.certificate != NULL)
+        status = try_without_password(checkup, address, true, ret_entry, &why, err);
     if (status != SHOAL_OK)
         return status;
-    if (!*ret_open)
-        shoal_checkup_tell(checkup, SHOAL_GOOD, "port", "asks for a password");
-    else
-        shoal_checkup_tell(
-            checkup, is_loopback(address) ? SHOAL_WARNING : SHOAL_BAD, "port",
-            "whoever reaches port %d gets in without a password and may run programs on "
-            "the workers; 'shoal acl --apply' turns the default user off",
-            address->path == NULL ? (int)address->port : (int)checkup->server.port);
+    tell_of_port(checkup, address, *ret_entry, why.text);
     if (address->tls)
         shoal_checkup_tell(checkup, SHOAL_GOOD, "encryption", "by TLS");
     else if (!is_loopback(address))
@@ -285,43 +321,53 @@ static const char *setting(const redisReply *reply, const char *name) {
     return "";
 }
 
-/* "* -::*", "0.0.0.0", or nothing at all */
-static bool is_everywhere(const char *bind) {
-    return bind[strspn(bind, " ")] == '\0' || strchr(bind, '*') != NULL ||
-           strstr(bind, "0.0.0.0") != NULL || strcmp(bind, "::") == 0;
+/* Whether others can reach one of them: "* -::*", "127.0.0.1 -::1", or nothing at all,
+ * which is all. */
+static bool reaches_others(const char *bind) {
+    const char *word = bind + strspn(bind, " -");
+    if (*word == '\0')
+        return true;
+    while (*word != '\0') {
+        size_t len = strcspn(word, " ");
+        if (!is_loopback_name(word, len))
+            return true;
+        word += len + strspn(word + len, " -");
+    }
+    return false;
+}
+
+static void tell_of_bind(struct shoal_checkup *checkup, enum entry entry,
+                         const char *bind, bool is_protected) {
+    const char *advice = entry == ASKED ? ", with a password"
+                                        : "; bind it to what is needed, and give it "
+                                          "users by 'shoal acl --apply'";
+    shoal_checkup_tell(checkup,
+                       entry == ASKED                    ? SHOAL_GOOD
+                       : entry == TAKEN && !is_protected ? SHOAL_BAD
+                                                         : SHOAL_WARNING,
+                       "bind", "%.200s, protected-mode %s%s",
+                       bind[0] == '\0' ? "all addresses" : bind,
+                       is_protected ? "yes" : "no", advice);
 }
 
 /* Who has a role may not look: CONFIG GET tells the password of the default user too. */
-static enum shoal_status check_bind(struct shoal_checkup *checkup, bool is_open,
+static enum shoal_status check_bind(struct shoal_checkup *checkup, enum entry entry,
                                     struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
-    const char *words[] = {"CONFIG", "GET", "bind", NULL};
+    const char *words[] = {"CONFIG", "GET", "bind", "protected-mode", NULL};
     int is = 0;
     enum shoal_status status = shoal_checkup_may(checkup, words, &is, err);
     if (status == SHOAL_OK && is != 0)
         status = ask_if_allowed(checkup->use->client->redis, words, &reply, err);
-    if (status != SHOAL_OK || checkup->server.port <= 0 || reply == NULL)
+    if (status != SHOAL_OK || checkup->server.port == 0 || reply == NULL)
         return status;
     const char *bind = setting(reply, "bind");
-    if (!is_everywhere(bind)) {
+    if (reaches_others(bind))
+        tell_of_bind(checkup, entry, bind,
+                     strcmp(setting(reply, "protected-mode"), "yes") == 0);
+    else
         shoal_checkup_tell(checkup, SHOAL_GOOD, "bind", "%.200s", bind);
-        return SHOAL_OK;
-    }
-    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *other = NULL;
-    words[2] = "protected-mode";
-    status = ask_if_allowed(checkup->use->client->redis, words, &other, err);
-    bool is_protected = strcmp(setting(other, "protected-mode"), "yes") == 0;
-    if (status == SHOAL_OK)
-        shoal_checkup_tell(
-            checkup,
-            !is_open       ? SHOAL_GOOD
-            : is_protected ? SHOAL_WARNING
-                           : SHOAL_BAD,
-            "bind", "all addresses, protected-mode %s%s", is_protected ? "yes" : "no",
-            is_open ? "; bind it to those that are needed, and give it users by 'shoal "
-                      "acl --apply'"
-                    : ", with a password");
-    return status;
+    return SHOAL_OK;
 }
 
 /* ---- the functions */
@@ -410,7 +456,7 @@ static void tell_of_cluster(struct shoal_checkup *checkup, const char *listens) 
 enum shoal_status shoal_checkup_access(struct shoal_checkup *checkup,
                                        struct shoal_error *err) {
     struct shoal_redis_address address;
-    bool is_open = false;
+    enum entry entry = UNKNOWN;
     enum shoal_status status = check_functions(checkup, err);
     if (status == SHOAL_OK && checkup->use->cluster != NULL) {
         tell_of_cluster(checkup, shoal_cluster_listens(checkup->use->cluster));
@@ -422,8 +468,10 @@ enum shoal_status shoal_checkup_access(struct shoal_checkup *checkup,
         status = shoal_redis_address_parse(shoal_cli.redis, NULL, &address, err);
     if (status != SHOAL_OK)
         return status;
-    status = check_port(checkup, &address, &is_open, err);
+    status = shoal_redis_address_secure(&address, &shoal_cli.tls, err);
+    if (status == SHOAL_OK)
+        status = check_port(checkup, &address, &entry, err);
     check_certificates(checkup);
     shoal_redis_address_finish(&address);
-    return status == SHOAL_OK ? check_bind(checkup, is_open, err) : status;
+    return status == SHOAL_OK ? check_bind(checkup, entry, err) : status;
 }

@@ -241,7 +241,7 @@ static enum shoal_status check_all(struct shoal_checkup *checkup,
 static int doctor(int n, char **words) {
     SHOAL_CLEANUP(shoal_use_end) struct shoal_use use;
     struct shoal_error err = {.status = SHOAL_OK};
-    struct shoal_checkup checkup = {.use = &use};
+    struct shoal_checkup checkup = {.use = &use, .server.port = -1};
     (void)n;
     (void)words;
     shoal_row_init(&checkup.row);

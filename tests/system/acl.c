@@ -5,6 +5,7 @@
 #include "common/cleanup.h"
 #include "common/loop.h"
 #include "common/signer.h"
+#include "tests/support/certificates.h"
 #include "tests/support/daemons.h"
 
 #include <arpa/inet.h>
@@ -707,22 +708,81 @@ START_TEST(doctor_finds_what_is_too_wide) {
 }
 END_TEST
 
+/* How doctor comes, and what there is besides the socket. */
+static const struct {
+    const char *scheme; /* NULL: by the socket */
+    const char *listens;
+    const char *says;   /* of an open port */
+    const char *others; /* the verdict when anybody could reach it */
+} ways[] = {
+    {"redis", "bind 127.0.0.1", "whoever reaches port $PORT gets in", "bad"},
+    {"rediss", "port 0 tls-port $PORT", "whoever reaches port $PORT gets in", "bad"},
+    {"rediss", "port 0 tls-port $PORT tls-auth-clients yes", "with a certificate gets in",
+     "warn"},
+    {NULL, "bind 127.0.0.2", "whoever reaches port $PORT gets in", "bad"},
+};
+
+static void make_certificates(bool of_client) {
+    static const struct test_certificate made[] = {
+        {"authority", NULL, NULL, -1, 90},
+        {"server", "IP:127.0.0.1", "authority", -1, 60},
+        {"client", "DNS:client", "authority", -1, 60},
+    };
+    const char *home = daemons.home.path;
+    for (size_t i = 0; i < SHOAL_COUNT(made); i++)
+        test_certificate_make(home, &made[i]);
+    ok("redis-cli -s $SOCKET config set tls-auth-clients no tls-cert-file $HOME/server.pem "
+       "tls-key-file $HOME/server.key tls-ca-cert-file $HOME/authority.pem");
+    snprintf(daemons.ca, sizeof(daemons.ca), "SHOAL_TLS_CA=%s/authority.pem", home);
+    if (!of_client)
+        return;
+    snprintf(daemons.certificate, sizeof(daemons.certificate),
+             "SHOAL_TLS_CERT=%s/client.pem", home);
+    snprintf(daemons.key, sizeof(daemons.key), "SHOAL_TLS_KEY=%s/client.key", home);
+}
+
+static void come(size_t way, const char *role) {
+    as(role);
+    if (ways[way].scheme != NULL)
+        snprintf(daemons.redis, sizeof(daemons.redis),
+                 "SHOAL_REDIS=%s://%s%s%s127.0.0.1:%s", ways[way].scheme,
+                 role == NULL ? "" : "shoal-", role == NULL ? "" : role,
+                 role == NULL ? "" : "@", port);
+}
+
 START_TEST(doctor_finds_an_open_port) {
-    snprintf(daemons.redis, sizeof(daemons.redis), "SHOAL_REDIS=redis://127.0.0.1:%s",
-             port);
+    size_t way = (size_t)_i;
+    if (strstr(ways[way].listens, "tls") != NULL)
+        make_certificates(strstr(ways[way].listens, "clients") != NULL);
+    ok("redis-cli -s $SOCKET config set %s", ways[way].listens);
+    come(way, NULL);
     ck_assert_str_eq(verdict_of("port"), "warn");
+    ok("shoal doctor | grep \"%s\"", ways[way].says);
     ck_assert_str_eq(verdict_of("bind"), "ok");
-    ok("redis-cli -p $PORT config set bind '*' protected-mode no");
-    ck_assert_str_eq(verdict_of("bind"), "bad");
-    sh_exit(1, "shoal doctor");
-    ok("redis-cli -p $PORT config set protected-mode yes");
+    /* one that no host has, beside one's own */
+    ok("redis-cli -s $SOCKET config set bind '127.0.0.1 -203.0.113.77' protected-mode no");
+    ck_assert_str_eq(verdict_of("bind"), ways[way].others);
+    ok("redis-cli -s $SOCKET config set bind '*'");
+    ck_assert_str_eq(verdict_of("bind"), ways[way].others);
+    sh_exit(strcmp(ways[way].others, "bad") == 0, "shoal doctor");
+    ok("redis-cli -s $SOCKET config set protected-mode yes");
     ck_assert_str_eq(verdict_of("bind"), "warn");
     ok("shoal acl --passwords-dir passwords --apply");
-    as("read");
+    come(way, "read");
     ck_assert_str_eq(verdict_of("port"), "ok");
-    as("admin");
+    come(way, "admin");
     ck_assert_str_eq(verdict_of("bind"), "ok");
     ck_assert_str_eq(verdict_of("user"), "warn");
+}
+END_TEST
+
+/* It was let in, and not asked. */
+START_TEST(doctor_calls_no_port_closed_that_does_not_ask) {
+    make_users();
+    ok("redis-cli -s $SOCKET acl setuser default -echo");
+    as("read");
+    ck_assert_str_eq(verdict_of("port"), "warn");
+    ok("shoal doctor | grep 'could not be tried: .*may not do that'");
 }
 END_TEST
 
@@ -766,7 +826,8 @@ int main(void) {
     tcase_add_test(tests, hash_of_fips_is_right);
     tcase_add_loop_test(tests, doctor_finds_what_is_too_wide, 0,
                         (int)SHOAL_COUNT(widths));
-    tcase_add_test(tests, doctor_finds_an_open_port);
+    tcase_add_loop_test(tests, doctor_finds_an_open_port, 0, (int)SHOAL_COUNT(ways));
+    tcase_add_test(tests, doctor_calls_no_port_closed_that_does_not_ask);
     tcase_add_test(tests, doctor_finds_functions_that_are_not_ours);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
