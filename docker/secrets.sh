@@ -4,8 +4,8 @@
 #
 #     docker/secrets.sh [HOST...]
 #
-# Redis's certificate is for the name `redis`, by which containers call it, and for each HOST; it is made anew
-# each time. What else is there is kept: to change a password or the key, remove its file and run this again; the
+# Redis's certificate is for the name `redis`, by which containers call it, and for each HOST of this time and of
+# those before, which secrets/hosts keeps; it is made anew each time. What else is there is kept: to change a password or the key, remove its file and run this again; the
 # key before is trusted until its line in trusted-keys is removed. Containers read the files as the user that runs
 # this; run by root, the files are given to the user of the image.
 set -euo pipefail
@@ -19,13 +19,16 @@ may='programs=/opt/shoal/*,/opt/programs/** plugins=/opt/shoal/*,/opt/programs/*
 mkdir -p secrets programs
 chmod 755 programs
 cd secrets
+touch hosts
+mapfile -t hosts < <(printf '%s\n' "$@" | sort -u hosts - | grep .)
 
-for host; do
+for host in "${hosts[@]}"; do
     if [[ ! $host =~ ^[0-9A-Za-z.:-]+$ ]]; then
         echo "'$host' is no host; say a name or an address of where Redis is reached" >&2
         exit 2
     fi
 done
+printf '%s\n' "${hosts[@]}" > hosts
 
 # quietly COMMAND...: openssl talks while all is well, too.
 quietly() {
@@ -80,7 +83,7 @@ if [ -s ca.pem ] && [ ! -s ca.key ]; then
     exit 1
 fi
 [ -s ca.pem ] || make_authority
-make_certificate redis localhost "$@"
+make_certificate redis localhost "${hosts[@]}"
 [ -s signing.key ] || make_signing_key
 [ -s trusted-keys ] || trust signing.key
 for role in admin broker read submit worker; do
@@ -95,4 +98,4 @@ else
     sed -i '/^SHOAL_USER=/d' ../.env
     echo "SHOAL_USER=$(id -u):$(id -g)" >> ../.env
 fi
-echo "The secrets are in $PWD; Redis's certificate is good for $days days, and for:" redis localhost "$@"
+echo "The secrets are in $PWD; Redis's certificate is good for $days days, and for:" redis localhost "${hosts[@]}"

@@ -71,6 +71,10 @@ make_secrets() {
     (cd .. && eval "$command") && ./secrets.sh "$gateway"
 }
 is 'secrets are made, and again' make_secrets
+names_are_kept() {
+    ./secrets.sh && openssl x509 -in secrets/redis.pem -noout -checkip "$gateway" | grep -F 'does match'
+}
+is 'and the certificate keeps its names' names_are_kept
 no_other_authority() {
     local status=0
     mv secrets/ca.key away && ./secrets.sh || status=$?
