@@ -81,13 +81,21 @@ no_other_authority() {
     mv away secrets/ca.key && equal 1 "$status"
 }
 is 'no authority takes the place of one whose key is kept elsewhere' no_other_authority
-nothing_secret_is_in_the_image() {
-    equal '' "$(docker run --rm --network none "$SHOAL_IMAGE" sh -c 'find / -xdev -name secrets -o -name "*.key"' 2> /dev/null)" &&
-        equal shoal "$(docker run --rm --network none "$SHOAL_IMAGE" id -un)"
-}
-is 'the image holds no secret and is not root' nothing_secret_is_in_the_image
 up() { eval "$(block 1 | sed -n 2p)"; }
 is 'the cluster starts' up
+
+# What was built while secrets lay beside the sources, searched for their lines; a run that is shown the secrets finds
+# those, and them alone. The stage has its name anew, for what the builder saw now.
+nothing_secret_is_in_the_images() {
+    local files image
+    files=$(grep -lE '.{40}' secrets/*) && docker-compose -f compose.yaml -f ../stage.yaml build -q redis || return 1
+    for image in "$SHOAL_IMAGE" "$SHOAL_IMAGE-build"; do
+        equal "$files" "$(grep -hE '.{40}' secrets/* | docker run -i --rm --network none --user 0 --entrypoint grep \
+            -v "$PWD/secrets:/secrets:ro" "$image" -rlFf - --exclude-dir={proc,sys} / | sed 's|^/||' | sort)" || return 1
+    done
+}
+is 'the images hold no secret' nothing_secret_is_in_the_images
+is 'and nothing in it runs as root' equal shoal "$(docker run --rm --network none "$SHOAL_IMAGE" id -un)"
 first_sweep() {
     eval "$(block 1 | sed -n 3p | sed 's/--rm/--rm -T/')" > first
     equal 181 "$(grep -c . first)"
