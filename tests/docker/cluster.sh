@@ -265,10 +265,20 @@ stops_in_time() {
 is 'workers that stop give back what does not end' stops_in_time
 is 'which is cancelled' client cancel endless
 
+# ---- other passwords and another key: README.md's way, but for the workers here, who have stopped
+
+before=$(cat secrets/shoal-worker)
+change_secrets() { rm secrets/{shoal-broker,shoal-worker,signing.key} && ./secrets.sh; }
+is 'passwords and the key are made anew' change_secrets
 publish() {
     eval "$(block 3 | sed -n 2p | sed "s/6379:6379/$gateway::6379/")" && docker-compose up -d --force-recreate redis broker
 }
-is 'Redis is published' publish
+is 'Redis is published, and has them' publish
+before_is_refused() {
+    docker exec -e REDISCLI_AUTH="$before" "$(one redis)" \
+        redis-cli --tls --cacert /run/secrets/ca.pem -h redis --user shoal-worker ping 2>&1 | grep -F WRONGPASS
+}
+is 'the password before is refused' before_is_refused
 on_other_host() {
     local port
     port=$(docker-compose port redis 6379) && mkdir -p ../host/secrets && cp compose.yaml ../host &&
@@ -277,7 +287,8 @@ on_other_host() {
         COMPOSE_PROJECT_NAME=$COMPOSE_PROJECT_NAME-host SHOAL_REDIS_HOST=$port docker-compose up -d --no-deps worker
 }
 is 'a worker starts elsewhere' on_other_host
-is 'and runs what there is' exits 0 run -p beta=0.3,0.6 -- /opt/shoal/sir --beta '{beta}' --seed '{seed}'
+is 'and runs what the key before signed' exits 0 run -p beta=0.3,0.6 -- /opt/shoal/sir --beta '{beta}' --seed '{seed}'
+is 'and what the new one signed' docker-compose run --rm -T client run -- /opt/shoal/sir
 is 'audit finds nothing wrong at the end' client audit
 
 table=$(client results long --by beta)
