@@ -5,6 +5,7 @@
 #include "common/id.h"
 #include "common/log.h"
 #include "common/option.h"
+#include "common/secret.h"
 #include "common/state.h"
 
 #include <errno.h>
@@ -17,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { KEYS_MAX = 1000, LINE_MAX_BYTES = 16384, SHORT = 16 };
+enum { KEYS_MAX = 1000, LINE_MAX_BYTES = 16384, FILE_MAX = 1 << 20, SHORT = 16 };
 
 static const int64_t EARLY_MS = INT64_C(5) * 60 * 1000; /* that clocks may differ */
 
@@ -264,19 +265,24 @@ static enum shoal_status check_file(FILE *file, const char *path,
     return SHOAL_OK;
 }
 
-enum shoal_status shoal_trust_read(const char *path, struct shoal_trust *trust,
+/* *ret_file is the caller's, also when it is not good. */
+static enum shoal_status open_file(const char *path, FILE **ret_file,
                                    struct shoal_error *err) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    SHOAL_CLEANUP(shoal_cleanup_file) FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
-    if (file == NULL) {
-        enum shoal_status status = shoal_error_set(
-            err, SHOAL_INVALID, "cannot read the trusted keys '%.200s': %s", path,
-            strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return status;
-    }
-    enum shoal_status status = check_file(file, path, err);
+    *ret_file = fd < 0 ? NULL : fdopen(fd, "r");
+    if (*ret_file != NULL)
+        return check_file(*ret_file, path, err);
+    shoal_error_set(err, SHOAL_INVALID, "cannot read the trusted keys '%.200s': %s", path,
+                    strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return SHOAL_INVALID;
+}
+
+enum shoal_status shoal_trust_read(const char *path, struct shoal_trust *trust,
+                                   struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_file) FILE *file = NULL;
+    enum shoal_status status = open_file(path, &file, err);
     if (status == SHOAL_OK)
         status = read_lines(file, path, trust, err);
     if (status == SHOAL_OK && trust->n == 0)
@@ -349,6 +355,56 @@ enum shoal_status shoal_trust_begin(struct shoal_trust *trust,
                                    : read_usual(trust, address, choice->own != NULL, err);
     return status == SHOAL_OK && choice->own != NULL ? add_own(trust, choice->own, err)
                                                      : status;
+}
+
+/* ---- the line that shoal writes */
+
+#define MARK "# written by shoal"
+
+static bool is_of(const char *line, const struct shoal_signer_name *key) {
+    line += strspn(line, " \t");
+    return strncmp(line, key->digits, SHOAL_SIGNER_DIGITS) == 0 &&
+           strcspn(line, " \t\r\n") == SHOAL_SIGNER_DIGITS;
+}
+
+/* Copies what stays: people's lines, and one of the key whoever wrote it. False: not all
+ * could be read. */
+static bool copy_lines(FILE *file, const struct shoal_signer_name *key,
+                       struct shoal_buffer *text, bool *ret_is_there) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *line = NULL;
+    size_t room = 0;
+    for (ssize_t len; (len = getline(&line, &room, file)) > 0;) {
+        bool is_own = is_of(line, key);
+        *ret_is_there = *ret_is_there || is_own;
+        if (is_own || strstr(line, MARK) == NULL)
+            shoal_buffer_add(text, line, (size_t)len);
+    }
+    if (text->len > 0 && text->data[text->len - 1] != '\n')
+        shoal_buffer_add_char(text, '\n');
+    return feof(file) != 0;
+}
+
+enum shoal_status shoal_trust_add(const char *path, const struct shoal_signer_name *key,
+                                  const char *owner, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_file) FILE *file = NULL;
+    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer text;
+    struct stat is = {.st_mode = 0600};
+    bool is_there = false;
+    shoal_buffer_init(&text, FILE_MAX);
+    if (access(path, F_OK) == 0) {
+        enum shoal_status status = open_file(path, &file, err);
+        if (status != SHOAL_OK)
+            return status;
+        if (fstat(fileno(file), &is) != 0 || !copy_lines(file, key, &text, &is_there))
+            return shoal_error_set(err, SHOAL_SYSTEM, "cannot read '%.200s': %s", path,
+                                   strerror(errno));
+    }
+    if (!is_there)
+        shoal_buffer_add_format(&text, "%s %s " MARK "\n", key->digits, owner);
+    enum shoal_status status = shoal_buffer_check(&text, "the trusted keys", err);
+    return status == SHOAL_OK
+               ? shoal_file_write(path, text.data, text.len, is.st_mode & 0777, err)
+               : status;
 }
 
 /* ---- warrants */

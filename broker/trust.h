@@ -46,6 +46,15 @@ enum shoal_status shoal_trust_read(const char *path, struct shoal_trust *trust,
                                    struct shoal_error *err);
 void shoal_trust_finish(struct shoal_trust *trust);
 
+/* Sees to it that the file, which is made with mode 0600 if it is not there, has a line
+ * of that key: one that stands there stays as it is, else one is written, with a mark in
+ * place of one that was written so before. Other lines stay, and so does the mode.
+ * SHOAL_INVALID: somebody else may write to it. SHOAL_SYSTEM: it cannot be read or
+ * written, and is as it was. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_trust_add(const char *path, const struct shoal_signer_name *key,
+                                  const char *owner, struct shoal_error *err);
+
 /* Whom somebody trusts who runs what a Redis says. */
 struct shoal_trust_choice {
     const char *keys;                    /* a file that was named; NULL: none was */

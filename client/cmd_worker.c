@@ -2,6 +2,7 @@
  * files. Nothing secret is in its words or its environment. */
 #include "client/cli.h"
 
+#include "broker/trust.h"
 #include "client/token.h"
 #include "common/cleanup.h"
 #include "common/secret.h"
@@ -127,13 +128,19 @@ struct files {
     char trusted[PATH_MAX];
 };
 
+static enum shoal_status name_file(const char *folder, const char *name,
+                                   char path[PATH_MAX], struct shoal_error *err) {
+    return snprintf(path, PATH_MAX, "%s/%s", folder, name) < PATH_MAX
+               ? SHOAL_OK
+               : shoal_error_set(err, SHOAL_INVALID,
+                                 "the state directory's path is too long");
+}
+
 static enum shoal_status keep(const char *folder, const char *name, const char *text,
                               char path[PATH_MAX], struct shoal_error *err) {
-    if (snprintf(path, PATH_MAX, "%s/%s", folder, name) >= PATH_MAX)
-        return shoal_error_set(err, SHOAL_INVALID,
-                               "the state directory's path is too "
-                               "long");
-    return shoal_secret_write(path, text, strlen(text), err);
+    enum shoal_status status = name_file(folder, name, path, err);
+    return status == SHOAL_OK ? shoal_secret_write(path, text, strlen(text), err)
+                              : status;
 }
 
 static enum shoal_status make_folder(const char *name, char folder[PATH_MAX],
@@ -151,8 +158,7 @@ static enum shoal_status make_folder(const char *name, char folder[PATH_MAX],
 
 static enum shoal_status keep_all(const struct shoal_token *token, const char *name,
                                   struct files *files, struct shoal_error *err) {
-    char folder[PATH_MAX], line[SHOAL_SIGNER_DIGITS + 80];
-    snprintf(line, sizeof(line), "%s %s\n", token->trusted.digits, token->owner);
+    char folder[PATH_MAX];
     enum shoal_status status = make_folder(name, folder, err);
     if (status == SHOAL_OK)
         status = keep(folder, "authority.pem", token->authority, files->authority, err);
@@ -163,7 +169,9 @@ static enum shoal_status keep_all(const struct shoal_token *token, const char *n
     if (status == SHOAL_OK)
         status = keep(folder, "password", token->password, files->password, err);
     if (status == SHOAL_OK)
-        status = keep(folder, "trusted-keys", line, files->trusted, err);
+        status = name_file(folder, "trusted-keys", files->trusted, err);
+    if (status == SHOAL_OK)
+        status = shoal_trust_add(files->trusted, &token->trusted, token->owner, err);
     return status;
 }
 

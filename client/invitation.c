@@ -2,6 +2,7 @@
 
 #include "broker/access.h"
 #include "broker/keys.h"
+#include "broker/trust.h"
 #include "client/certificate.h"
 #include "client/credential.h"
 #include "client/local_cluster.h"
@@ -220,15 +221,21 @@ static enum shoal_status check_token(const struct shoal_buffer *text,
                                  folder);
 }
 
+static enum shoal_status trust(const struct shoal_invitation_key *key,
+                               struct shoal_error *err) {
+    char path[PATH_MAX];
+    enum shoal_status status = shoal_state_path("trusted-keys", path, sizeof(path), err);
+    return status == SHOAL_OK ? shoal_trust_add(path, &key->name, key->comment, err)
+                              : status;
+}
+
 enum shoal_status shoal_invitation_write(const struct shoal_invitation *invitation,
                                          const struct shoal_invitation_key *key,
                                          struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_token_finish) struct shoal_token token = {.trusted = key->name};
     SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer text;
-    char line[SHOAL_SIGNER_DIGITS + sizeof(key->comment) + 2];
     shoal_buffer_init(&text, SHOAL_TOKEN_MAX);
-    snprintf(line, sizeof(line), "%s %s\n", key->name.digits, key->comment);
-    enum shoal_status status = write_state("trusted-keys", line, err);
+    enum shoal_status status = trust(key, err);
     if (status == SHOAL_OK)
         status = make_token(invitation, key, &token, err);
     if (status == SHOAL_OK)

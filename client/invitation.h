@@ -8,8 +8,9 @@
  *     users                the same for Redis, as hashes; its default user is off
  *     address              where it listens, while it does
  *   join                   the token for others
- *   trusted-keys           whose jobs run here. It stays, and the worker goes on asking
- *                          for signatures, as the data stay that others could write
+ *   trusted-keys           whose jobs run here: the key's line, and what people have
+ *                          added. It stays, and the worker goes on asking for
+ *                          signatures, as the data stay that others could write
  */
 #ifndef SHOAL_INVITATION_H
 #define SHOAL_INVITATION_H

@@ -66,7 +66,7 @@ enum shoal_status shoal_secret_open(const char *path, const char *what, int *ret
 
 /* ---- writing */
 
-static bool write_all(int fd, const char *bytes, size_t len) {
+static bool write_all(int fd, const char *bytes, size_t len, mode_t mode) {
     while (len > 0) {
         ssize_t n = write(fd, bytes, len);
         if (n < 0)
@@ -74,11 +74,11 @@ static bool write_all(int fd, const char *bytes, size_t len) {
         bytes += n;
         len -= (size_t)n;
     }
-    return fchmod(fd, 0600) == 0 && fsync(fd) == 0;
+    return fchmod(fd, mode) == 0 && fsync(fd) == 0;
 }
 
-enum shoal_status shoal_secret_write(const char *path, const char *bytes, size_t len,
-                                     struct shoal_error *err) {
+enum shoal_status shoal_file_write(const char *path, const char *bytes, size_t len,
+                                   mode_t mode, struct shoal_error *err) {
     char fresh[PATH_MAX];
     if ((size_t)snprintf(fresh, sizeof(fresh), "%s.new", path) >= sizeof(fresh))
         return shoal_error_set(err, SHOAL_INVALID, "the path '%.200s...' is too long",
@@ -86,11 +86,16 @@ enum shoal_status shoal_secret_write(const char *path, const char *bytes, size_t
     unlink(fresh); /* of somebody who was killed here */
     SHOAL_CLEANUP(shoal_cleanup_fd)
     int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd >= 0 && write_all(fd, bytes, len) && rename(fresh, path) == 0)
+    if (fd >= 0 && write_all(fd, bytes, len, mode) && rename(fresh, path) == 0)
         return SHOAL_OK;
     shoal_error_set(err, SHOAL_SYSTEM, "cannot write '%.200s': %s", path,
                     strerror(errno));
     if (fd >= 0)
         unlink(fresh);
     return SHOAL_SYSTEM;
+}
+
+enum shoal_status shoal_secret_write(const char *path, const char *bytes, size_t len,
+                                     struct shoal_error *err) {
+    return shoal_file_write(path, bytes, len, 0600, err);
 }

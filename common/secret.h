@@ -5,6 +5,7 @@
 #include "common/error.h"
 
 #include <stddef.h>
+#include <sys/types.h>
 
 /* Opens a regular file that neither group nor others can read, nor by an access control
  * list any user but this one and root. SHOAL_INVALID: it is not
@@ -18,5 +19,10 @@ enum shoal_status shoal_secret_open(const char *path, const char *what, int *ret
 SHOAL_MUST_CHECK
 enum shoal_status shoal_secret_write(const char *path, const char *bytes, size_t len,
                                      struct shoal_error *err);
+
+/* The same for what is not secret, of any mode. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_file_write(const char *path, const char *bytes, size_t len,
+                                   mode_t mode, struct shoal_error *err);
 
 #endif

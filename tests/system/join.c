@@ -212,8 +212,10 @@ START_TEST(who_joined_comes_back_when_the_cluster_does) {
     up(where);
     wait_until(times_said("message=registered") == 2, LIMIT_MS);
     const char *token = text_of(STATE "/join");
+    ok("echo '# by hand' >> " STATE "/trusted-keys");
     up("127.0.0.1"); /* says it once more */
     ck_assert_str_eq(text_of(STATE "/join"), token);
+    ok("grep '^# by hand' " STATE "/trusted-keys");
     ck_assert_int_eq(atoi(getenv("PORT")), atoi(strrchr(where, ':') + 1));
     ok("shoal run -- true");
 }
@@ -409,11 +411,13 @@ START_TEST(other_options_are_the_workers) {
     expect_in(sh_exit(2, "env " OTHER "shoal worker --nonsense").err, "shoal-worker: ");
     expect_in(sh_exit(2, "env " OTHER "shoal worker --slots x --join " STATE "/join").err,
               "shoal-worker: ");
+    ok("sed -i '1i # by hand' other/state/joined/*/trusted-keys");
     expect_in(ok("shoal worker --version"), "shoal-worker ");
     sh_start(&joined, "env " OTHER "shoal worker --join=- --queue odd,default "
                       "--session-ttl 4s --slots 1 < " STATE "/join");
     wait_until(has_said(&joined, "message=registered"), LIMIT_MS);
     expect_in(ok("shoal workers"), "odd,default");
+    ok("grep '^# by hand' other/state/joined/*/trusted-keys");
 }
 END_TEST
 

@@ -342,7 +342,68 @@ START_TEST(file_that_others_may_write_is_not_read) {
         ck_assert_int_eq(shoal_trust_read(keys_path, &other, &err), SHOAL_INVALID);
         ck_assert_ptr_nonnull(strstr(err.text, "chmod go-w it"));
         ck_assert_uint_eq(other.n, 0);
+        ck_assert_int_eq(
+            shoal_trust_add(keys_path, shoal_signer_name(signer), "me", NULL),
+            SHOAL_INVALID); /* nor made good */
     }
+}
+END_TEST
+
+/* ---- the line that shoal writes */
+
+static void write_keys(const char *lines, mode_t mode) {
+    FILE *file = fopen(keys_path, "w");
+    ck_assert(file != NULL && fputs(lines, file) >= 0 && fclose(file) == 0 &&
+              chmod(keys_path, mode) == 0);
+}
+
+static void expect_keys(const char *lines, mode_t mode) {
+    char there[1024] = "";
+    struct stat is;
+    FILE *file = fopen(keys_path, "r");
+    ck_assert(file != NULL && fstat(fileno(file), &is) == 0);
+    ck_assert_uint_lt(fread(there, 1, sizeof(there), file), sizeof(there));
+    fclose(file);
+    ck_assert_str_eq(there, lines);
+    ck_assert_uint_eq(is.st_mode & 0777, mode);
+}
+
+#define ANOTHER "8f21000000000000000000000000000000000000000000000000000000000000"
+#define BY_HAND "# mine\n\n" ANOTHER " ann queues=a # kept"
+
+START_TEST(shoal_replaces_its_own_line_alone) {
+    const struct shoal_signer_name *old = shoal_signer_name(signer),
+                                   *new = shoal_signer_name(stranger);
+    char lines[1024];
+    write_keys(BY_HAND, 0640);
+    ck_assert_int_eq(shoal_trust_add(keys_path, old, "me@here", NULL), SHOAL_OK);
+    ck_assert_int_eq(shoal_trust_add(keys_path, old, "me@there", NULL), SHOAL_OK);
+    snprintf(lines, sizeof(lines), BY_HAND "\n%s me@here # written by shoal\n",
+             old->digits);
+    expect_keys(lines, 0640);
+    ck_assert_int_eq(shoal_trust_add(keys_path, new, "me@here", NULL), SHOAL_OK);
+    snprintf(lines, sizeof(lines), BY_HAND "\n%s me@here # written by shoal\n",
+             new->digits);
+    expect_keys(lines, 0640);
+    ck_assert_int_eq(begin(keys_path, false, NULL, NULL), SHOAL_OK);
+    ck_assert_uint_eq(trust.n, 2);
+}
+END_TEST
+
+START_TEST(line_of_the_key_that_says_less_stays) {
+    char lines[1024];
+    snprintf(lines, sizeof(lines), "%s me memory=1G # written by shoal\n",
+             shoal_signer_name(signer)->digits);
+    write_keys(lines, 0600);
+    ck_assert_int_eq(shoal_trust_add(keys_path, shoal_signer_name(signer), "me", NULL),
+                     SHOAL_OK);
+    expect_keys(lines, 0600);
+    ck_assert_int_eq(unlink(keys_path), 0);
+    ck_assert_int_eq(shoal_trust_add(keys_path, shoal_signer_name(signer), "me", NULL),
+                     SHOAL_OK);
+    snprintf(lines, sizeof(lines), "%s me # written by shoal\n",
+             shoal_signer_name(signer)->digits);
+    expect_keys(lines, 0600);
 }
 END_TEST
 
@@ -364,6 +425,8 @@ int main(void) {
     tcase_add_test(cases, own_key_is_trusted_besides_but_for_what_the_file_says);
     tcase_add_test(cases, strangers_redis_takes_a_file_a_key_or_a_word);
     tcase_add_test(cases, file_that_others_may_write_is_not_read);
+    tcase_add_test(cases, shoal_replaces_its_own_line_alone);
+    tcase_add_test(cases, line_of_the_key_that_says_less_stays);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
