@@ -38,8 +38,8 @@ static const struct shoal_option options[] = {
      .value = &listens,
      .argument = "ADDRESS[:PORT]",
      .help = "let workers of other hosts join, by TLS at that address or name of this "
-             "host (0.0.0.0: all of them), port 6380 unless said, 0: any that is free; "
-             "jobs have to be signed then"},
+             "host (0.0.0.0: all of them), port 6380 unless said, 0: any that is free, "
+             "and the same next time; jobs have to be signed then"},
     {.name = NULL},
 };
 
@@ -91,6 +91,14 @@ static void add_command(const struct shoal_invitation *invitation, const char *t
     shoal_buffer_add_text(text, " | shoal worker --join -");
 }
 
+static void tell_of_port(const struct shoal_listen *listen) {
+    if (listen->before != 0 && listen->port != listen->before)
+        shoal_cli_say("shoal: port %d, where it listened before, is taken now, so it "
+                      "listens at %d; who has joined has to join again, with the token "
+                      "of now",
+                      listen->before, listen->port);
+}
+
 static void tell_people(const char *url, const struct shoal_invitation_key *key,
                         const char *token, const char *command, bool is_loopback) {
     printf("%s\n"
@@ -139,6 +147,7 @@ static enum shoal_status tell_how_to_join(const struct shoal_invitation *invitat
     shoal_invitation_url(invitation, url, sizeof(url));
     add_command(invitation, token, &command);
     const char *text = shoal_buffer_text(&command);
+    tell_of_port(&invitation->listen);
     if (shoal_cli.json)
         return tell_scripts(url, key, token, text, err);
     tell_people(url, key, token, text, invitation->listen.is_loopback);

@@ -23,7 +23,7 @@
 
 enum { USERS_MAX = 64 << 10, PEM_ROOM = 4096, LINE_ROOM = 1024 };
 
-static const char address_file[] = "listen/address";
+static const char address_file[] = "listen/address", before_file[] = "listen/before";
 
 static enum shoal_status write_state(const char *name, const char *text,
                                      struct shoal_error *err) {
@@ -71,18 +71,19 @@ static bool take_word(char **line, char *word, size_t room) {
            (size_t)snprintf(word, room, "%s", found) < room;
 }
 
-enum shoal_status shoal_invitation_read(struct shoal_invitation *ret_invitation,
-                                        struct shoal_error *err) {
+static enum shoal_status read_place(const char *name,
+                                    struct shoal_invitation *ret_invitation,
+                                    struct shoal_error *err) {
     struct shoal_invitation invitation = {.name_space = ""};
     struct shoal_listen *listen = &invitation.listen;
     SHOAL_CLEANUP(shoal_cleanup_free) char *text = NULL;
     char path[PATH_MAX], port[8];
     int64_t number = 0;
-    enum shoal_status status = shoal_state_path(address_file, path, sizeof(path), err);
+    enum shoal_status status = shoal_state_path(name, path, sizeof(path), err);
     if (status == SHOAL_OK && access(path, F_OK) != 0)
         return shoal_error_set(err, SHOAL_UNKNOWN, "the local cluster does not listen");
     if (status == SHOAL_OK)
-        status = read_state(address_file, &text, err);
+        status = read_state(name, &text, err);
     if (status != SHOAL_OK)
         return status;
     char *line = text;
@@ -104,10 +105,22 @@ enum shoal_status shoal_invitation_read(struct shoal_invitation *ret_invitation,
     return SHOAL_OK;
 }
 
+enum shoal_status shoal_invitation_read(struct shoal_invitation *ret_invitation,
+                                        struct shoal_error *err) {
+    return read_place(address_file, ret_invitation, err);
+}
+
 void shoal_invitation_end(void) {
-    char path[PATH_MAX];
-    if (shoal_state_path(address_file, path, sizeof(path), NULL) == SHOAL_OK)
-        unlink(path);
+    char address[PATH_MAX], before[PATH_MAX];
+    if (shoal_state_path(address_file, address, sizeof(address), NULL) == SHOAL_OK &&
+        shoal_state_path(before_file, before, sizeof(before), NULL) == SHOAL_OK &&
+        rename(address, before) != 0)
+        unlink(address);
+}
+
+int shoal_invitation_port_before(void) {
+    struct shoal_invitation before;
+    return read_place(before_file, &before, NULL) == SHOAL_OK ? before.listen.port : 0;
 }
 
 void shoal_invitation_url(const struct shoal_invitation *invitation, char *url,

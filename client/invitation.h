@@ -7,6 +7,7 @@
  *     passwords/worker     of those who join, who may do what a worker may
  *     users                the same for Redis, as hashes; its default user is off
  *     address              where it listens, while it does
+ *     before               where it did, which it does again if it can
  *   join                   the token for others
  *   trusted-keys           whose jobs run here: the key's line, and what people have
  *                          added. It stays, and the worker goes on asking for
@@ -47,6 +48,8 @@ enum shoal_status shoal_invitation_read(struct shoal_invitation *ret_invitation,
                                         struct shoal_error *err);
 /* From now on it does not listen; what others need stays good for the next time. */
 void shoal_invitation_end(void);
+/* The port where it did so last; 0: it never did. */
+int shoal_invitation_port_before(void);
 
 /* Writes `trusted-keys` and `join`, of what prepare() has made. */
 SHOAL_MUST_CHECK

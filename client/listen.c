@@ -259,6 +259,18 @@ static enum shoal_status find_binds(struct shoal_listen *listen,
                : cannot_listen(listen->asked, listen->port, why, err);
 }
 
+/* The port of before, by which others know it, or any. */
+static enum shoal_status find_port(struct shoal_listen *listen,
+                                   const struct addrinfo *found,
+                                   struct shoal_error *err) {
+    struct shoal_listen again = *listen;
+    again.port = listen->before;
+    if (listen->before == 0 || find_binds(&again, found, NULL) != SHOAL_OK)
+        return find_binds(listen, found, err);
+    *listen = again;
+    return SHOAL_OK;
+}
+
 /* Debian gives a host's own name an address that only the host itself has. */
 static enum shoal_status check_reach(const struct shoal_listen *listen,
                                      struct shoal_error *err) {
@@ -289,7 +301,7 @@ enum shoal_status shoal_listen_find(struct shoal_listen *listen,
                                "--listen: nobody knows the name '%.100s' here (%s); give "
                                "an address of this host",
                                listen->asked, gai_strerror(why));
-    enum shoal_status status = find_binds(listen, found, err);
+    enum shoal_status status = find_port(listen, found, err);
     return status == SHOAL_OK ? check_reach(listen, err) : status;
 }
 

@@ -17,6 +17,7 @@ enum {
 struct shoal_listen {
     char asked[SHOAL_LISTEN_HOST];      /* an address or a name, as it was said */
     int port;                           /* 0: any that is free; -1: none was said */
+    int before;                         /* for port 0: the one to have again; 0: none */
     char host[SHOAL_LISTEN_HOST];       /* by which others reach it */
     char binds[SHOAL_LISTEN_BINDS][64]; /* numeric addresses of this host */
     size_t n;
@@ -28,7 +29,7 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_listen_parse(const char *text, struct shoal_listen *ret_listen,
                                      struct shoal_error *err);
 
-/* Finds `host`, `binds` and a port that is free, of what parse() has found.
+/* Finds `host`, `binds` and a port that is free, of what parse() has found and `before`.
  * SHOAL_INVALID: that is no address of this host, others cannot reach it, or the port is
  * taken. */
 SHOAL_MUST_CHECK

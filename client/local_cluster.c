@@ -739,6 +739,8 @@ static enum shoal_status begin_to_listen(struct shoal_invitation *asked,
                                "the local cluster runs already and does not listen "
                                "there; run 'shoal down' first, which gives back to the "
                                "queue what runs, and then this again");
+    if (asked->listen.port == 0)
+        asked->listen.before = shoal_invitation_port_before();
     status = shoal_listen_find(&asked->listen, err);
     if (status == SHOAL_OK)
         status = shoal_invitation_prepare(asked, err);
@@ -775,10 +777,10 @@ static enum shoal_status use(enum shoal_cluster_need need, const char *queue,
     bool ran = true;
     if (status == SHOAL_OK)
         status = look_around(&ran, err);
+    if (status == SHOAL_OK && !ran)
+        shoal_invitation_end();
     if (status == SHOAL_OK && invitation != NULL)
         status = begin_to_listen(invitation, key, ran, err);
-    else if (status == SHOAL_OK && !ran)
-        shoal_invitation_end();
     if (status == SHOAL_OK)
         status = bring_up(need, queue, slots, cluster, err);
     if (status != SHOAL_OK) {
