@@ -192,6 +192,7 @@ enum shoal_status shoal_tls_check(const struct shoal_tls_files *files,
 /* What was heard of it. */
 struct talk {
     const struct shoal_tls_peer *peer;
+    bool done;   /* the handshake; OpenSSL forgets it when the connection breaks */
     bool asked;  /* for a certificate of ours */
     X509 *bad;   /* the certificate that was refused; NULL: none */
     int verdict; /* X509_V_ERR_… */
@@ -217,6 +218,11 @@ static int talk_index(void) {
 
 static struct talk *talk_of(const SSL *ssl) {
     return SSL_get_ex_data(ssl, talk_index());
+}
+
+static void note_done(const SSL *ssl, int where, SHOAL_UNUSED int value) {
+    if ((where & SSL_CB_HANDSHAKE_DONE) != 0)
+        talk_of(ssl)->done = true;
 }
 
 static int verified(int good, X509_STORE_CTX *store) {
@@ -273,6 +279,7 @@ static SSL *make_ssl(SSL_CTX *context, int fd, const struct shoal_tls_peer *peer
     }
     talk->peer = peer;
     talk->verdict = X509_V_OK;
+    SSL_set_info_callback(ssl, note_done);
     if (expect_host(ssl, peer->host) && SSL_set_fd(ssl, fd) == 1)
         return ssl;
     SSL_free(ssl);
@@ -570,9 +577,8 @@ static void tell_suspicion(const struct talk *talk, struct shoal_error *err) {
 }
 
 /* The connection ended without a word of TLS. */
-static bool tell_end(const struct talk *talk, const SSL *ssl, bool is_new,
-                     struct shoal_error *err) {
-    if (!SSL_is_init_finished(ssl))
+static bool tell_end(const struct talk *talk, bool is_new, struct shoal_error *err) {
+    if (!talk->done)
         shoal_error_set(err, SHOAL_LOST,
                         "%.200s ended the connection during the TLS handshake; does it "
                         "speak TLS on that port?",
@@ -597,7 +603,7 @@ bool shoal_tls_tells(struct bufferevent *stream, short what, bool is_new,
     if (talk->verdict != X509_V_OK)
         tell_certificate(talk, err);
     else if (is_end)
-        return tell_end(talk, ssl, is_new, err);
+        return tell_end(talk, is_new, err);
     else if (is_alert(reason))
         tell_alert(talk, reason - SSL_AD_REASON_OFFSET, err);
     else
