@@ -101,8 +101,11 @@ static void begin_tls(struct shoal_dial *dial) {
     bufferevent_setcb(dial->stream, NULL, NULL, handshake_event, dial);
 }
 
-bool shoal_dial_shakes_hands(const struct shoal_dial *dial) {
-    return dial->stream != NULL && dial->peer.host != NULL;
+const char *shoal_dial_advice(const struct shoal_dial *dial) {
+    if (dial->lookup != NULL)
+        return "check its name and the DNS";
+    bool shakes_hands = dial->stream != NULL && dial->peer.host != NULL;
+    return shakes_hands ? "does it speak TLS on that port?" : "can it be reached?";
 }
 
 /* ---- whose it is */

@@ -38,8 +38,8 @@ struct shoal_dial {
  * or after shoal_dial_stop(). */
 void shoal_dial_start(struct shoal_dial *dial);
 
-/* Whether somebody answers there, and is silent now that TLS was begun. */
-bool shoal_dial_shakes_hands(const struct shoal_dial *dial);
+/* What to look at when it takes too long: "can it be reached?" */
+const char *shoal_dial_advice(const struct shoal_dial *dial);
 
 /* Gives up, if it is at work, without calling `done`; frees what it holds. */
 void shoal_dial_stop(struct shoal_dial *dial);

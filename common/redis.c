@@ -528,8 +528,7 @@ static void ticked(SHOAL_UNUSED evutil_socket_t fd, SHOAL_UNUSED short what,
     case GREETING:
         lose(redis, SHOAL_LOST, "%s did not answer within %" PRId64 " ms; %s",
              redis->where, redis->options.connect_timeout_ms,
-             shoal_dial_shakes_hands(&redis->dial) ? "does it speak TLS on that port?"
-                                                   : "can it be reached?");
+             shoal_dial_advice(&redis->dial));
         break;
     case UP:
         check_deadlines(redis);
@@ -729,8 +728,8 @@ static enum shoal_status wait_until_up(struct shoal_redis *redis, int64_t deadli
         return SHOAL_OK;
     if (redis->failures != failures)
         return shoal_error_set(err, redis->why.status, "%s", redis->why.text);
-    return shoal_error_set(err, SHOAL_LOST,
-                           "%s did not answer in time; can it be reached?", redis->where);
+    return shoal_error_set(err, SHOAL_LOST, "%s did not answer in time; %s", redis->where,
+                           shoal_dial_advice(&redis->dial));
 }
 
 /* Everything sent has a deadline, so this ends. When the loop itself fails, no answer can
