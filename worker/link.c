@@ -93,7 +93,7 @@ static void down(void *owner, const struct shoal_error *why) {
     link->registered = link->registering = link->flying = link->beating = false;
     link->denied_ms = 0;
     shoal_link_forget_wishes(worker);
-    shoal_link_note_trouble(link, "is away", why);
+    shoal_link_note_trouble(link, shoal_link_how(link), why);
     if (shoal_redis_is_up(link->bell)) /* it may not know yet */
         shoal_redis_drop(link->bell, "the other connection was lost");
 }

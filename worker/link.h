@@ -57,7 +57,7 @@ void shoal_link_answered(struct shoal_link *link);
 void shoal_link_refused(struct shoal_link *link, enum shoal_status status,
                         const struct shoal_error *err);
 
-/* `what` is a constant: "is away". */
+/* `what` is a constant, as shoal_link_how() has them. */
 void shoal_link_note_trouble(struct shoal_link *link, const char *what,
                              const struct shoal_error *err);
 void shoal_link_end_trouble(struct shoal_link *link);

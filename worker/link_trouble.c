@@ -11,6 +11,12 @@ enum {
                             somebody must do something about does not wait */
 };
 
+const char *shoal_link_how(const struct shoal_link *link) {
+    if (shoal_redis_is_up(link->redis))
+        return "refuses";
+    return shoal_redis_is_refused(link->redis) ? "cannot be used" : "is away";
+}
+
 static void say_trouble(struct shoal_trouble *trouble, int64_t now_ms) {
     if (trouble->said_ms != 0 && now_ms - trouble->said_ms < SHOAL_LINK_WORD_MS)
         return; /* the watchdog says it when there is still something to say */
@@ -87,7 +93,7 @@ void shoal_link_say_again(struct shoal_link *link, int64_t now_ms) {
     if (shoal_redis_is_up(link->redis) || strcmp(why, trouble->why) == 0 ||
         now_ms - trouble->said_ms < pause)
         return;
-    trouble->what = "is away";
+    trouble->what = shoal_link_how(link);
     snprintf(trouble->why, sizeof(trouble->why), "%s", why);
     say_trouble(trouble, now_ms);
 }

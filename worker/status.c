@@ -76,11 +76,12 @@ static json_t *describe_redis(const struct shoal_worker *worker) {
     const struct shoal_trouble *trouble = &worker->link.trouble;
     char url[640];
     shoal_redis_address_print(&worker->config->address, url, sizeof(url));
+    const struct shoal_redis *redis = worker->link.redis;
+    bool refuses = shoal_redis_is_up(redis) || shoal_redis_is_refused(redis);
     if (trouble->since_ms != 0)
         return json_pack("{s:o, s:s, s:I, s:o}", "url", any_text(url), "state",
-                         shoal_redis_is_up(worker->link.redis) ? "refuses" : "away",
-                         "since", (json_int_t)trouble->since_ms, "why",
-                         any_text(trouble->why));
+                         refuses ? "refuses" : "away", "since",
+                         (json_int_t)trouble->since_ms, "why", any_text(trouble->why));
     const char *state = !worker->link.registered    ? "connecting"
                         : worker->link.full_ms != 0 ? "full"
                                                     : "up";

@@ -101,27 +101,28 @@ static void lose_keeper(evutil_socket_t fd, short what, void *owner) {
     stop(owner, "its keeper is gone");
 }
 
-/* Redis is away, and would hear from it no more than that its session is over, which it
+/* Redis cannot be told, and would hear no more than that the session is over, which it
  * finds by itself. */
 static bool has_nothing_to_tell(const struct shoal_worker *worker) {
     return shoal_link_is_away(worker) && shoal_outbox_sum(&worker->outbox).commits == 0;
 }
 
-/* Redis is away for too long: the last outcomes wait in a file. */
+/* Redis cannot be told for too long: the last outcomes wait in a file. */
 static bool leave_outcomes(struct shoal_worker *worker, int64_t now_ms) {
     worker->outbox.spools.try_again_ms = 0;
     bool left = shoal_outbox_spill(&worker->outbox, now_ms);
     struct shoal_outbox_sum sum = shoal_outbox_sum(&worker->outbox);
     if (!left)
-        shoal_err("Redis is away for too long, its last outcomes are lost and their "
+        shoal_err("Redis took nothing for too long, its last outcomes are lost and their "
                   "tasks run again: commits=%zu",
                   worker->outbox.waiting.n);
     else if (sum.commits > 0)
-        shoal_warn("Redis is away for too long; the last outcomes are sent when a worker "
-                   "of this name starts: commits=%zu worker=%s spool=%s",
-                   sum.commits, worker->config->name, worker->config->spool);
+        shoal_warn(
+            "Redis took nothing for too long; the last outcomes are sent when a worker "
+            "of this name starts: commits=%zu worker=%s spool=%s",
+            sum.commits, worker->config->name, worker->config->spool);
     else
-        shoal_warn("Redis is away for too long; ended without telling it");
+        shoal_warn("Redis took nothing for too long; ended without telling it");
     return left;
 }
 
@@ -135,8 +136,8 @@ static void try_to_end(struct shoal_worker *worker, int64_t now_ms) {
         shoal_info("ended in good order");
         shoal_worker_quit(worker, 0);
     } else if (has_nothing_to_tell(worker)) {
-        shoal_info(
-            "ended in good order; Redis is away, and there was nothing to tell it");
+        shoal_info("ended in good order; Redis %s, and there was nothing to tell it",
+                   shoal_link_how(&worker->link));
         shoal_worker_quit(worker, 0);
     } else if (now_ms - worker->idle_since_ms > LAST_WORDS_MS) {
         shoal_worker_quit(worker, leave_outcomes(worker, now_ms) ? 0 : 1);

@@ -69,13 +69,14 @@ enum shoal_worker_phase {
     SHOAL_WORKER_STOPS,  /* what runs is told to stop */
 };
 
-/* A time in which Redis is away, or answers and refuses. It is said when it begins and
+/* A time in which Redis is away, answers and refuses, or cannot be used before somebody
+ * does something: a password, a certificate. It is said when it begins and
  * when it ends, and when the last word about it is not just spoken. */
 struct shoal_trouble {
     int64_t since_ms; /* of the wall clock; 0: there is none */
     bool said;
     int64_t said_ms;  /* when the last word was */
-    const char *what; /* "is away", "refuses" */
+    const char *what; /* "is away", "refuses", "cannot be used" */
     char why[512];
 };
 
@@ -157,6 +158,8 @@ int64_t shoal_link_silent_ms(const struct shoal_worker *worker);
 
 /* Whether Redis cannot be told anything now. */
 bool shoal_link_is_away(const struct shoal_worker *worker);
+/* And how it is then, behind "Redis": "is away". */
+const char *shoal_link_how(const struct shoal_link *link);
 
 /* While it drains: ends the session when nothing is left to send. Returns whether all is
  * done. */

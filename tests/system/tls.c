@@ -546,6 +546,8 @@ START_TEST(a_wrong_password_is_not_repeated) {
     worker_launch(&worker, "--allow-any --trust-redis "
                            "--redis rediss://:false-hunter2-geheim@127.0.0.1:$PORT");
     wait_until(has_said(&worker, "refused the user name or the password"), LIMIT_MS);
+    ck_assert(has_said(&worker, "Redis cannot be used"));
+    ck_assert_ptr_nonnull(strstr(ok("shoal-worker --status"), ": refuses for"));
     expect_no_secret(&worker, 1);
     test_process_finish(&worker);
 }
