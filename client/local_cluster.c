@@ -7,6 +7,7 @@
  * Everything is started and stopped, and `users` is taken, under `lock`. */
 #include "client/local_cluster.h"
 
+#include "client/client_private.h"
 #include "client/interrupt.h"
 #include "client/invitation.h"
 #include "common/buffer.h"
@@ -188,14 +189,32 @@ static pid_t look_for_holder(const char *pid_file) {
     return lock.l_type == F_UNLCK ? 0 : lock.l_pid;
 }
 
-/* Who holds the lock of a pid file; 0: nobody, UNKNOWN: it cannot be looked at. */
-static pid_t holder(const char *pid_file) {
+/* Who holds the lock of a pid file; 0: nobody. SHOAL_LOST: it cannot be looked at. */
+static enum shoal_status find_holder(const char *pid_file, pid_t *ret_pid,
+                                     struct shoal_error *err) {
     pid_t pid = look_for_holder(pid_file);
     for (int i = 0; i < LOOKS && pid == UNKNOWN; i++) {
         nap();
         pid = look_for_holder(pid_file);
     }
-    return pid;
+    *ret_pid = pid;
+    if (pid != UNKNOWN)
+        return SHOAL_OK;
+    char path[PATH_ROOM];
+    int why = errno;
+    enum shoal_status status = shoal_state_path(pid_file, path, sizeof(path), err);
+    return status == SHOAL_OK
+               ? shoal_error_set(err, SHOAL_LOST,
+                                 "cannot look into '%.200s', which tells whether the "
+                                 "daemon runs: %s",
+                                 path, strerror(why))
+               : status;
+}
+
+/* The same where nobody is told why not: UNKNOWN. */
+static pid_t holder(const char *pid_file) {
+    pid_t pid;
+    return find_holder(pid_file, &pid, NULL) == SHOAL_OK ? pid : UNKNOWN;
 }
 
 static void tell(const char *pid_file, int number) {
@@ -369,44 +388,6 @@ static enum shoal_status socket_path(char *path, size_t room, struct shoal_error
     return status;
 }
 
-/* What a client begins with, for Redis to answer with `ret_wanted`. */
-static enum shoal_status greeting(const struct shoal_cluster *cluster, char *text,
-                                  size_t room, const char **ret_wanted,
-                                  struct shoal_error *err) {
-    char *password = NULL;
-    *ret_wanted = "+PONG\r\n";
-    snprintf(text, room, "PING\r\n");
-    if (*cluster->password_file == '\0')
-        return SHOAL_OK;
-    enum shoal_status status =
-        shoal_redis_password_read(cluster->password_file, &password, err);
-    if (status != SHOAL_OK)
-        return status;
-    *ret_wanted = "+OK\r\n+PONG\r\n";
-    snprintf(text, room, "AUTH %s %s\r\nPING\r\n", SHOAL_INVITATION_LOCAL, password);
-    explicit_bzero(password, strlen(password));
-    free(password);
-    return SHOAL_OK;
-}
-
-/* Whether Redis answers there and has loaded its data. */
-static bool answers(const char *path, const char *greeting, const char *wanted) {
-    SHOAL_CLEANUP(shoal_cleanup_fd)
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    const struct timeval wait = {.tv_sec = ANSWER_MS / 1000};
-    char answer[16] = "";
-    size_t len = strlen(wanted);
-    snprintf(address.sun_path, sizeof(address.sun_path), "%.*s", SOCKET_ROOM - 1, path);
-    return fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) == 0 &&
-           setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) == 0 &&
-           connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
-           send(fd, greeting, strlen(greeting), MSG_NOSIGNAL) ==
-               (ssize_t)strlen(greeting) &&
-           recv(fd, answer, len, MSG_WAITALL) == (ssize_t)len &&
-           memcmp(answer, wanted, len) == 0;
-}
-
 /* Half of the memory, 2 GiB at most. */
 static int64_t memory_limit(void) {
     int64_t pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
@@ -473,13 +454,65 @@ static enum shoal_status start_redis(const char *path,
 
 /* Starts it, unless it runs. */
 static enum shoal_status ensure(struct daemon *daemon, struct shoal_error *err) {
-    pid_t pid = holder(daemon->pid_file);
-    if (pid == UNKNOWN)
-        return shoal_error_set(err, SHOAL_LOST,
-                               "cannot look into '%s', which tells whether the daemon "
-                               "runs already: %s",
-                               daemon->pid_file, strerror(errno));
-    return pid == 0 ? start(daemon, err) : SHOAL_OK;
+    pid_t pid;
+    enum shoal_status status = find_holder(daemon->pid_file, &pid, err);
+    return status == SHOAL_OK && pid == 0 ? start(daemon, err) : status;
+}
+
+static void destroy_client(struct shoal_client **client) {
+    shoal_client_destroy(*client);
+}
+
+/* Nothing is sent yet. */
+static enum shoal_status make_client(const struct shoal_cluster *cluster,
+                                     struct shoal_client **ret_client,
+                                     struct shoal_error *err) {
+    struct shoal_redis_address address;
+    enum shoal_status status = shoal_redis_address_parse(
+        cluster->url, shoal_cluster_password_file(cluster), &address, err);
+    if (status != SHOAL_OK)
+        return status;
+    status = shoal_client_open(&address, "shoal", ANSWER_MS, false, ret_client, err);
+    shoal_redis_address_finish(&address);
+    return status;
+}
+
+/* SHOAL_LOST: it may answer in a moment. */
+static enum shoal_status ask(struct shoal_client *client, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+    shoal_request_init(&request);
+    shoal_request_text(&request, "ECHO");
+    shoal_request_text(&request, "shoal");
+    return shoal_redis_run(client->redis, &request, 0, &reply, err);
+}
+
+/* Until it answers and has loaded its data; it starts, or is known to run. */
+static enum shoal_status wait_for_redis(struct shoal_client *client, const char *log,
+                                        struct shoal_error *err) {
+    for (int64_t end = shoal_now_ms() + START_MS;; nap()) {
+        struct shoal_error why = {.status = SHOAL_OK};
+        enum shoal_status status = ask(client, &why);
+        if (status == SHOAL_OK)
+            return SHOAL_OK;
+        if (holder("redis.pid") == 0)
+            return shoal_error_set(err, SHOAL_LOST,
+                                   "the local redis-server ended at once; see '%.200s'",
+                                   log);
+        if (status == SHOAL_DENIED)
+            return shoal_error_set(err, status,
+                                   "the local redis-server does not let its own user in; "
+                                   "run 'shoal down', and then this again: %.250s",
+                                   why.text);
+        if (status != SHOAL_LOST || shoal_now_ms() > end)
+            return shoal_error_set(err, status,
+                                   "the local redis-server runs and does not answer: "
+                                   "%.250s; see '%.200s'",
+                                   why.text, log);
+        status = check_interrupts(err);
+        if (status != SHOAL_OK)
+            return status;
+    }
 }
 
 /* `invitation` NULL: it does not listen. */
@@ -487,32 +520,17 @@ static enum shoal_status ensure_redis(const struct shoal_cluster *cluster,
                                       const char *path,
                                       const struct shoal_invitation *invitation,
                                       struct shoal_error *err) {
-    int64_t end = shoal_now_ms() + START_MS;
-    char log[PATH_ROOM] = "", words[SHOAL_HASH_DIGITS + 64];
-    const char *wanted = NULL;
-    enum shoal_status status =
-        holder("redis.pid") == 0 ? start_redis(path, invitation, err) : SHOAL_OK;
+    SHOAL_CLEANUP(destroy_client) struct shoal_client *client = NULL;
+    char log[PATH_ROOM];
+    pid_t pid;
+    enum shoal_status status = find_holder("redis.pid", &pid, err);
+    if (status == SHOAL_OK && pid == 0)
+        status = start_redis(path, invitation, err);
     if (status == SHOAL_OK)
         status = shoal_state_path("redis.log", log, sizeof(log), err);
     if (status == SHOAL_OK)
-        status = greeting(cluster, words, sizeof(words), &wanted, err);
-    if (status != SHOAL_OK)
-        return status;
-    while (!answers(path, words, wanted)) {
-        if (holder("redis.pid") == 0)
-            return shoal_error_set(err, SHOAL_LOST,
-                                   "the local redis-server ended at once; see '%.200s'",
-                                   log);
-        if (shoal_now_ms() > end)
-            return shoal_error_set(err, SHOAL_LOST,
-                                   "the local redis-server does not answer; see '%.200s'",
-                                   log);
-        status = check_interrupts(err);
-        if (status != SHOAL_OK)
-            return status;
-        nap();
-    }
-    return SHOAL_OK;
+        status = make_client(cluster, &client, err);
+    return status == SHOAL_OK ? wait_for_redis(client, log, err) : status;
 }
 
 /* ---- broker and worker */
@@ -609,8 +627,10 @@ static enum shoal_status list_others(char names[][SHOAL_NAME_MAX + 16], size_t *
 }
 
 static enum shoal_status end_one(const char *pid_file, struct shoal_error *err) {
-    if (wait_until_gone(pid_file, STOP_MS))
-        return SHOAL_OK;
+    pid_t pid;
+    enum shoal_status status = find_holder(pid_file, &pid, err);
+    if (status != SHOAL_OK || wait_until_gone(pid_file, STOP_MS))
+        return status;
     tell(pid_file, SIGKILL);
     if (wait_until_gone(pid_file, KILLED_MS))
         return SHOAL_OK;

@@ -645,6 +645,17 @@ START_TEST(submitted_job_keeps_the_cluster_up) {
 }
 END_TEST
 
+START_TEST(pid_file_that_cannot_be_looked_at_is_named) {
+    static const char *const looks[] = {"up", "down"};
+    ok("mkdir -p .local/state/shoal/redis.pid");
+    for (size_t i = 0; i < SHOAL_COUNT(looks); i++) {
+        struct said said = sh_exit(3, "unset SHOAL_REDIS; shoal %s", looks[i]);
+        expect_in(said.err, "redis.pid', which tells whether the daemon runs: ");
+    }
+    test_none_left(daemons.mark, LIMIT_MS);
+}
+END_TEST
+
 START_TEST(nothing_is_found_where_nothing_was) {
     static const char *const rows[] = {"status", "list", "results -", "audit", "workers"};
     for (size_t i = 0; i < SHOAL_COUNT(rows); i++) {
@@ -710,6 +721,7 @@ static void add_cluster(Suite *suite) {
     tcase_add_test(tests, run_says_that_its_worker_could_not_begin);
     tcase_add_test(tests, run_whose_terminal_is_closed_stops_its_cluster);
     tcase_add_test(tests, submitted_job_keeps_the_cluster_up);
+    tcase_add_test(tests, pid_file_that_cannot_be_looked_at_is_named);
     tcase_add_test(tests, nothing_is_found_where_nothing_was);
     suite_add_tcase(suite, tests);
 }

@@ -429,7 +429,8 @@ END_TEST
 /* And the port is another only where it has to be. */
 START_TEST(token_of_changed_files_is_not_given_out) {
     up("127.0.0.1:0");
-    ok("echo changed > " STATE "/listen/passwords/worker");
+    ok("cd " STATE "/listen/passwords; echo changed | tee local > worker");
+    expect_in(sh_exit(3, "shoal status").err, "does not let its own user in");
     expect_in(sh_exit(2, "shoal up --listen 127.0.0.1").err, "makes no good join token");
     ok("shoal down; rm -r " STATE "/listen/passwords");
     int fd = take_port(atoi(getenv("PORT")));
