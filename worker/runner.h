@@ -17,6 +17,7 @@
 
 #include "broker/outcome.h"
 #include "common/records.h"
+#include "common/signer.h"
 #include "common/spec.h"
 #include "worker/checkpoints.h"
 #include "worker/child.h"
@@ -27,7 +28,8 @@
 
 struct shoal_handover;
 
-enum { SHOAL_BATCH_DIGEST_ROOM = 40 };
+/* The hash of a spec, and the key that may run it. */
+enum { SHOAL_BATCH_DIGEST_ROOM = SHOAL_HASH_DIGITS + 1 + SHOAL_SIGNER_DIGITS + 1 };
 
 enum { SHOAL_STDERR_MAX = 2048 }; /* bytes of the end of stderr that are kept */
 

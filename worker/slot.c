@@ -393,11 +393,12 @@ static void refuse(struct shoal_slot *slot, struct shoal_held *held,
     end_lease(slot, held);
 }
 
-/* What runs with the same right may share a process: one that is bounded has its own. */
+/* What runs with the same right may share a process: one that is bounded has its own. A
+ * spec is known by the hash that was signed, for what Redis calls it may be another's. */
 static void admit(struct shoal_held *held, const struct shoal_trusted_key *key) {
     held->checked = true;
     held->key = key;
-    snprintf(held->digest, sizeof(held->digest), "%s%s%.16s", held->known->digest,
+    snprintf(held->digest, sizeof(held->digest), "%s%s%s", held->known->hash,
              key->bounded ? "." : "", key->bounded ? key->key.digits : "");
 }
 

@@ -373,6 +373,24 @@ START_TEST(spec_that_was_altered_is_fetched_again) {
 }
 END_TEST
 
+/* The name of what is loaded, given to what another job was signed for. */
+START_TEST(functions_of_one_spec_do_not_run_for_another) {
+    start(&worker, "--trust-keys keys --slots 1");
+    const char *loaded = ok("shoal submit --plugin \"$PLUGIN\" --task echo -p x=1");
+    ok("shoal wait %s; shoal pause default", loaded);
+    const char *job = ok("shoal submit --plugin \"$PLUGIN\" --task nothing -p x=1");
+    ok("PATH=\"$PATH:$HOME/bin\"; K='shoal:{0}:'; S=$(r hget ${K}job:%s spec); "
+       "r copy ${K}spec:$(r hget ${K}job:%s spec) ${K}spec:$S replace; "
+       "r hset ${K}job:%s spec $S; shoal resume default",
+       loaded, job, job);
+    expect_refusal(job, "the spec was altered");
+    ok("shoal retry %s; shoal wait %s", job, job);
+    const char *rows = ok("shoal results %s --format csv", job);
+    ck_assert_msg(strstr(rows, "infinite") == NULL, "%s", rows);
+    worker_end(&worker);
+}
+END_TEST
+
 START_TEST(other_workers_run_what_one_does_not_trust) {
     ok("shoal keygen third > third.line");
     start(&worker, "--trust-keys next.line --name strict");
@@ -627,6 +645,7 @@ int main(void) {
                         COUNT(cut));
     tcase_add_test(cases, what_has_expired_does_not_run);
     tcase_add_test(cases, spec_that_was_altered_is_fetched_again);
+    tcase_add_test(cases, functions_of_one_spec_do_not_run_for_another);
     tcase_add_test(cases, other_workers_run_what_one_does_not_trust);
     tcase_add_test(cases, one_key_takes_the_place_of_another);
     tcase_add_loop_test(cases, key_runs_what_it_may, 0, COUNT(rights));
