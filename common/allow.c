@@ -226,11 +226,13 @@ enum shoal_status shoal_allow_file(const struct shoal_allow *allow, const char *
     if (realpath(path, real) == NULL)
         return shoal_error_set(err, SHOAL_REFUSED, "cannot %s '%s': %s", to, name,
                                errno == ENOENT ? "it is not there" : strerror(errno));
-    if (!is_listed(allow, real))
-        return shoal_error_set(err, SHOAL_REFUSED,
-                               "this worker does not %s '%s': its real path '%s' is not "
-                               "among what %s names",
-                               to, name, real, shoal_allow_name(allow));
+    for (const struct shoal_allow *list = allow; list != NULL; list = list->also) {
+        if (!is_listed(list, real))
+            return shoal_error_set(err, SHOAL_REFUSED,
+                                   "this worker does not %s '%s': its real path '%s' is "
+                                   "not among what %s names",
+                                   to, name, real, shoal_allow_name(list));
+    }
     if (is_everybodys(real, open))
         return shoal_error_set(err, SHOAL_REFUSED,
                                "this worker does not %s '%s', which is '%s': everybody "

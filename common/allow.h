@@ -25,6 +25,7 @@ struct shoal_allow {
     char by[96];         /* what it is called in sentences; "": --allow */
     char host[PATH_MAX]; /* the shoal-host beside this program, which is always allowed,
                             but not everything that it could load; "": there is none */
+    const struct shoal_allow *also; /* what has to be on this list as well, or NULL */
 };
 
 /* Each text is a pattern, or several joined by ':'. SHOAL_INVALID: one is none, or
@@ -44,9 +45,9 @@ const char *shoal_allow_name(const struct shoal_allow *allow);
 /* Whether a real path is one of the pattern's. */
 bool shoal_allow_matches(const char *pattern, const char *path);
 
-/* The real path of a file that the list has, into `real` of PATH_MAX bytes. SHOAL_REFUSED
- * says in one sentence why it is not started or loaded (`to`: "start", "load"); `name` is
- * what the job calls it. */
+/* The real path of a file that the list has, and the one `also`, into `real` of PATH_MAX
+ * bytes. SHOAL_REFUSED says in one sentence why it is not started or loaded (`to`:
+ * "start", "load"); `name` is what the job calls it. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_allow_file(const struct shoal_allow *allow, const char *to,
                                    const char *name, const char *path, char *real,

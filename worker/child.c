@@ -325,24 +325,16 @@ void shoal_child_signal(pid_t pid, int number) {
         kill(pid, number);
 }
 
-/* What both lists have, of the worker and of the key, is the same file for both. */
+/* By the list of the key, of the worker, or of both, for which a file is looked at
+ * once. */
 static enum shoal_status find_bounded(const struct shoal_child *child, char *real,
                                       struct shoal_allow_words *words, char *const **argv,
                                       struct shoal_error *err) {
-    char other[PATH_MAX] = "";
-    enum shoal_status status = SHOAL_OK;
-    if (child->of_key != NULL)
-        status = find_allowed(child, child->of_key, real, words, argv, err);
-    if (status != SHOAL_OK || child->allow == NULL)
-        return status;
-    if (child->of_key != NULL)
-        snprintf(other, sizeof(other), "%s", real);
-    status = find_allowed(child, child->allow, real, words, argv, err);
-    if (status == SHOAL_OK && *other != '\0' && strcmp(other, real) != 0)
-        status = shoal_error_set(err, SHOAL_REFUSED,
-                                 "'%s' became another file while it was looked at",
-                                 child->argv[0]);
-    return status;
+    if (child->of_key == NULL)
+        return find_allowed(child, child->allow, real, words, argv, err);
+    struct shoal_allow both = *child->of_key;
+    both.also = child->allow;
+    return find_allowed(child, &both, real, words, argv, err);
 }
 
 void shoal_child_wait(pid_t pid) {
