@@ -1,10 +1,10 @@
 #include "common/allow.h"
 
 #include "common/cleanup.h"
+#include "common/environment.h"
 #include "common/log.h"
 
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +25,9 @@ static const char *const steering[] = {
     "R_*",       "SHELL*",        "SHOAL_*",   "TCL*",      "VISUAL",          "XDG_*",
     "ZDOTDIR",   "_JAVA_OPTIONS",
 };
+
+/* Those of them that hold folders in which code is found. */
+static const char *const searched[] = {"*LIB", "*PATH", "JULIA_PROJECT", "R_LIBS*"};
 
 static bool ends_with(const char *text, const char *end) {
     size_t len = strlen(text), of_end = strlen(end);
@@ -245,11 +248,7 @@ enum shoal_status shoal_allow_file(const struct shoal_allow *allow, const char *
 /* ---- variables */
 
 static bool steers(const char *name) {
-    for (size_t i = 0; i < SHOAL_COUNT(steering); i++) {
-        if (fnmatch(steering[i], name, 0) == 0)
-            return true;
-    }
-    return false;
+    return shoal_environment_fits(name, steering, SHOAL_COUNT(steering));
 }
 
 enum shoal_status shoal_allow_environment(const struct shoal_allow *allow,
@@ -265,4 +264,63 @@ enum shoal_status shoal_allow_environment(const struct shoal_allow *allow,
                                    shoal_allow_name(allow), name);
     }
     return SHOAL_OK;
+}
+
+/* Whether a folder of a search path is the same in any directory. What Julia has by
+ * itself is empty or begins with '@', of which "@." is where a program runs. */
+static bool is_fixed(const char *name, const char *folder, size_t len) {
+    if (strncmp(name, "JULIA_", 6) == 0 &&
+        (len == 0 || (folder[0] == '@' && folder[1] != '.')))
+        return true;
+    return len > 0 && *folder == '/';
+}
+
+/* The folders of it that are fixed, into as much room. Returns how many there are. */
+static size_t keep_fixed(const char *name, const char *folders, char *kept) {
+    size_t n = 0;
+    for (const char *at = folders;; at++) {
+        size_t len = strcspn(at, ":;"); /* of LD_LIBRARY_PATH both */
+        if (is_fixed(name, at, len)) {
+            if (n++ > 0)
+                *kept++ = at[-1];
+            kept = mempcpy(kept, at, len);
+        }
+        at += len;
+        if (*at == '\0')
+            break;
+    }
+    *kept = '\0';
+    return n;
+}
+
+static enum shoal_status fix_path(const char *name, const char *folders,
+                                  struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *kept = strdup(folders);
+    if (kept == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for variables");
+    size_t n = keep_fixed(name, folders, kept);
+    if (n > 0 && strcmp(kept, folders) == 0)
+        return SHOAL_OK;
+    shoal_warn("tasks get a search path without its empty and relative folders, since "
+               "jobs name the directory where those are: variable=%s value=%s",
+               name, kept);
+    if ((n == 0 ? unsetenv(name) : setenv(name, kept, 1)) != 0)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for variables");
+    return SHOAL_OK;
+}
+
+enum shoal_status shoal_allow_fix_paths(const struct shoal_option_list *more,
+                                        struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char **passed = shoal_environment_passed(more);
+    enum shoal_status status = SHOAL_OK;
+    if (passed == NULL)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for variables");
+    for (char **word = passed; *word != NULL && status == SHOAL_OK; word++) {
+        char name[128];
+        size_t len = strcspn(*word, "=");
+        snprintf(name, sizeof(name), "%.*s", (int)len, *word);
+        if (steers(name) && shoal_environment_fits(name, searched, SHOAL_COUNT(searched)))
+            status = fix_path(name, *word + len + 1, err);
+    }
+    return status;
 }

@@ -59,6 +59,13 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_allow_environment(const struct shoal_allow *allow,
                                           char *const *words, struct shoal_error *err);
 
+/* Takes the empty and relative folders out of those search paths in this process's own
+ * environment that tasks get (`more` of shoal_environment_passed()), and says so in the
+ * log: there an allowed program would find what lies in the directory of a job. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_allow_fix_paths(const struct shoal_option_list *more,
+                                        struct shoal_error *err);
+
 /* The words with which the installed shoal-host is started. */
 struct shoal_allow_words {
     char *argv[8]; /* NULL behind the last; some point into the job's */

@@ -91,7 +91,7 @@ static void add_number(struct gathering *gathering, const char *name, uint64_t n
     shoal_buffer_add_char(&gathering->text, '\0');
 }
 
-static bool fits_one(const char *name, const char *const *patterns, size_t n) {
+bool shoal_environment_fits(const char *name, const char *const *patterns, size_t n) {
     for (size_t i = 0; i < n; i++) {
         if (fnmatch(patterns[i], name, 0) == 0)
             return true;
@@ -100,9 +100,9 @@ static bool fits_one(const char *name, const char *const *patterns, size_t n) {
 }
 
 static bool passes(const char *name, const struct shoal_option_list *more) {
-    return fits_one(name, passed, SHOAL_COUNT(passed)) ||
+    return shoal_environment_fits(name, passed, SHOAL_COUNT(passed)) ||
            (more != NULL && strncmp(name, "SHOAL_", 6) != 0 &&
-            fits_one(name, more->items, more->n));
+            shoal_environment_fits(name, more->items, more->n));
 }
 
 char **shoal_environment_passed(const struct shoal_option_list *more) {

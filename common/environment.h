@@ -13,6 +13,9 @@
  * password. */
 char **shoal_environment_passed(const struct shoal_option_list *more);
 
+/* Whether a name is one of the patterns, in which `*` stands for anything. */
+bool shoal_environment_fits(const char *name, const char *const *patterns, size_t n);
+
 /* Whether NAME=VALUE names a variable of which shoal gives each task its own value. */
 bool shoal_environment_is_own(const char *word);
 

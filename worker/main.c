@@ -450,6 +450,14 @@ static enum shoal_status check_passed(struct shoal_error *err) {
     return SHOAL_OK;
 }
 
+/* Whether there is a list of what may run, of this worker or of a key. */
+static bool has_list(const struct shoal_worker_config *worker) {
+    bool has = worker->allow != NULL;
+    for (size_t i = 0; i < worker->trust->n; i++)
+        has = has || worker->trust->keys[i].bounded;
+    return has;
+}
+
 /* Behind make_config(). */
 static enum shoal_status make_bounds(struct shoal_worker_config *worker,
                                      struct shoal_user *user, struct shoal_allow *allow,
@@ -469,6 +477,8 @@ static enum shoal_status make_bounds(struct shoal_worker_config *worker,
         status = check_whose_redis(worker, err);
     if (status == SHOAL_OK)
         status = find_sandbox(worker, sandbox, err);
+    if (status == SHOAL_OK && has_list(worker) && !config.check_upgrade)
+        status = shoal_allow_fix_paths(&config.pass_env, err);
     return status;
 }
 

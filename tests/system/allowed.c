@@ -190,6 +190,19 @@ START_TEST(link_that_changes_behind_the_check_changes_nothing) {
 }
 END_TEST
 
+/* Not where an empty folder of the worker's own search path would be. */
+START_TEST(an_allowed_program_finds_nothing_where_a_job_runs) {
+    ok("cp out/outside.py out/random.py; ln -s ../sim/model.py ../sim/helper.py out/; "
+       "echo 'import random' >> sim/helper.py");
+    sh_start(&worker, "env PYTHONPATH=: shoal-worker --session-ttl 4s " LISTED);
+    wait_until(has_said(&worker, "message=registered"), LIMIT_MS);
+    ok("shoal run --cwd \"$HOME/out\" -p x=1 --python model:f");
+    ck_assert_uint_eq(files("out/forbidden"), 0);
+    ck_assert(has_said(&worker, "without its empty and relative folders"));
+    worker_end(&worker);
+}
+END_TEST
+
 /* ---- whose Redis */
 
 static const struct {
@@ -435,6 +448,7 @@ int main(void) {
                         (int)SHOAL_COUNT(refused));
     tcase_add_test(tests, other_workers_run_what_one_does_not);
     tcase_add_test(tests, link_that_changes_behind_the_check_changes_nothing);
+    tcase_add_test(tests, an_allowed_program_finds_nothing_where_a_job_runs);
     tcase_add_loop_test(tests, worker_refuses_to_start_with_a_sentence, 0,
                         (int)SHOAL_COUNT(senseless));
     tcase_add_test(tests, a_strangers_redis_needs_a_word_of_what_may_run);

@@ -465,7 +465,9 @@ END_TEST
 START_TEST(keys_with_other_rights_share_no_process) {
     ok("sed \"s|$| plugins=$PLUGIN|\" mine.line > keys; "
        "sed 's|$| plugins=/opt/none/*|' next.line >> keys");
+    setenv("PYTHONPATH", ":", 1);
     start(&worker, "--trust-keys keys --slots 1");
+    ck_assert(has_said(&worker, "without its empty and relative folders"));
     ok("shoal run --plugin \"$PLUGIN\" --task nothing");
     expect_told(ok("shoal submit --sign-key next --plugin \"$PLUGIN\" --task nothing"),
                 "is not among what plugins= of the key of '");

@@ -205,6 +205,40 @@ START_TEST(jobs_do_not_say_where_an_allowed_program_finds_others) {
 }
 END_TEST
 
+static const struct {
+    const char *name, *value, *left; /* NULL: nothing */
+} paths[] = {
+    {"PATH", "/bin:/usr/bin", "/bin:/usr/bin"},
+    {"PATH", "", NULL},
+    {"PATH", ".", NULL},
+    {"PATH", "bin:./bin:", NULL},
+    {"PATH", ":/bin::bin:/usr/bin:", "/bin:/usr/bin"},
+    {"LD_LIBRARY_PATH", "/opt/lib:", "/opt/lib"},
+    {"LD_LIBRARY_PATH", "/opt/lib;lib;/usr/lib", "/opt/lib;/usr/lib"},
+    {"PYTHONPATH", ":/opt/py", "/opt/py"},
+    {"PYTHONPATH", "../py:/opt/py", "/opt/py"},
+    {"R_LIBS_USER", "R:/opt/R", "/opt/R"},
+    {"PERL5LIB", "lib:/opt/perl", "/opt/perl"},
+    {"JULIA_LOAD_PATH", ":lib:@stdlib:@.:/opt/j:", ":@stdlib:/opt/j:"},
+    {"JULIA_PROJECT", "@.", NULL},
+    {"JULIA_PROJECT", "@v1.9", "@v1.9"},
+    {"RUBYLIB", ":/opt/rb", ":/opt/rb"}, /* which tasks do not get */
+    {"MODEL_PATH", "data:", "data:"},    /* in which no code is looked for */
+    {"OMP_NUM_THREADS", "2", "2"},
+};
+
+START_TEST(search_paths_do_not_lead_to_where_a_job_runs) {
+    const char *more[] = {"MODEL_*", "PERL5LIB"};
+    const struct shoal_option_list list = {.items = more, .n = 2};
+    setenv(paths[_i].name, paths[_i].value, 1);
+    ck_assert_int_eq(shoal_allow_fix_paths(&list, NULL), SHOAL_OK);
+    const char *left = getenv(paths[_i].name);
+    ck_assert_msg(paths[_i].left == NULL ? left == NULL
+                                         : left != NULL && !strcmp(left, paths[_i].left),
+                  "%s=%s: %s", paths[_i].name, paths[_i].value, left);
+}
+END_TEST
+
 /* ---- the words of shoal-host */
 
 static char *commands[][8] = {
@@ -282,6 +316,8 @@ int main(void) {
     tcase_add_test(tests, links_in_a_pattern_are_followed_when_it_is_read);
     tcase_add_loop_test(tests, jobs_do_not_say_where_an_allowed_program_finds_others, 0,
                         (int)SHOAL_COUNT(variables));
+    tcase_add_loop_test(tests, search_paths_do_not_lead_to_where_a_job_runs, 0,
+                        (int)SHOAL_COUNT(paths));
     tcase_add_loop_test(tests, shoal_host_is_started_for_what_is_listed_alone, 0,
                         (int)SHOAL_COUNT(commands));
     tcase_add_test(tests, shoal_host_is_given_the_real_path);
