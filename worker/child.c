@@ -325,16 +325,38 @@ void shoal_child_signal(pid_t pid, int number) {
         kill(pid, number);
 }
 
+/* The words with the path in place of the first, by which a program may choose what it
+ * does or where its files are. free() them; NULL: no memory. */
+static char **call_by_path(char *path, char *const *argv) {
+    size_t n = 0;
+    while (argv[n] != NULL)
+        n++;
+    char **called = calloc(n + 1, sizeof(*called));
+    if (called == NULL)
+        return NULL;
+    memcpy(called, argv, n * sizeof(*called));
+    called[0] = path;
+    return called;
+}
+
 /* By the list of the key, of the worker, or of both, for which a file is looked at
  * once. */
 static enum shoal_status find_bounded(const struct shoal_child *child, char *real,
-                                      struct shoal_allow_words *words, char *const **argv,
+                                      struct shoal_allow_words *words, char ***ret_called,
                                       struct shoal_error *err) {
-    if (child->of_key == NULL)
-        return find_allowed(child, child->allow, real, words, argv, err);
-    struct shoal_allow both = *child->of_key;
-    both.also = child->allow;
-    return find_allowed(child, &both, real, words, argv, err);
+    const struct shoal_allow *first =
+        child->of_key == NULL ? child->allow : child->of_key;
+    struct shoal_allow both = *first;
+    char *const *argv = child->argv;
+    if (first != child->allow)
+        both.also = child->allow;
+    enum shoal_status status = find_allowed(child, &both, real, words, &argv, err);
+    if (status != SHOAL_OK)
+        return status;
+    *ret_called = call_by_path(real, argv);
+    return *ret_called != NULL
+               ? SHOAL_OK
+               : shoal_error_set(err, SHOAL_MEMORY, "no memory for a program's words");
 }
 
 void shoal_child_wait(pid_t pid) {
@@ -346,17 +368,19 @@ enum shoal_status shoal_child_start(const struct shoal_child *child, pid_t *ret_
                                     struct shoal_error *err) {
     char path[PATH_MAX];
     struct shoal_allow_words words;
+    SHOAL_CLEANUP(shoal_cleanup_free) char **called = NULL;
     SHOAL_CLEANUP(shoal_cleanup_fd) int ruleset = -1;
-    struct birth birth = {.child = child, .program = path, .argv = child->argv};
+    struct birth birth = {.child = child, .program = path};
     enum shoal_status status = child->allow == NULL && child->of_key == NULL
                                    ? find_program(child, path, sizeof(path), err)
-                                   : find_bounded(child, path, &words, &birth.argv, err);
+                                   : find_bounded(child, path, &words, &called, err);
     if (status == SHOAL_OK && child->sandbox != NULL)
         status = shoal_sandbox_make(child->sandbox, child->own, SHOAL_COUNT(child->own),
                                     SHOAL_CHILD_FDS, &ruleset, err);
     if (status != SHOAL_OK)
         return status;
     birth.ruleset = ruleset;
+    birth.argv = called == NULL ? child->argv : called;
     pid_t pid = give_birth(&birth);
     if (pid < 0) {
         birth.failed_at = STAGE_SETUP;

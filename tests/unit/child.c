@@ -112,11 +112,27 @@ START_TEST(what_has_to_be_on_both_lists_is_looked_at_once) {
 }
 END_TEST
 
+/* Many programs in one, as busybox is, do what that says. */
+START_TEST(listed_program_is_called_by_its_real_path) {
+    char *const called[] = {"./sh", "/proc/self/cmdline", NULL};
+    struct shoal_error err = {.status = SHOAL_OK};
+    char cat[128];
+    snprintf(cat, sizeof(cat), "cp \"$(command -v cat)\" '%s'", in_home("a/cat"));
+    ck_assert_int_eq(system(cat), 0);
+    ck_assert_int_eq(symlink("a/cat", in_home("sh")), 0);
+    const char *printed = run(called, &err);
+    ck_assert_msg(printed != NULL, "%s", err.text);
+    ck_assert_str_eq(printed, in_home("a/cat"));
+    ck_assert_str_eq(printed + strlen(printed) + 1, "/proc/self/cmdline");
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("child");
     TCase *tests = tcase_create("child");
     tcase_add_checked_fixture(tests, set_up, tear_down);
     tcase_add_test(tests, what_has_to_be_on_both_lists_is_looked_at_once);
+    tcase_add_test(tests, listed_program_is_called_by_its_real_path);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
