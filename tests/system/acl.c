@@ -731,8 +731,9 @@ static void make_certificates(bool of_client) {
     const char *home = daemons.home.path;
     for (size_t i = 0; i < SHOAL_COUNT(made); i++)
         test_certificate_make(home, &made[i]);
-    ok("redis-cli -s $SOCKET config set tls-auth-clients no tls-cert-file $HOME/server.pem "
-       "tls-key-file $HOME/server.key tls-ca-cert-file $HOME/authority.pem");
+    ok("redis-cli -s $SOCKET config set tls-auth-clients no "
+       "tls-cert-file $HOME/server.pem tls-key-file $HOME/server.key "
+       "tls-ca-cert-file $HOME/authority.pem");
     snprintf(daemons.ca, sizeof(daemons.ca), "SHOAL_TLS_CA=%s/authority.pem", home);
     if (!of_client)
         return;
@@ -760,7 +761,8 @@ START_TEST(doctor_finds_an_open_port) {
     ok("shoal doctor | grep \"%s\"", ways[way].says);
     ck_assert_str_eq(verdict_of("bind"), "ok");
     /* one that no host has, beside one's own */
-    ok("redis-cli -s $SOCKET config set bind '127.0.0.1 -203.0.113.77' protected-mode no");
+    ok("redis-cli -s $SOCKET config set bind '127.0.0.1 -203.0.113.77' "
+       "protected-mode no");
     ck_assert_str_eq(verdict_of("bind"), ways[way].others);
     ok("redis-cli -s $SOCKET config set bind '*'");
     ck_assert_str_eq(verdict_of("bind"), ways[way].others);
