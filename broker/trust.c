@@ -357,6 +357,14 @@ enum shoal_status shoal_trust_begin(struct shoal_trust *trust,
                                                      : status;
 }
 
+bool shoal_trust_is_bounded(const struct shoal_trust *trust) {
+    for (size_t i = 0; i < trust->n; i++) {
+        if (!trust->keys[i].bounded)
+            return false;
+    }
+    return trust->required;
+}
+
 /* ---- the line that shoal writes */
 
 #define MARK "# written by shoal"

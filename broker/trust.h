@@ -72,6 +72,9 @@ enum shoal_status shoal_trust_begin(struct shoal_trust *trust,
                                     const struct shoal_trust_choice *choice,
                                     struct shoal_error *err);
 
+/* Whether signatures are required, and the line of each key says what it may run. */
+bool shoal_trust_is_bounded(const struct shoal_trust *trust);
+
 /* The usual file: root's /etc/shoal/trusted-keys, else the user's
  * ~/.config/shoal/trusted-keys. */
 SHOAL_MUST_CHECK

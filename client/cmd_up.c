@@ -88,7 +88,7 @@ static void add_command(const struct shoal_invitation *invitation, const char *t
         shoal_buffer_add_format(text, "%s@", user->pw_name);
     shoal_buffer_add_format(text, "%s cat ", invitation->listen.host);
     shoal_shell_quote(text, shoal_buffer_text(&quoted));
-    shoal_buffer_add_text(text, " | shoal worker --join -");
+    shoal_buffer_add_text(text, " | shoal worker --join - --allow-any");
 }
 
 static void tell_of_port(const struct shoal_listen *listen) {
@@ -101,15 +101,17 @@ static void tell_of_port(const struct shoal_listen *listen) {
 
 static void tell_people(const char *url, const struct shoal_invitation_key *key,
                         const char *token, const char *command, bool is_loopback) {
-    printf("%s\n"
-           "trusted key: %s %s\n"
-           "join token:  %s\n"
-           "\n"
-           "On each of the others, with shoal installed and ssh to this host:\n"
-           "  %s\n"
-           "or bring that file there, for your eyes alone, and run: shoal worker --join "
-           "FILE\n",
-           url, key->name.digits, key->comment, token, command);
+    printf(
+        "%s\n"
+        "trusted key: %s %s\n"
+        "join token:  %s\n"
+        "\n"
+        "On each of the others, with shoal installed and ssh to this host:\n"
+        "  %s\n"
+        "or bring that file there, for your eyes alone, and run: shoal worker --join "
+        "FILE --allow-any\n"
+        "With --allow PATTERN in place of --allow-any only what that names runs there.\n",
+        url, key->name.digits, key->comment, token, command);
     if (is_loopback)
         shoal_cli_say("shoal: this is an address of this host alone; nobody else can "
                       "reach it");

@@ -231,14 +231,16 @@ static const struct shoal_option *const tables[] = {options, NULL};
 
 const struct shoal_cli_command shoal_cmd_worker = {
     .name = "worker",
-    .usage = "[--join FILE|-] [OPTION]...",
+    .usage = "[--join FILE|- --allow PATTERN|--allow-any] [OPTION]...",
     .summary = "run a worker here, for another host's cluster with --join",
     .details =
         "It becomes shoal-worker(1), which gets all other options; 'shoal-worker --help' "
         "tells\n"
-        "them. With --join it runs what the cluster's owner has signed, and nothing "
-        "else. What\n"
-        "the token says is kept in the state directory, for its owner alone.",
+        "them. With --join it runs what the cluster's owner has signed, of what "
+        "--allow names\n"
+        "(or all of it: --allow-any), and nothing else. What the token says is kept in "
+        "the\n"
+        "state directory, for its owner alone.",
     .tables = tables,
     .passes_on = true,
     .words_most = -1,

@@ -120,12 +120,14 @@ static const struct shoal_option options[] = {
      .environment = "SHOAL_ALLOW",
      .help = "programs, plug-ins and Python modules that may run, by their real paths: a "
              "file, /FOLDER/* for what lies in a folder, /FOLDER/** for all below it; "
-             "this or --allow-any is needed where the Redis is not this user's own",
+             "this or --allow-any is needed where the Redis is not this user's own, "
+             "unless the line of each trusted key says what it may run",
      .section = task_section},
     {.name = "allow-any",
      .type = SHOAL_OPTION_FLAG,
      .value = &config.allow_any,
-     .help = "let whoever can write to the Redis run any program here",
+     .help = "whatever a trusted key has signed may run here, or with --trust-redis "
+             "whatever the Redis says",
      .section = task_section},
     {.name = "trust-keys",
      .type = SHOAL_OPTION_TEXT,
@@ -405,20 +407,23 @@ static enum shoal_status find_trust(struct shoal_worker_config *worker,
     return status;
 }
 
-/* Whoever can write to the Redis says what runs here. One that goes on after an upgrade
- * was asked when it began. */
-static enum shoal_status check_whose_redis(const struct shoal_worker_config *worker,
-                                           struct shoal_error *err) {
+/* Others say what runs here: who has a trusted key, or with --trust-redis whoever can
+ * write to the Redis. One that goes on after an upgrade was asked when it began. */
+static enum shoal_status check_what_may_run(const struct shoal_worker_config *worker,
+                                            struct shoal_error *err) {
     char where[512];
-    if (worker->allow != NULL || config.allow_any || worker->trust->required ||
+    if (worker->allow != NULL || config.allow_any ||
+        shoal_trust_is_bounded(worker->trust) ||
         shoal_redis_address_is_own(&worker->address) || goes_on())
         return SHOAL_OK;
     shoal_redis_address_print(&worker->address, where, sizeof(where));
     return shoal_error_set(err, SHOAL_INVALID,
-                           "%.200s is not a Redis of this user alone, and whoever can "
-                           "write to it could run any program here: name what may run, "
-                           "as in --allow '/opt/sim/*', or say --allow-any",
-                           where);
+                           "%.200s is not a Redis of this user alone, and %s could run "
+                           "any program here: name what may run, as in --allow "
+                           "'/opt/sim/*', or say --allow-any",
+                           where,
+                           worker->trust->required ? "who has a trusted key"
+                                                   : "whoever can write to it");
 }
 
 static enum shoal_status find_sandbox(struct shoal_worker_config *worker,
@@ -474,7 +479,7 @@ static enum shoal_status make_bounds(struct shoal_worker_config *worker,
     if (status == SHOAL_OK)
         status = find_allowed(worker, allow, err);
     if (status == SHOAL_OK)
-        status = check_whose_redis(worker, err);
+        status = check_what_may_run(worker, err);
     if (status == SHOAL_OK)
         status = find_sandbox(worker, sandbox, err);
     if (status == SHOAL_OK && has_list(worker) && !config.check_upgrade)

@@ -461,7 +461,7 @@ START_TEST(job_that_is_pushed_with_a_workers_password_does_not_run) {
        "./r rpush ${K}ready:default:5 aaaaaaaaaaaa; ./r rpush ${K}wake:default 1",
        pushed[_i].fields);
     as("worker");
-    worker_start(&worker, "--trust-keys keys");
+    worker_start(&worker, "--trust-keys keys --allow-any");
     wait_until(has_said(&worker, pushed[_i].said), LIMIT_MS);
     ck_assert_uint_eq(files("forbidden"), 0);
     as("submit");
@@ -480,7 +480,7 @@ START_TEST(flushall_is_the_admins_alone_and_ends_no_worker) {
     ok("shoal keygen > keys; shoal acl --passwords-dir passwords --apply");
     start_broker();
     as("worker");
-    worker_start(&worker, "--trust-keys keys");
+    worker_start(&worker, "--trust-keys keys --allow-any");
     for (enum shoal_role role = 0; role < SHOAL_ROLE_COUNT; role++) {
         struct shoal_redis *redis = connect_as(shoal_role_name(role));
         redisReply *reply = test_command(redis, "FLUSHALL");

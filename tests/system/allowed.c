@@ -232,9 +232,15 @@ END_TEST
 START_TEST(a_strangers_redis_needs_a_word_of_what_may_run) {
     ok("chmod 0777 %s", daemons.server.socket);
     struct said said = sh_exit(2, "shoal-worker --trust-redis");
-    ck_assert_ptr_nonnull(strstr(said.err, "--allow-any"));
+    ck_assert_ptr_nonnull(strstr(said.err, "whoever can write to it could run any "));
     worker_start(&worker, "--allow-any --trust-redis");
     ok("shoal run -- true");
+    worker_end(&worker);
+    ok("shoal keygen key > keys");
+    said = sh_exit(2, "shoal-worker --trust-keys keys");
+    ck_assert_ptr_nonnull(strstr(said.err, "who has a trusted key could run any "));
+    ok("sed -i 's|$| programs=/usr/bin/true|' keys");
+    worker_start(&worker, "--trust-keys keys"); /* the line says it */
     worker_end(&worker);
     sh_start(&worker, "env SHOAL_ALLOW=\"$HOME/sim/*\" shoal-worker --session-ttl 4s "
                       "--trust-redis");

@@ -44,7 +44,7 @@ static void up(const char *where) {
 static void join(void) {
     sh_start(&joined,
              "env " OTHER "shoal worker --join " STATE "/join --name second --slots 1 "
-             "--session-ttl 4s");
+             "--session-ttl 4s --allow-any");
     wait_until(has_said(&joined, "message=registered"), LIMIT_MS);
 }
 
@@ -160,7 +160,7 @@ static void expect_nothing_secret_shows(void) {
 
 START_TEST(sweep_runs_on_both_hosts_and_nothing_secret_shows) {
     up("127.0.0.1:0");
-    expect_in(text_in(told, "command"), "join | shoal worker --join -");
+    expect_in(text_in(told, "command"), "join | shoal worker --join - --allow-any");
     expect_in(ok("cat .config/shoal/signing.key.pub"), text_in(told, "key"));
     join();
     int gate = gate_close("gate");
@@ -418,8 +418,9 @@ START_TEST(other_options_are_the_workers) {
               "shoal-worker: ");
     ok("sed -i '1i # by hand' other/state/joined/*/trusted-keys");
     expect_in(ok("shoal worker --version"), "shoal-worker ");
-    sh_start(&joined, "env " OTHER "shoal worker --join=- --queue odd,default "
-                      "--session-ttl 4s --slots 1 < " STATE "/join");
+    sh_start(&joined,
+             "env " OTHER "shoal worker --join=- --allow-any --queue odd,default "
+             "--session-ttl 4s --slots 1 < " STATE "/join");
     wait_until(has_said(&joined, "message=registered"), LIMIT_MS);
     expect_in(ok("shoal workers"), "odd,default");
     ok("grep '^# by hand' other/state/joined/*/trusted-keys");
