@@ -484,8 +484,7 @@ local function count_commit()
     local seq = sequence()
     leap(seq, seq)
   end
-  local seq = redis.pcall('HINCRBY', epoch_key(), 'seq', 1)
-  return type(seq) == 'number' and seq <= 2 ^ 53 and seq or leap(0, 0)
+  return commits_of(redis.pcall('HINCRBY', epoch_key(), 'seq', 1)) or leap(0, 0)
 end
 
 -- Of a move that fails: its leases are written, and who is out of its list is put back.

@@ -122,13 +122,15 @@ end
 -- the epoch holds the last ones, newest first, as "from:to:seen": whoever saw a number between saw
 -- a commit that is lost; `seen` is the highest of those that were told, or `from`.
 local LEAP, LEAPS_KEPT = 2 ^ 20, 10 -- LEAP: also in worker/link_advance.c
+local COMMITS_MOST = 2 ^ 52 -- what is more is nonsense: a leap from here still leads to a number
 local counts -- whether it has leapt since this library was loaded
 
 -- Returns the sequence.
 local function leap(from, seen)
   local to = seen + LEAP * (1 + wall_ms() % 16384)
   local leaps = { ('%.0f:%.0f:%.0f'):format(from, to, from) }
-  for old in (call('HGET', epoch_key(), 'leaps') or ''):gmatch('%S+') do
+  local before = from > 0 and call('HGET', epoch_key(), 'leaps') or '' -- from 0 all begins anew
+  for old in before:gmatch('%S+') do
     if #leaps < LEAPS_KEPT then leaps[#leaps + 1] = old end
   end
   call('HSET', epoch_key(), 'seq', fmt(to), 'leaps', table.concat(leaps, ' '))
@@ -136,8 +138,13 @@ local function leap(from, seen)
   return to
 end
 
+local function commits_of(text)
+  local n = num(text)
+  return n and n <= COMMITS_MOST and n or nil
+end
+
 local function sequence()
-  return num(call('HGET', epoch_key(), 'seq') or '0') or leap(0, 0)
+  return commits_of(call('HGET', epoch_key(), 'seq') or '0') or leap(0, 0)
 end
 
 -- Adds to a number in a hash, which begins at 0 when it is none.

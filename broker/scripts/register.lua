@@ -13,7 +13,7 @@
 --          attempt under which it is the worker's (again), 0 when others have it, -1 when
 --          nothing is left to do in it}
 local sid, ttl, dead, fresh, seen_id = word(), number(), word(), word(), word()
-local seen = num(word()) or 0
+local seen = commits_of(word()) or 0
 local slots = number()
 
 -- Whether the worker saw a commit that was lost. The first that saw so many of them has it noted.

@@ -339,6 +339,29 @@ START_TEST(two_starts_from_the_same_moment_give_different_numbers) {
 }
 END_TEST
 
+/* Somebody wrote any number in its place, and a worker has seen it: from there a leap
+ * would lead to numbers that are none, and the worker would ask for ever. */
+START_TEST(sequence_that_cannot_leap_begins_anew) {
+    const int64_t most = INT64_C(1) << 53, numbers[] = {most / 2, most - 1, most};
+    play_start(_i);
+    for (size_t i = 0; i < SHOAL_COUNT(numbers); i++) {
+        int64_t seen = numbers[i];
+        freeReplyObject(test_command(fleet.redis, "HSET %s seq %lld",
+                                     play_key(SHOAL_KEY_EPOCH, ""), (long long)seen));
+        for (int rounds = 0; rounds < 3; rounds++) {
+            test_submit(&fleet, 1, NULL, job);
+            struct shoal_lease lease = play_lease(one, "a", 1);
+            test_commit(&fleet, one, &lease, 0, ".", true);
+            verdict(one, "", seen);
+            ck_assert_int_eq(answer.status, SHOAL_OK);
+            seen = answer.registered.commits;
+        }
+        ck_assert_int_eq(verdict(one, "", seen), SHOAL_STORE_SAME);
+        ck_assert_int_eq(answer.registered.commits, seen);
+    }
+}
+END_TEST
+
 /* Each time that Redis starts is told apart, ten of them. */
 START_TEST(losses_of_several_starts_are_told_apart) {
     struct shoal_store_info store;
@@ -677,6 +700,7 @@ int main(void) {
         name_that_stood_for_another_range_gives_that_back,
         no_number_of_a_lost_commit_is_given_again,
         who_registers_first_after_a_start_sees_no_leap_later,
+        sequence_that_cannot_leap_begins_anew,
         two_starts_from_the_same_moment_give_different_numbers,
         losses_of_several_starts_are_told_apart,
         another_store_is_told,
