@@ -2,6 +2,7 @@
 
 #include "common/cleanup.h"
 #include "common/id.h"
+#include "common/log.h"
 #include "common/scratch.h"
 
 #include <dirent.h>
@@ -15,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOCK "/lock"
+#define LOCK "lock"
 
 enum { LOCK_TRIES = 100 };
 
@@ -47,13 +48,28 @@ static bool names_this_host(int fd) {
     return pread(fd, text, HOST_NAME_MAX, 0) > 0 && strcmp(host, text) == 0;
 }
 
+/* Another's, or a link, is none of ours: its name is known to tasks once it was there. */
+static int make(const char *path, bool shared) {
+    struct stat status;
+    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+        return -1;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    errno = EPERM;
+    if (fstat(fd, &status) == 0 && status.st_uid == geteuid() &&
+        fchmod(fd, shared ? 0711 : 0700) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
 enum shoal_status shoal_folder_create(const char *path, bool shared, int *ret_lock,
                                       struct shoal_error *err) {
-    char lock[PATH_MAX + 8];
-    bool good = (mkdir(path, 0700) == 0 || errno == EEXIST) &&
-                chmod(path, shared ? 0711 : 0700) == 0;
-    snprintf(lock, sizeof(lock), "%s" LOCK, path);
-    int fd = good ? open(lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600) : -1;
+    SHOAL_CLEANUP(shoal_cleanup_fd) int folder = make(path, shared);
+    int fd = folder < 0
+                 ? -1
+                 : openat(folder, LOCK, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd >= 0 && lock_it(fd) && write_host(fd)) {
         *ret_lock = fd;
         return SHOAL_OK;
@@ -62,13 +78,30 @@ enum shoal_status shoal_folder_create(const char *path, bool shared, int *ret_lo
                     "cannot make the folder '%s': %s; --directory names another place, "
                     "which must be there",
                     path, strerror(errno));
-    shoal_folder_finish(path, fd);
+    if (folder >= 0)
+        shoal_folder_finish(path, fd);
     return SHOAL_SYSTEM;
+}
+
+enum shoal_status shoal_folder_keep(const char *path, bool shared, int *lock,
+                                    struct shoal_error *err) {
+    struct stat held;
+    int fresh = -1;
+    if (fstat(*lock, &held) != 0 || held.st_nlink > 0)
+        return SHOAL_OK;
+    enum shoal_status status = shoal_folder_create(path, shared, &fresh, err);
+    if (status != SHOAL_OK)
+        return status;
+    if (*lock >= 0)
+        close(*lock);
+    *lock = fresh;
+    shoal_warn("the worker's folder was gone, and is made again: folder=%s", path);
+    return SHOAL_OK;
 }
 
 void shoal_folder_finish(const char *path, int lock) {
     char name[PATH_MAX + 8];
-    snprintf(name, sizeof(name), "%s" LOCK, path);
+    snprintf(name, sizeof(name), "%s/" LOCK, path);
     unlink(name);
     rmdir(path);
     if (lock >= 0)
@@ -79,7 +112,7 @@ void shoal_folder_finish(const char *path, int lock) {
 static bool take_over(const char *path, int *ret_lock) {
     char name[PATH_MAX + 8];
     struct stat status;
-    snprintf(name, sizeof(name), "%s" LOCK, path);
+    snprintf(name, sizeof(name), "%s/" LOCK, path);
     if (lstat(path, &status) != 0 || !S_ISDIR(status.st_mode) ||
         status.st_uid != geteuid())
         return false;

@@ -20,6 +20,12 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_folder_create(const char *path, bool shared, int *ret_lock,
                                       struct shoal_error *err);
 
+/* Makes it again if somebody has taken it away since, who clears up what is old, say;
+ * then *lock is that of the new one. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_folder_keep(const char *path, bool shared, int *lock,
+                                    struct shoal_error *err);
+
 /* Removes it, which must be empty but for the lock, and closes the lock (-1: none). */
 void shoal_folder_finish(const char *path, int lock);
 

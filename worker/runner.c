@@ -2,6 +2,7 @@
 
 #include "common/option.h"
 #include "common/scratch.h"
+#include "worker/folder.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -38,6 +39,12 @@ enum shoal_status shoal_batch_parameters(const struct shoal_batch *batch,
 enum shoal_status shoal_runner_make_room(const struct shoal_runner_settings *settings,
                                          const char *folder, struct shoal_error *err) {
     const struct shoal_user *user = settings->user;
+    if (settings->folder_lock != NULL) {
+        enum shoal_status status = shoal_folder_keep(settings->directory, user != NULL,
+                                                     settings->folder_lock, err);
+        if (status != SHOAL_OK)
+            return status;
+    }
     if (shoal_scratch_make_empty(folder) &&
         (user == NULL || lchown(folder, user->uid, user->gid) == 0))
         return SHOAL_OK;

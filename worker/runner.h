@@ -99,6 +99,8 @@ struct shoal_runner_settings {
     int place;             /* of a runner that stays, among those of its slot */
     const char *directory; /* the worker's private directory (exists, mode 0700); the
                               runner makes and empties its own folder in it */
+    int *
+        folder_lock; /* of that one, which is made again if it is gone; NULL: it is not */
     const char *session;
     const struct shoal_cgroups *cgroups; /* NULL: none */
     const struct shoal_user *user;       /* who tasks run as; NULL: who the worker does */

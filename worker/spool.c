@@ -225,7 +225,9 @@ bool shoal_spool_rests(const struct shoal_spool *spool) {
 }
 
 bool shoal_spool_may_grow(const struct shoal_spool *spool) {
-    return spool->made_here && !spool->damaged;
+    struct stat file;
+    return spool->made_here && !spool->damaged && fstat(spool->fd, &file) == 0 &&
+           file.st_nlink > 0;
 }
 
 size_t shoal_spool_commits(const struct shoal_spool *spool) {

@@ -118,7 +118,7 @@ void shoal_spool_rewind(struct shoal_spool *spool);         /* to what was not a
 void shoal_spool_accept(struct shoal_spool *spool);         /* what was taken so far */
 bool shoal_spool_is_empty(const struct shoal_spool *spool); /* all was accepted */
 bool shoal_spool_rests(const struct shoal_spool *spool);    /* not to be read now */
-bool shoal_spool_may_grow(const struct shoal_spool *spool); /* it was made here */
+bool shoal_spool_may_grow(const struct shoal_spool *spool); /* made here, still there */
 
 size_t shoal_spool_commits(const struct shoal_spool *spool); /* not accepted yet */
 int64_t shoal_spool_bytes(const struct shoal_spool *spool);

@@ -349,6 +349,7 @@ static enum shoal_status make_slots(struct shoal_worker *worker, const char *fol
     const struct shoal_runner_settings settings = {
         .base = worker->base,
         .directory = folder,
+        .folder_lock = &worker->folder_lock,
         .session = config->session,
         .cgroups = &worker->cgroups,
         .user = config->user,

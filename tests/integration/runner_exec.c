@@ -6,6 +6,7 @@
 #include "common/utf8.h"
 #include "tests/support/wait.h"
 #include "worker/capture.h"
+#include "worker/folder.h"
 #include "worker/tree.h"
 
 #include <check.h>
@@ -26,6 +27,7 @@ enum { LIMIT_MS = 20000 };
 static char root[] = "/tmp/shoal-test-XXXXXX"; /* of all tests */
 static char home[64];                          /* where the tasks run */
 static char slots[80];                         /* the worker's private directory */
+static int folder_lock = -1;                   /* … which is locked */
 static struct event_base *base;
 static struct event *child_event;
 static struct shoal_runner *runner;
@@ -70,6 +72,7 @@ static void create_runner(void) {
     const struct shoal_runner_settings settings = {.base = base,
                                                    .slot = 3,
                                                    .directory = slots,
+                                                   .folder_lock = &folder_lock,
                                                    .threads = 2,
                                                    .checkpoints = &checkpoints,
                                                    .ended = take_ending,
@@ -89,7 +92,7 @@ static void setup(void) {
     snprintf(home, sizeof(home), "%s/XXXXXX", root);
     ck_assert_ptr_nonnull(mkdtemp(home));
     snprintf(slots, sizeof(slots), "%s/slots", home);
-    ck_assert_int_eq(mkdir(slots, 0700), 0);
+    ck_assert_int_eq(shoal_folder_create(slots, false, &folder_lock, NULL), SHOAL_OK);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     ck_assert_int_eq(shoal_checkpoints_init(&checkpoints, home, "ns", NULL), SHOAL_OK);
     ck_assert_int_eq(mkdir(checkpoints.directory, 0700), 0);
@@ -442,9 +445,31 @@ START_TEST(a_host_without_descriptors_is_not_the_tasks_fault) {
 }
 END_TEST
 
-START_TEST(a_worker_folder_that_is_gone_is_not_the_tasks_fault) {
+/* Its name is known by then: whoever is faster does not get tasks into what is theirs, or
+ * other rights for what is ours. */
+START_TEST(a_worker_folder_that_is_gone_is_made_again) {
+    struct stat now;
     struct shoal_error err = {.status = SHOAL_OK};
-    ck_assert_int_eq(rmdir(slots), 0);
+    run_script("echo before");
+    shoal_scratch_remove_tree(slots);
+    run_script("echo after; echo $TMPDIR > \"$SHOAL_RESULT\"");
+    ck_assert_int_eq(strncmp(result, slots, strlen(slots)), 0);
+    ck_assert(stat(slots, &now) == 0 && (now.st_mode & 07777) == 0700);
+    ck_assert(is_there("slots/lock") && fstat(folder_lock, &now) == 0 &&
+              now.st_nlink == 1);
+
+    shoal_scratch_remove_tree(slots);
+    ck_assert_int_eq(chmod(home, 0751), 0);
+    ck_assert_int_eq(symlink(home, slots), 0);
+    ck_assert_int_eq(start("/bin/true", &err), SHOAL_SYSTEM);
+    ck_assert(stat(home, &now) == 0 && (now.st_mode & 07777) == 0751);
+    ck_assert(!is_there("lock") && !is_there("3"));
+}
+END_TEST
+
+START_TEST(a_worker_folder_that_cannot_be_is_not_the_tasks_fault) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    shoal_scratch_remove_tree(home);
     ck_assert_int_eq(start("/bin/true", &err), SHOAL_SYSTEM);
     ck_assert_ptr_nonnull(strstr(err.text, "No such file or directory"));
 }
@@ -747,7 +772,8 @@ int main(void) {
                         SHOAL_COUNT(places));
     tcase_add_test(tcase, too_long_words_make_no_sense);
     tcase_add_test(tcase, a_host_without_descriptors_is_not_the_tasks_fault);
-    tcase_add_test(tcase, a_worker_folder_that_is_gone_is_not_the_tasks_fault);
+    tcase_add_test(tcase, a_worker_folder_that_is_gone_is_made_again);
+    tcase_add_test(tcase, a_worker_folder_that_cannot_be_is_not_the_tasks_fault);
     tcase_add_test(tcase, a_too_long_directory_is_refused_and_nothing_removed);
     tcase_add_loop_test(tcase,
                         text_over_the_bound_keeps_its_end_and_what_is_structured_fails, 0,

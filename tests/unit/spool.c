@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "common/scratch.h"
 #include "tests/support/process.h"
 
 #include <check.h>
@@ -465,6 +466,21 @@ START_TEST(what_does_not_fit_into_files_stays_in_memory) {
 }
 END_TEST
 
+/* What is in the file is sent as long as the worker lives. */
+START_TEST(a_directory_that_was_taken_away_is_made_again) {
+    outbox_start(1 << 30, head.store);
+    outbox_add(0, 10, 10);
+    ck_assert(shoal_outbox_spill(&outbox, 1));
+    shoal_scratch_remove_tree(outbox.spools.directory);
+    outbox_add(10, 10, 10);
+    ck_assert(shoal_outbox_spill(&outbox, 1));
+    ck_assert_uint_eq(outbox.spools.n, 2);
+    ck_assert_int_eq(access(shoal_spool_path(outbox.spools.all[1]), F_OK), 0);
+    expect_sent(0, 20);
+    shoal_outbox_finish(&outbox);
+}
+END_TEST
+
 START_TEST(a_directory_that_cannot_be_leaves_all_in_memory) {
     outbox_start(1 << 30, head.store);
     put("a file", 6);
@@ -498,6 +514,7 @@ int main(void) {
     tcase_add_test(tests, what_a_worker_left_goes_first);
     tcase_add_test(tests, outcomes_of_another_store_stay);
     tcase_add_test(tests, what_does_not_fit_into_files_stays_in_memory);
+    tcase_add_test(tests, a_directory_that_was_taken_away_is_made_again);
     tcase_add_test(tests, a_directory_that_cannot_be_leaves_all_in_memory);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
