@@ -59,6 +59,7 @@ const struct shoal_option shoal_cli_options[] = {
     {.name = "namespace",
      .type = SHOAL_OPTION_NAME,
      .value = &shoal_cli.name_space,
+     .given = &shoal_cli.name_space_given,
      .argument = "NAME",
      .fallback = "shoal",
      .environment = "SHOAL_NAMESPACE",

@@ -25,6 +25,7 @@ struct shoal_cli {
     const char *password_file;
     struct shoal_tls_files tls;
     const char *name_space;
+    bool name_space_given; /* else a local cluster has its own */
     bool verbose;
     bool json; /* of commands that read */
     bool help;

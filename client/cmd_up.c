@@ -173,16 +173,16 @@ static enum shoal_status begin(struct shoal_invitation *invitation,
                                struct shoal_invitation_key *key,
                                struct shoal_cluster **ret_cluster,
                                struct shoal_error *err) {
+    const char *name_space = shoal_cli.name_space_given ? shoal_cli.name_space : NULL;
     if (listens == NULL)
-        return shoal_cluster_use(SHOAL_CLUSTER_WORK, queue, slots, ret_cluster, err);
-    snprintf(invitation->name_space, sizeof(invitation->name_space), "%s",
-             shoal_cli.name_space);
+        return shoal_cluster_use(SHOAL_CLUSTER_WORK, name_space, queue, slots,
+                                 ret_cluster, err);
     enum shoal_status status = shoal_listen_parse(listens, &invitation->listen, err);
     if (status == SHOAL_OK)
         status = take_key(key, err);
-    return status == SHOAL_OK
-               ? shoal_cluster_listen(invitation, key, queue, slots, ret_cluster, err)
-               : status;
+    return status == SHOAL_OK ? shoal_cluster_listen(invitation, key, name_space, queue,
+                                                     slots, ret_cluster, err)
+                              : status;
 }
 
 static int up(int n, char **words) {

@@ -53,13 +53,13 @@ static enum shoal_status read_state(const char *name, char **ret_text,
 
 /* ---- where it listens */
 
-/* A line: namespace, what was asked for, port, host, addresses. */
+/* A line: what was asked for, port, host, addresses. */
 enum shoal_status shoal_invitation_begin(const struct shoal_invitation *invitation,
                                          struct shoal_error *err) {
     const struct shoal_listen *listen = &invitation->listen;
     char line[LINE_ROOM];
-    int len = snprintf(line, sizeof(line), "%s %s %d %s", invitation->name_space,
-                       listen->asked, listen->port, listen->host);
+    int len = snprintf(line, sizeof(line), "%s %d %s", listen->asked, listen->port,
+                       listen->host);
     for (size_t i = 0; i < listen->n; i++)
         len += snprintf(line + len, sizeof(line) - (size_t)len, " %s", listen->binds[i]);
     return write_state(address_file, line, err);
@@ -87,8 +87,7 @@ static enum shoal_status read_place(const char *name,
     if (status != SHOAL_OK)
         return status;
     char *line = text;
-    bool good = take_word(&line, invitation.name_space, sizeof(invitation.name_space)) &&
-                take_word(&line, listen->asked, sizeof(listen->asked)) &&
+    bool good = take_word(&line, listen->asked, sizeof(listen->asked)) &&
                 take_word(&line, port, sizeof(port)) &&
                 take_word(&line, listen->host, sizeof(listen->host));
     if (good)

@@ -22,7 +22,7 @@
 
 struct shoal_invitation {
     struct shoal_listen listen;
-    char name_space[SHOAL_NAME_MAX + 1];
+    char name_space[SHOAL_NAME_MAX + 1]; /* not in `address` */
 };
 
 /* Whose jobs are to run. */

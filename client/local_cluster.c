@@ -15,6 +15,7 @@
 #include "common/clock.h"
 #include "common/id.h"
 #include "common/redis.h"
+#include "common/secret.h"
 #include "common/state.h"
 
 #include <dirent.h>
@@ -60,9 +61,9 @@ struct shoal_cluster {
     char url[160];
     char password_file[PATH_ROOM];        /* "": none is needed */
     char listens[SHOAL_LISTEN_HOST + 16]; /* "HOST:PORT"; "": it does not */
-    char name_space[SHOAL_NAME_MAX + 1];  /* of those who join; "": what daemons take */
-    char trusted_keys[PATH_ROOM];         /* "": nobody else could ever write to it */
-    char worker[SHOAL_NAME_MAX + 16];     /* the pid file of the one that works for us */
+    char name_space[SHOAL_NAME_MAX + 1];
+    char trusted_keys[PATH_ROOM];     /* "": nobody else could ever write to it */
+    char worker[SHOAL_NAME_MAX + 16]; /* the pid file of the one that works for us */
 };
 
 /* ---- the state directory */
@@ -537,9 +538,8 @@ static enum shoal_status ensure_redis(const struct shoal_cluster *cluster,
 /* What a daemon of a cluster that listens is told besides. */
 static void add_way(struct daemon *daemon, const struct shoal_cluster *cluster) {
     if (*cluster->listens != '\0')
-        add_words(daemon,
-                  (const char *const[]){"--redis-password-file", cluster->password_file,
-                                        "--namespace", cluster->name_space, NULL});
+        add_words(daemon, (const char *const[]){"--redis-password-file",
+                                                cluster->password_file, NULL});
 }
 
 static enum shoal_status ensure_broker(const struct shoal_cluster *cluster,
@@ -547,7 +547,8 @@ static enum shoal_status ensure_broker(const struct shoal_cluster *cluster,
     struct daemon broker = {
         .pid_file = "broker.pid",
         .log = "broker.log",
-        .argv = {"shoal-broker", "--redis", cluster->url},
+        .argv = {"shoal-broker", "--redis", cluster->url, "--namespace",
+                 cluster->name_space},
     };
     add_way(&broker, cluster);
     return ensure(&broker, err);
@@ -574,8 +575,9 @@ static enum shoal_status ensure_worker(struct shoal_cluster *cluster, const char
     struct daemon worker = {
         .pid_file = cluster->worker,
         .log = "worker.log",
-        .argv = {"shoal-worker", "--redis", cluster->url, "--queue", queue, "--slots",
-                 number, "--spool", spool, "--checkpoints", checkpoints},
+        .argv = {"shoal-worker", "--redis", cluster->url, "--namespace",
+                 cluster->name_space, "--queue", queue, "--slots", number, "--spool",
+                 spool, "--checkpoints", checkpoints},
     };
     add_way(&worker, cluster);
     if (*cluster->trusted_keys != '\0') {
@@ -665,6 +667,49 @@ static enum shoal_status stop_all(bool *ret_ran, struct shoal_error *err) {
     return status;
 }
 
+/* ---- its namespace */
+
+/* That of the last start. */
+static enum shoal_status recall_name_space(const char *path,
+                                           char name_space[SHOAL_NAME_MAX + 1],
+                                           struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_fd)
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 && errno == ENOENT) {
+        strcpy(name_space, "shoal");
+        return SHOAL_OK;
+    }
+    ssize_t len = fd < 0 ? -1 : read(fd, name_space, SHOAL_NAME_MAX);
+    name_space[len < 0 ? 0 : len] = '\0';
+    return shoal_name_is_valid(name_space)
+               ? SHOAL_OK
+               : shoal_error_set(err, SHOAL_SYSTEM,
+                                 "'%.200s' does not name the local cluster's namespace; "
+                                 "run 'shoal down' and remove it",
+                                 path);
+}
+
+/* `asked` NULL: as it was. Daemons know one, and jobs of another would be overlooked. */
+static enum shoal_status take_name_space(struct shoal_cluster *cluster,
+                                         enum shoal_cluster_need need, const char *asked,
+                                         bool runs, struct shoal_error *err) {
+    char path[PATH_ROOM], *own = cluster->name_space;
+    enum shoal_status status = shoal_state_path("namespace", path, sizeof(path), err);
+    if (status == SHOAL_OK)
+        status = recall_name_space(path, own, err);
+    if (status != SHOAL_OK || asked == NULL || strcmp(asked, own) == 0)
+        return status;
+    if (runs)
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "the local cluster runs with the namespace '%s' and not "
+                               "with '%s'; leave that out, or run 'shoal down' first, "
+                               "which gives back to the queue what runs",
+                               own, asked);
+    snprintf(own, sizeof(cluster->name_space), "%s", asked);
+    return need == SHOAL_CLUSTER_WORK ? shoal_secret_write(path, own, strlen(own), err)
+                                      : SHOAL_OK;
+}
+
 /* ---- starting */
 
 /* How one gets to it. */
@@ -681,8 +726,6 @@ static enum shoal_status find_way(struct shoal_cluster *cluster, const char *pat
         return shoal_error_set(err, status, "%s", why.text);
     shoal_listen_print(&ret_invitation->listen, cluster->listens,
                        sizeof(cluster->listens));
-    snprintf(cluster->name_space, sizeof(cluster->name_space), "%s",
-             ret_invitation->name_space);
     snprintf(cluster->url, sizeof(cluster->url), "unix://%s@%s", SHOAL_INVITATION_LOCAL,
              path);
     return shoal_state_path("listen/passwords/" SHOAL_INVITATION_LOCAL,
@@ -729,8 +772,7 @@ static enum shoal_status bring_up(enum shoal_cluster_need need, const char *queu
 
 static bool is_what_runs(const struct shoal_invitation *running,
                          const struct shoal_invitation *asked) {
-    return strcmp(running->name_space, asked->name_space) == 0 &&
-           strcmp(running->listen.asked, asked->listen.asked) == 0 &&
+    return strcmp(running->listen.asked, asked->listen.asked) == 0 &&
            (asked->listen.port <= 0 || asked->listen.port == running->listen.port);
 }
 
@@ -752,7 +794,7 @@ static enum shoal_status begin_to_listen(struct shoal_invitation *asked,
     struct shoal_error why = {.status = SHOAL_OK};
     enum shoal_status status = shoal_invitation_read(&running, &why);
     if (runs && status == SHOAL_OK && is_what_runs(&running, asked)) {
-        *asked = running;
+        asked->listen = running.listen;
         return shoal_invitation_write(asked, key, err);
     }
     if (runs)
@@ -782,8 +824,9 @@ static enum shoal_status become_user(struct shoal_cluster *cluster,
 }
 
 /* `invitation` NULL: as it is, or without listening. */
-static enum shoal_status use(enum shoal_cluster_need need, const char *queue,
-                             int64_t slots, struct shoal_invitation *invitation,
+static enum shoal_status use(enum shoal_cluster_need need, const char *name_space,
+                             const char *queue, int64_t slots,
+                             struct shoal_invitation *invitation,
                              const struct shoal_invitation_key *key,
                              struct shoal_cluster **ret_cluster,
                              struct shoal_error *err) {
@@ -800,8 +843,12 @@ static enum shoal_status use(enum shoal_cluster_need need, const char *queue,
         status = look_around(&ran, err);
     if (status == SHOAL_OK && !ran)
         shoal_invitation_end();
-    if (status == SHOAL_OK && invitation != NULL)
+    if (status == SHOAL_OK)
+        status = take_name_space(cluster, need, name_space, ran, err);
+    if (status == SHOAL_OK && invitation != NULL) {
+        strcpy(invitation->name_space, cluster->name_space);
         status = begin_to_listen(invitation, key, ran, err);
+    }
     if (status == SHOAL_OK)
         status = bring_up(need, queue, slots, cluster, err);
     if (status != SHOAL_OK) {
@@ -816,22 +863,28 @@ static enum shoal_status use(enum shoal_cluster_need need, const char *queue,
     return SHOAL_OK;
 }
 
-enum shoal_status shoal_cluster_use(enum shoal_cluster_need need, const char *queue,
-                                    int64_t slots, struct shoal_cluster **ret_cluster,
+enum shoal_status shoal_cluster_use(enum shoal_cluster_need need, const char *name_space,
+                                    const char *queue, int64_t slots,
+                                    struct shoal_cluster **ret_cluster,
                                     struct shoal_error *err) {
-    return use(need, queue, slots, NULL, NULL, ret_cluster, err);
+    return use(need, name_space, queue, slots, NULL, NULL, ret_cluster, err);
 }
 
 enum shoal_status shoal_cluster_listen(struct shoal_invitation *invitation,
                                        const struct shoal_invitation_key *key,
-                                       const char *queue, int64_t slots,
-                                       struct shoal_cluster **ret_cluster,
+                                       const char *name_space, const char *queue,
+                                       int64_t slots, struct shoal_cluster **ret_cluster,
                                        struct shoal_error *err) {
-    return use(SHOAL_CLUSTER_WORK, queue, slots, invitation, key, ret_cluster, err);
+    return use(SHOAL_CLUSTER_WORK, name_space, queue, slots, invitation, key, ret_cluster,
+               err);
 }
 
 const char *shoal_cluster_url(const struct shoal_cluster *cluster) {
     return cluster->url;
+}
+
+const char *shoal_cluster_name_space(const struct shoal_cluster *cluster) {
+    return cluster->name_space;
 }
 
 const char *shoal_cluster_password_file(const struct shoal_cluster *cluster) {

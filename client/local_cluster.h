@@ -5,6 +5,7 @@
  *   lock         locked while something is started or stopped
  *   users        locked, shared, by every command that uses the cluster
  *   keep         is there: `shoal up` was said, only `shoal down` stops it
+ *   namespace    of the last start, if it ever was another than the usual one
  *   redis/       the data, which stay when it is stopped
  *   spool/       outcomes that its worker could not tell Redis yet
  *   redis.sock   or, where a socket's path may not be so long, below /tmp
@@ -32,15 +33,18 @@ struct shoal_cluster;
 struct shoal_invitation;
 struct shoal_invitation_key;
 
-/* Uses the cluster from now on. `slots`: of a worker that it starts, 0: as many as cores;
- * a running worker stays as it is. `queue`: of the job that is to run (NULL for READ).
- * Waits until Redis answers, 20 s at most, or until it is interrupted. SHOAL_UNKNOWN (for
- * READ): nothing runs and there are no data. SHOAL_LOST: something could not be
- * started; the sentence says what is missing ("install redis-server") or where the log
- * is. If nothing of the cluster ran before, nothing runs then; what ran goes on. */
+/* Uses the cluster from now on. `name_space`: NULL for that of the last start for work;
+ * another is SHOAL_REFUSED while something runs. `slots`: of a worker that it starts, 0:
+ * as many as cores; a running worker stays as it is. `queue`: of the job that is to run
+ * (NULL for READ). Waits until Redis answers, 20 s at most, or until it is interrupted.
+ * SHOAL_UNKNOWN (for READ): nothing runs and there are no data. SHOAL_LOST: something
+ * could not be started; the sentence says what is missing ("install redis-server") or
+ * where the log is. If nothing of the cluster ran before, nothing runs then; what ran
+ * goes on. */
 SHOAL_MUST_CHECK
-enum shoal_status shoal_cluster_use(enum shoal_cluster_need need, const char *queue,
-                                    int64_t slots, struct shoal_cluster **ret_cluster,
+enum shoal_status shoal_cluster_use(enum shoal_cluster_need need, const char *name_space,
+                                    const char *queue, int64_t slots,
+                                    struct shoal_cluster **ret_cluster,
                                     struct shoal_error *err);
 
 /* The same for work, where others may join: its Redis listens by TLS besides.
@@ -49,14 +53,15 @@ enum shoal_status shoal_cluster_use(enum shoal_cluster_need need, const char *qu
 SHOAL_MUST_CHECK
 enum shoal_status shoal_cluster_listen(struct shoal_invitation *invitation,
                                        const struct shoal_invitation_key *key,
-                                       const char *queue, int64_t slots,
-                                       struct shoal_cluster **ret_cluster,
+                                       const char *name_space, const char *queue,
+                                       int64_t slots, struct shoal_cluster **ret_cluster,
                                        struct shoal_error *err);
 
 /* "unix:PATH", or where others can join "unix://local@PATH", with a password. */
 const char *shoal_cluster_url(const struct shoal_cluster *cluster);
 const char *
 shoal_cluster_password_file(const struct shoal_cluster *cluster); /* or NULL */
+const char *shoal_cluster_name_space(const struct shoal_cluster *cluster);
 /* "HOST:PORT"; NULL: it does not. */
 const char *shoal_cluster_listens(const struct shoal_cluster *cluster);
 /* The file of whose jobs run there; NULL: nobody else could ever write to its Redis. */

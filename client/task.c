@@ -152,7 +152,7 @@ enum shoal_status shoal_one_task_check(struct shoal_use *use, struct shoal_trust
         return status;
     snprintf(lease.job, sizeof(lease.job), "%s", one->job.id);
     shoal_policy_print(&one->job.policy, policy);
-    trust->name_space = shoal_cli.name_space;
+    trust->name_space = use->client->queue.name_space;
     trust->queues = queues;
     trust->store = store.id;
     trust->any_time = true;

@@ -10,7 +10,8 @@
 
 enum { TIMEOUT_MS = 10000 };
 
-static enum shoal_status open_client(const char *url, const char *password_file,
+static enum shoal_status open_client(const char *url, const char *name_space,
+                                     const char *password_file,
                                      const struct shoal_tls_files *tls, bool check,
                                      struct shoal_use *use, struct shoal_error *err) {
     struct shoal_redis_address address;
@@ -20,8 +21,8 @@ static enum shoal_status open_client(const char *url, const char *password_file,
         return status;
     status = shoal_redis_address_secure(&address, tls, err);
     if (status == SHOAL_OK)
-        status = shoal_client_open(&address, shoal_cli.name_space, TIMEOUT_MS, check,
-                                   &use->client, err);
+        status =
+            shoal_client_open(&address, name_space, TIMEOUT_MS, check, &use->client, err);
     shoal_redis_address_finish(&address);
     return status;
 }
@@ -30,17 +31,19 @@ static enum shoal_status begin(enum shoal_cluster_need need, const char *queue,
                                int64_t slots, bool check, struct shoal_use *use,
                                struct shoal_error *err) {
     static const struct shoal_tls_files none = {.ca = NULL};
+    const char *name_space = shoal_cli.name_space_given ? shoal_cli.name_space : NULL;
     *use = (struct shoal_use){.client = NULL};
     if (shoal_cli.redis_given)
-        return open_client(shoal_cli.redis, shoal_cli.password_file, &shoal_cli.tls,
-                           check, use, err);
+        return open_client(shoal_cli.redis, shoal_cli.name_space, shoal_cli.password_file,
+                           &shoal_cli.tls, check, use, err);
     if (need == SHOAL_CLUSTER_WORK)
         shoal_interrupts_begin(); /* what is started now must be stopped by somebody */
-    enum shoal_status status = shoal_cluster_use(need, queue, slots, &use->cluster, err);
+    enum shoal_status status =
+        shoal_cluster_use(need, name_space, queue, slots, &use->cluster, err);
     if (status == SHOAL_OK)
-        status = open_client(shoal_cluster_url(use->cluster),
-                             shoal_cluster_password_file(use->cluster), &none, check, use,
-                             err);
+        status = open_client(
+            shoal_cluster_url(use->cluster), shoal_cluster_name_space(use->cluster),
+            shoal_cluster_password_file(use->cluster), &none, check, use, err);
     if (status != SHOAL_OK)
         shoal_use_end(use);
     return status;

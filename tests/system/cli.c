@@ -551,12 +551,17 @@ END_TEST
 /* ---- the local cluster: what is found without SHOAL_REDIS */
 
 START_TEST(cluster_stays_up_until_down) {
-    const char *url = ok("unset SHOAL_REDIS; shoal up --slots 1 --queue here");
+    const char *url =
+        ok("unset SHOAL_REDIS; shoal up --slots 1 --queue here --namespace mine");
     ck_assert_ptr_eq(strstr(url, "unix:/"), url);
     ck_assert_str_eq(ok("unset SHOAL_REDIS; shoal up -q here"), url);
     ok("unset SHOAL_REDIS; shoal run -q here -n first -p i=1:4 -- echo x={i}");
     ck_assert_str_eq(
-        text_in(first_of(ok("shoal --redis %s workers --json", url)), "queues"), "here");
+        text_in(first_of(ok("shoal --redis %s workers --namespace mine --json", url)),
+                "queues"),
+        "here");
+    expect_in(sh_exit(2, "unset SHOAL_REDIS; shoal list --namespace other").err,
+              "runs with the namespace 'mine'");
     expect_in(sh_exit(0, "unset SHOAL_REDIS; shoal down").err, "stopped");
     test_none_left(daemons.mark, LIMIT_MS);
     expect_in(sh_exit(0, "unset SHOAL_REDIS; shoal down").err, "no local cluster");

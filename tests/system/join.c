@@ -159,7 +159,7 @@ static void expect_nothing_secret_shows(void) {
 /* ---- it works */
 
 START_TEST(sweep_runs_on_both_hosts_and_nothing_secret_shows) {
-    up("127.0.0.1:0");
+    up("127.0.0.1:0 --namespace lab"); /* which is said once */
     expect_in(text_in(told, "command"), "join | shoal worker --join - --allow-any");
     expect_in(ok("cat .config/shoal/signing.key.pub"), text_in(told, "key"));
     join();
