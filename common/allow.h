@@ -1,8 +1,8 @@
 /* What tasks may run: the list of --allow.
  *
- *     /usr/bin/ngspice   that file
- *     /opt/sim/ *        what lies in that folder (without the space)
- *     /opt/sim/ **       what lies in it at any depth
+ *     /opt/sim/model   that file
+ *     /opt/sim/ *      what lies in that folder (without the space)
+ *     /opt/sim/ **     what lies in it at any depth
  *
  * A pattern covers programs, plug-ins and Python modules alike. What is compared is a
  * file's real path, and what is started or loaded is that real path: a symbolic link that
