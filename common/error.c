@@ -1,6 +1,9 @@
 #include "common/error.h"
 
+#include "common/utf8.h"
+
 #include <stdio.h>
+#include <string.h>
 
 static const char *const names[] = {
     [SHOAL_OK] = "ok",           [SHOAL_INVALID] = "invalid", [SHOAL_UNKNOWN] = "unknown",
@@ -15,14 +18,6 @@ const char *shoal_status_name(enum shoal_status status) {
     return status < SHOAL_STATUS_COUNT ? names[status] : "unknown status";
 }
 
-/* Sentences quote what came from outside; it must not end the line or talk to the
- * terminal. */
-static void remove_controls(char *text) {
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text < ' ' || *text == 0x7f)
-            *text = '?';
-}
-
 enum shoal_status shoal_error_set(struct shoal_error *err, enum shoal_status status,
                                   const char *format, ...) {
     if (err == NULL || err->status != SHOAL_OK)
@@ -32,7 +27,9 @@ enum shoal_status shoal_error_set(struct shoal_error *err, enum shoal_status sta
     va_start(args, format);
     vsnprintf(err->text, sizeof(err->text), format, args);
     va_end(args);
-    remove_controls(err->text);
+    /* Sentences quote what came from outside; it must not end the line or talk to the
+     * terminal. */
+    shoal_utf8_blot_controls(err->text, strlen(err->text), '?');
     return status;
 }
 

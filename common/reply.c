@@ -5,6 +5,7 @@
 #include "common/records.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -134,20 +135,12 @@ bool shoal_reply_passes(const redisReply *reply) {
     return is_error(reply) && find(reply->str)->passes;
 }
 
-/* As much of `text` as makes a sentence, in one line. */
-static void copy_printable(char *to, size_t room, const char *text) {
-    size_t len = strnlen(text, room - 1);
-    for (size_t i = 0; i < len; i++)
-        to[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i];
-    to[len] = '\0';
-}
-
 enum shoal_status shoal_redis_status_of(const redisReply *reply,
                                         struct shoal_error *err) {
     if (!is_error(reply))
         return SHOAL_OK;
     char text[300];
-    copy_printable(text, sizeof(text), reply->str);
+    snprintf(text, sizeof(text), "%s", reply->str); /* as much as makes a sentence */
     const struct known_error *error = find(text);
     if (error->advice != NULL)
         return shoal_error_set(err, error->status, "%s (it said '%s')", error->advice,

@@ -47,3 +47,15 @@ bool shoal_utf8_is_valid(const char *bytes, size_t len) {
     }
     return true;
 }
+
+void shoal_utf8_blot_controls(char *bytes, size_t len, char with) {
+    for (size_t i = 0; i < len; i++) {
+        unsigned char byte = (unsigned char)bytes[i];
+        unsigned char next = i + 1 < len ? (unsigned char)bytes[i + 1] : 0;
+        bool is_c1 = byte == 0xc2 && next >= 0x80 && next < 0xa0;
+        if (is_c1)
+            bytes[i++] = with;
+        if (is_c1 || byte < ' ' || byte == 0x7f)
+            bytes[i] = with;
+    }
+}

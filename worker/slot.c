@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/number.h"
+#include "common/utf8.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -497,14 +498,9 @@ static void copy_line(char *line, size_t room, const char *text, size_t len) {
     size_t n = len < room - 1 ? len : room - 1;
     while (n > 0 && n < len && ((unsigned char)text[n] & 0xc0) == 0x80)
         n--; /* no part of a character */
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)text[i];
-        bool is_c1 = c >= 0x80 && c < 0xa0 && i > 0 && (unsigned char)text[i - 1] == 0xc2;
-        line[i] = c < ' ' || c == 0x7f || is_c1 ? ' ' : (char)c;
-        if (is_c1)
-            line[i - 1] = ' ';
-    }
+    memcpy(line, text, n);
     line[n] = '\0';
+    shoal_utf8_blot_controls(line, n, ' ');
 }
 
 static void told(void *owner, int64_t index, double fraction, const char *text,

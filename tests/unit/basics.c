@@ -39,6 +39,10 @@ START_TEST(sentence_is_one_bounded_line) {
     shoal_error_set(&err, SHOAL_INVALID, "a\nb\033[31m\x7f%s", long_text);
     ck_assert_int_eq(strncmp(err.text, "a?b?[31m?xxx", 12), 0);
     ck_assert_uint_eq(strlen(err.text), sizeof(err.text) - 1);
+    shoal_error_clear(&err);
+    shoal_error_set(&err, SHOAL_INVALID, "%s",
+                    "\302\200\302\23331m\302\237|\302\240\303\233\342\200\233|\302");
+    ck_assert_str_eq(err.text, "????31m??|\302\240\303\233\342\200\233|\302");
 }
 END_TEST
 
