@@ -246,10 +246,26 @@ static enum shoal_status read_lines(FILE *file, const char *path,
     return status;
 }
 
+/* Whether everybody may put another file in its place, or another link if it is one: that
+ * they may write in stands in `folder` then. */
+static bool is_exchangeable(const char *path, char *folder) {
+    char above[PATH_MAX];
+    const char *slash = strrchr(path, '/'), *name = slash == NULL ? path : slash + 1;
+    snprintf(above, sizeof(above), "%.*s", slash == NULL ? 1 : (int)(name - path),
+             slash == NULL ? "." : path);
+    if (realpath(path, folder) == NULL || shoal_allow_is_open_to(S_IWOTH, folder) ||
+        realpath(above, folder) == NULL)
+        return true;
+    size_t len = strlen(folder);
+    snprintf(folder + len, PATH_MAX - len, "/%s", name);
+    return shoal_allow_is_open_to(S_IWOTH, folder);
+}
+
 /* Who can write there says whose jobs run. */
 static enum shoal_status check_file(FILE *file, const char *path,
                                     struct shoal_error *err) {
     struct stat is;
+    char folder[PATH_MAX] = "";
     if (fstat(fileno(file), &is) != 0 || !S_ISREG(is.st_mode))
         return shoal_error_set(err, SHOAL_INVALID, "'%.200s' is no file of keys", path);
     if ((is.st_mode & (S_IWGRP | S_IWOTH)) != 0)
@@ -262,6 +278,12 @@ static enum shoal_status check_file(FILE *file, const char *path,
                                "'%.200s' belongs to neither root nor this user, so its "
                                "keys are not trusted",
                                path);
+    if (is_exchangeable(path, folder))
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "everybody can write to '%.200s', and so put another file "
+                               "in the place of '%.200s', whose keys are not trusted: "
+                               "chmod o-w the folder, or put the file elsewhere",
+                               *folder == '\0' ? "/" : folder, path);
     return SHOAL_OK;
 }
 

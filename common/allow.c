@@ -92,10 +92,7 @@ static bool is_pattern(const char *text) {
 
 /* ---- who may write */
 
-/* Whether one who has the bit of `writers` may put files into the folder or exchange a
- * folder above it, which then stands in `path`. In one with the sticky bit nobody
- * exchanges what is another's. */
-static bool is_open_to(mode_t writers, char *path) {
+bool shoal_allow_is_open_to(mode_t writers, char *path) {
     struct stat status;
     for (char *end = path;; end += strcspn(end, "/")) {
         char kept = *end;
@@ -116,7 +113,7 @@ static bool pattern_is_open_to(mode_t writers, const char *pattern, char *path) 
     if (len < 0)
         len = (int)(strrchr(pattern, '/') - pattern);
     snprintf(path, PATH_MAX, "%.*s", len, pattern);
-    return is_open_to(writers, path);
+    return shoal_allow_is_open_to(writers, path);
 }
 
 /* ---- the list */
@@ -238,7 +235,7 @@ static bool is_everybodys(const char *file, char *path) {
     if (stat(file, &status) == 0 && (status.st_mode & S_IWOTH) != 0)
         return true;
     *strrchr(path, '/') = '\0';
-    return is_open_to(S_IWOTH, path);
+    return shoal_allow_is_open_to(S_IWOTH, path);
 }
 
 enum shoal_status shoal_allow_file(const struct shoal_allow *allow, const char *to,

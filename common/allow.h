@@ -18,6 +18,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 struct shoal_allow {
     char **patterns; /* of real paths */
@@ -44,6 +45,11 @@ const char *shoal_allow_name(const struct shoal_allow *allow);
 
 /* Whether a real path is one of the pattern's. */
 bool shoal_allow_matches(const char *pattern, const char *path);
+
+/* Whether one who has the bit of `writers` may write to the file or folder, or exchange a
+ * folder above it: that one then stands in `path` (an absolute one; "" is the root). In a
+ * folder with the sticky bit nobody exchanges what is another's. */
+bool shoal_allow_is_open_to(mode_t writers, char *path);
 
 /* The real path of a file that the list has, and the one `also`, into `real` of PATH_MAX
  * bytes. SHOAL_REFUSED says in one sentence why it is not started or loaded (`to`:

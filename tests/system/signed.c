@@ -482,6 +482,7 @@ static const struct {
     {":", "--trust-keys sim", "no file of keys"},
     {"chmod 0666 keys", "--trust-keys keys", "chmod go-w it"},
     {"chmod 0620 keys", "--trust-keys keys", "chmod go-w it"},
+    {"chmod 0777 .", "--trust-keys keys", "everybody can write to '"},
     {": > keys", "--trust-keys keys", "holds no key"},
     {"echo '# nobody' > keys", "--trust-keys keys", "holds no key"},
     {"echo nonsense >> keys", "--trust-keys keys", "line 3: 'nonsense' is no key"},

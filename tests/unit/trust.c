@@ -349,6 +349,44 @@ START_TEST(file_that_others_may_write_is_not_read) {
 }
 END_TEST
 
+/* Where the file, or a link to it, lies: as what may be exchanged. */
+START_TEST(file_that_others_may_exchange_is_not_read) {
+    static const struct {
+        const char *path;
+        mode_t mode; /* of the folder "open" */
+        bool read;
+    } places[] = {
+        {"open/keys", 0777, false}, {"open/below/keys", 0777, false},
+        {"open/link", 0777, false}, {"link", 0777, false},
+        {"open/keys", 01777, true}, /* nobody takes another's place there */
+        {"open/link", 01777, true}, {"open/below/keys", 0755, true},
+    };
+    char path[128];
+    SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer make;
+    shoal_buffer_init(&make, 1024);
+    shoal_buffer_add_format(&make,
+                            "cd %s && mkdir -p open/below && cp -p keys open && "
+                            "cp -p keys open/below && ln -s ../keys open/link && "
+                            "ln -s open/keys link",
+                            root);
+    ck_assert_int_eq(system(shoal_buffer_text(&make)), 0);
+    for (size_t i = 0; i < SHOAL_COUNT(places); i++) {
+        struct shoal_error err = {.status = SHOAL_OK};
+        struct shoal_trust other = {.n = 0};
+        snprintf(path, sizeof(path), "%s/open", root);
+        ck_assert_int_eq(chmod(path, places[i].mode), 0);
+        snprintf(path, sizeof(path), "%s/%s", root, places[i].path);
+        enum shoal_status status = shoal_trust_read(path, &other, &err);
+        ck_assert_msg(status == (places[i].read ? SHOAL_OK : SHOAL_INVALID), "%zu: %s", i,
+                      err.text);
+        if (!places[i].read)
+            ck_assert_msg(strstr(err.text, "/open', and so put another file") != NULL,
+                          "%s", err.text);
+        shoal_trust_finish(&other);
+    }
+}
+END_TEST
+
 /* ---- the line that shoal writes */
 
 static void write_keys(const char *lines, mode_t mode) {
@@ -425,6 +463,7 @@ int main(void) {
     tcase_add_test(cases, own_key_is_trusted_besides_but_for_what_the_file_says);
     tcase_add_test(cases, strangers_redis_takes_a_file_a_key_or_a_word);
     tcase_add_test(cases, file_that_others_may_write_is_not_read);
+    tcase_add_test(cases, file_that_others_may_exchange_is_not_read);
     tcase_add_test(cases, shoal_replaces_its_own_line_alone);
     tcase_add_test(cases, line_of_the_key_that_says_less_stays);
     suite_add_tcase(suite, cases);
