@@ -304,6 +304,10 @@ static const struct {
     {DIALS AS("worker") "FUNCTION LOAD x", "^NOPERM"},
     {DIALS AS("worker") "SET other x", "^NOPERM"},
     {DIALS AS("worker") "MONITOR", "^NOPERM"},
+    {"shoal submit --redis rediss://worker@127.0.0.1:$PORT --redis-password-file " STATE
+     "/listen/passwords/worker --tls-ca " STATE "/listen/authority.pem --tls-cert " STATE
+     "/listen/worker.pem --tls-key " STATE "/listen/worker.key --no-sign -- true",
+     "this user may not do that in Redis.*the move 'submit'"},
     {DIALS AS("worker") "PING", "^PONG"},
 };
 
