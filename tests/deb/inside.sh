@@ -48,7 +48,7 @@ ours() {
 # ---- installing
 
 useradd -m person
-install_all() { apt-get install -y -q /debs/*.deb gcc libc6-dev pkg-config man-db; }
+install_all() { apt-get install -y -q /debs/*.deb gcc libc6-dev man-db openssl pkg-config; }
 is 'apt installs them and what they depend on and recommend' install_all
 nothing_runs() {
     local unit
@@ -186,6 +186,23 @@ with_keys() {
 is 'signed jobs run, and others do not' with_keys
 export SHOAL_SIGN_KEY=$PWD/signing.key
 
+# One certificate for all, and its own authority.
+with_tls() {
+    local all=/etc/shoal/ca.pem key=/etc/credstore/shoal-tls-key
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=all \
+        -addext subjectAltName=IP:127.0.0.1 -keyout $key -out $all || return 1
+    cp $all /etc/shoal/worker.pem && cp $all /etc/shoal/broker.pem && install -o redis -m 600 $key /etc/shoal/redis.key
+    redis config set tls-cert-file $all tls-key-file /etc/shoal/redis.key tls-ca-cert-file $all tls-port 6380
+    sed -i 's|^SHOAL_REDIS=.*|SHOAL_REDIS=rediss://127.0.0.1:6380|; s/^#SHOAL_TLS_/SHOAL_TLS_/' /etc/default/shoal-*
+    systemctl restart shoal-worker shoal-broker
+    in_service --timeout 60s -- true && soon come_by_tls
+}
+redis() { REDISCLI_AUTH=secret redis-cli "$@"; }
+come_by_tls() {
+    equal 2 "$(redis client list | grep 'laddr=127.0.0.1:6380' | grep -oE ' name=shoal-(broker|worker)' | sort -u | wc -l)"
+}
+is 'a key for TLS comes as a credential' with_tls
+
 # ---- an upgrade, while a task runs
 
 job=$(shoal submit --redis "$url" --cwd "$share" -- \
@@ -226,7 +243,7 @@ is 'services have ended' sh -c \
 is 'no unit failed' equal '' "$(systemctl --failed --plain --no-legend)"
 is 'settings and what waits for Redis are kept' test -s /etc/default/shoal-worker -a -d /var/lib/shoal
 is 'apt purges them' apt-get purge -y -q shoal-worker shoal-broker
-rm -r /etc/credstore/shoal-redis-password /etc/shoal
+rm -r /etc/credstore/shoal-{redis-password,tls-key} /etc/shoal
 is 'nothing is left of them but the user, as is usual' equal '' "$(ours)"
 is 'dpkg has no complaints' equal '' "$(dpkg --audit)"
 

@@ -50,7 +50,7 @@ done
 
 echo "Fetching what they depend on, as far as it is not there ..."
 export DEBIAN_FRONTEND=noninteractive
-fetch='apt-get install -y -q --download-only gcc libc6-dev pkg-config man-db /debs/*.deb'
+fetch='apt-get install -y -q --download-only gcc libc6-dev man-db openssl pkg-config /debs/*.deb'
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 quietly chroot "$root" sh -c "$fetch || { apt-get update -q && $fetch; }"
 

@@ -91,6 +91,19 @@ START_TEST(settings_are_those_that_are_read) {
 }
 END_TEST
 
+/* Of /etc/credstore, in the order of both files. */
+START_TEST(credentials_are_those_that_are_loaded) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *named = NULL, *loaded = NULL;
+    char base[PATH_MAX];
+    snprintf(base, sizeof(base), "%s/%s", units[_i].folder, units[_i].program);
+    sh(&named, "sed -n 's|^#.*=/run/credentials/%s.service/||p' %s.default%s",
+       units[_i].program, base, "");
+    sh(&loaded, "sed -n 's/^LoadCredential=//p' %s.service.in%s%s", base, "", "");
+    ck_assert_str_ne(named, "");
+    ck_assert_str_eq(named, loaded);
+}
+END_TEST
+
 int main(void) {
     const int n = (int)SHOAL_COUNT(units);
     Suite *suite = suite_create("units");
@@ -99,6 +112,7 @@ int main(void) {
     tcase_add_loop_test(tests, unit_makes_sense, 0, n);
     tcase_add_loop_test(tests, unit_is_tight, 0, n);
     tcase_add_loop_test(tests, settings_are_those_that_are_read, 0, n);
+    tcase_add_loop_test(tests, credentials_are_those_that_are_loaded, 0, n);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
