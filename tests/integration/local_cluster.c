@@ -45,7 +45,7 @@ static void teardown(void) {
 
 static struct shoal_cluster *begin(enum shoal_cluster_need need) {
     struct shoal_cluster *cluster = NULL;
-    expect(shoal_cluster_use(need, "default", 1, &cluster, &err), SHOAL_OK);
+    expect(shoal_cluster_use(need, NULL, "default", 1, &cluster, &err), SHOAL_OK);
     return cluster;
 }
 
@@ -125,7 +125,8 @@ END_TEST
 
 START_TEST(reading_needs_data_and_starts_no_worker) {
     struct shoal_cluster *cluster = NULL;
-    expect(shoal_cluster_use(SHOAL_CLUSTER_READ, NULL, 0, &cluster, &err), SHOAL_UNKNOWN);
+    expect(shoal_cluster_use(SHOAL_CLUSTER_READ, NULL, NULL, 0, &cluster, &err),
+           SHOAL_UNKNOWN);
     shoal_cluster_leave(begin(SHOAL_CLUSTER_WORK), true);
     ck_assert_int_eq(running(), 0);
     cluster = begin(SHOAL_CLUSTER_READ);
@@ -201,7 +202,7 @@ START_TEST(bad_state_directory_is_said) {
     struct shoal_cluster *cluster = NULL;
     setenv("SHOAL_STATE", rows[_i], 1);
     enum shoal_status status =
-        shoal_cluster_use(SHOAL_CLUSTER_WORK, NULL, 0, &cluster, &err);
+        shoal_cluster_use(SHOAL_CLUSTER_WORK, NULL, NULL, 0, &cluster, &err);
     ck_assert_int_ne(status, SHOAL_OK);
     ck_assert_msg(strstr(err.text, "SHOAL_STATE") != NULL, "%s", err.text);
     setenv("SHOAL_STATE", state, 1);
