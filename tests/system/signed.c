@@ -76,7 +76,7 @@ static const char *const signed_jobs[] = {
 };
 
 START_TEST(what_is_signed_runs) {
-    ok("seq 9999 > rows.txt; { echo a,b; seq -f '%%g,x' 3000; } > rows.csv");
+    ok("seq 3999 > rows.txt; { echo a,b; seq -f '%%g,x' 3000; } > rows.csv");
     start(&worker, "--trust-keys keys");
     const char *job = ok("shoal submit %s", signed_jobs[_i]);
     ok("shoal wait %s", job);
