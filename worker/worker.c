@@ -26,6 +26,7 @@ enum {
     SLOTS_MAX = 1024, /* as in main.c */
     LAST_WORDS_MS =
         30000, /* so long a worker that ends waits for Redis to take its outcomes */
+    TOLD_AGAIN_MS = 2000, /* … and one that was told twice for a Redis that is away */
 };
 
 size_t shoal_worker_running(const struct shoal_worker *worker) {
@@ -126,6 +127,11 @@ static bool leave_outcomes(struct shoal_worker *worker, int64_t now_ms) {
     return left;
 }
 
+static int64_t patience_ms(const struct shoal_worker *worker) {
+    bool is_short = worker->phase == SHOAL_WORKER_STOPS && shoal_link_is_away(worker);
+    return is_short ? TOLD_AGAIN_MS : LAST_WORDS_MS;
+}
+
 static void try_to_end(struct shoal_worker *worker, int64_t now_ms) {
     if (worker->phase == SHOAL_WORKER_WORKS ||
         shoal_worker_idle_slots(worker) < (size_t)worker->config->slots)
@@ -139,7 +145,7 @@ static void try_to_end(struct shoal_worker *worker, int64_t now_ms) {
         shoal_info("ended in good order; Redis %s, and there was nothing to tell it",
                    shoal_link_how(&worker->link));
         shoal_worker_quit(worker, 0);
-    } else if (now_ms - worker->idle_since_ms > LAST_WORDS_MS) {
+    } else if (now_ms - worker->idle_since_ms > patience_ms(worker)) {
         shoal_worker_quit(worker, leave_outcomes(worker, now_ms) ? 0 : 1);
     }
 }

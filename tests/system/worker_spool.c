@@ -133,10 +133,14 @@ START_TEST(worker_without_its_keeper_leaves_a_spool_for_the_next) {
 }
 END_TEST
 
+/* Told twice it does not wait for half a minute, nor do those who end it: shoal down. */
 START_TEST(worker_that_ends_without_redis_leaves_its_outcomes) {
     const char *job = end_tasks_without_redis("--name w --slots 8");
+    wait_until(told(".outcomes.commits") == 8, LIMIT_MS);
     test_process_signal(&worker, SIGTERM);
-    ck_assert_int_eq(test_process_wait(&worker, LIMIT_MS), 0);
+    wait_until(has_said(&worker, "draining"), LIMIT_MS);
+    test_process_signal(&worker, SIGTERM);
+    ck_assert_int_eq(test_process_wait(&worker, 25000), 0);
     ck_assert(has_said(&worker, "are sent when a worker of this name starts"));
     ck_assert_uint_eq(spools(), 1);
     test_process_finish(&worker);
