@@ -55,7 +55,9 @@ static void watched_signals(sigset_t *set) {
 static void become_worker(struct shoal_worker_config *config, int keeper,
                           const sigset_t *before) {
     sigset_t mask = *before;
-    setpgid(0, 0); /* a Ctrl-C reaches the keeper, who passes it on once */
+    /* A Ctrl-C reaches the keeper, who passes it on once. And no task has the terminal,
+     * by which it could type into the shell that started us. */
+    setsid();
     signal(SIGHUP, SIG_IGN);
     signal(SIGUSR1, SIG_IGN);
     static const int until_it_listens[] = {SIGTERM, SIGINT, SIGUSR2};

@@ -270,6 +270,21 @@ START_TEST(nothing_that_shoal_was_told_passes_to_tasks) {
 }
 END_TEST
 
+/* By TIOCSTI it would type into the shell that started the worker, be it root's. */
+START_TEST(no_task_has_the_workers_terminal) {
+    SHOAL_CLEANUP(shoal_cleanup_fd)
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ck_assert(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+    sh_start(&worker,
+             "setsid sh -c 'exec <%s; (: </dev/tty) && exec shoal-worker "
+             "--session-ttl 4s'",
+             ptsname(terminal));
+    wait_until(has_said(&worker, "message=registered"), LIMIT_MS);
+    ok("shoal run -- sh -c '! (: </dev/tty)'");
+    worker_end(&worker);
+}
+END_TEST
+
 /* What stands in files of input is data. */
 START_TEST(values_are_words_and_no_shell_reads_them) {
     ok("printf '%%s\\n' '$(: > forbidden)' '; : > forbidden' '`: > forbidden`' "
@@ -459,6 +474,7 @@ int main(void) {
                         (int)SHOAL_COUNT(senseless));
     tcase_add_test(tests, a_strangers_redis_needs_a_word_of_what_may_run);
     tcase_add_test(tests, nothing_that_shoal_was_told_passes_to_tasks);
+    tcase_add_test(tests, no_task_has_the_workers_terminal);
     tcase_add_test(tests, values_are_words_and_no_shell_reads_them);
     tcase_add_test(tests, sandbox_holds_writes);
     tcase_add_test(tests, sandbox_has_the_tasks_checkpoint);
