@@ -227,7 +227,6 @@ static void note_no_rows(struct run *run) {
     run->unacknowledged |= shoal_stream_wants_acknowledging(run->stream);
 }
 
-/* One look: a row, or none for a while. *ret_more is false when the job has ended. */
 /* Nobody may ever run what is waited for: the local worker could not begin, or was killed
  * together with its keeper. */
 static void note_no_worker(struct run *run) {
@@ -243,6 +242,7 @@ static void note_no_worker(struct run *run) {
                   log);
 }
 
+/* One look: a row, or none for a while. *ret_more is false when the job has ended. */
 static enum shoal_status look(struct run *run, bool *ret_more, struct shoal_error *err) {
     struct shoal_error why = {.status = SHOAL_OK};
     *ret_more = true;

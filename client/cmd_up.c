@@ -175,8 +175,8 @@ static enum shoal_status begin(struct shoal_invitation *invitation,
                                struct shoal_error *err) {
     const char *name_space = shoal_cli.name_space_given ? shoal_cli.name_space : NULL;
     if (listens == NULL)
-        return shoal_cluster_use(SHOAL_CLUSTER_WORK, name_space, queue, slots,
-                                 ret_cluster, err);
+        return shoal_cluster_use(SHOAL_CLUSTER_UP, name_space, queue, slots, ret_cluster,
+                                 err);
     enum shoal_status status = shoal_listen_parse(listens, &invitation->listen, err);
     if (status == SHOAL_OK)
         status = take_key(key, err);

@@ -48,7 +48,8 @@ enum {
     ANSWER_MS = 1000,
     LOG_MAX = 4 << 20, /* a log that is larger begins anew */
     WORDS_MAX = 64,
-    LOOKS = 3, /* more at a pid file that could not be looked at */
+    WORDS_ROOM = 300, /* of a daemon that has ended */
+    LOOKS = 3,        /* more at a pid file that could not be looked at */
 };
 
 static const pid_t UNKNOWN = -1;
@@ -351,6 +352,111 @@ static enum shoal_status start(struct daemon *daemon, struct shoal_error *err) {
                            strerror(pid < 0 ? fork_error : why));
 }
 
+/* ---- waiting until they have begun */
+
+static const char redis_log[] = "redis.log", worker_log[] = "worker.log";
+
+/* A daemon that was started, or runs already. */
+struct watch {
+    const char *name; /* for people */
+    const char *pid_file;
+    const char *log;
+    off_t heard; /* so long the log was before */
+    /* Whether it has begun; SHOAL_LOST: not yet. */
+    enum shoal_status (*ask)(struct shoal_client *client, pid_t pid,
+                             struct shoal_error *err);
+};
+
+static off_t log_size(const char *log) {
+    struct stat stat;
+    char path[PATH_ROOM];
+    bool is_there = shoal_state_path(log, path, sizeof(path), NULL) == SHOAL_OK &&
+                    lstat(path, &stat) == 0;
+    return is_there && stat.st_size <= LOG_MAX ? stat.st_size : 0;
+}
+
+/* The last line that was written since. */
+static void read_last_words(const char *path, off_t since, char words[WORDS_ROOM]) {
+    SHOAL_CLEANUP(shoal_cleanup_fd)
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    char text[4 * WORDS_ROOM];
+    off_t most = sizeof(text) - 1, end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+    ssize_t len = pread(fd, text, (size_t)most, end - since > most ? end - most : since);
+    while (len > 0 && text[len - 1] == '\n')
+        len--;
+    text[len < 0 ? 0 : len] = '\0';
+    const char *line = strrchr(text, '\n');
+    snprintf(words, WORDS_ROOM, "%.*s", WORDS_ROOM - 1, line == NULL ? text : line + 1);
+}
+
+static enum shoal_status tell_end(const struct watch *watch, const char *log,
+                                  struct shoal_error *err) {
+    char words[WORDS_ROOM];
+    read_last_words(log, watch->heard, words);
+    return shoal_error_set(err, SHOAL_LOST,
+                           "the local %s ended at once%s%s; see '%.150s'", watch->name,
+                           *words == '\0' ? "" : ": ", words, log);
+}
+
+static enum shoal_status tell_silence(const struct watch *watch, const char *log,
+                                      const struct shoal_error *why,
+                                      struct shoal_error *err) {
+    return why->status == SHOAL_DENIED
+               ? shoal_error_set(err, why->status,
+                                 "the local redis-server does not let its own user in; "
+                                 "run 'shoal down', and then this again: %.250s",
+                                 why->text)
+               : shoal_error_set(err, why->status,
+                                 "the local %s runs and does not answer: %.250s; see "
+                                 "'%.150s'",
+                                 watch->name, why->text, log);
+}
+
+static void destroy_client(struct shoal_client **client) {
+    shoal_client_destroy(*client);
+}
+
+/* Nothing is sent yet. */
+static enum shoal_status make_client(const struct shoal_cluster *cluster,
+                                     struct shoal_client **ret_client,
+                                     struct shoal_error *err) {
+    struct shoal_redis_address address;
+    enum shoal_status status = shoal_redis_address_parse(
+        cluster->url, shoal_cluster_password_file(cluster), &address, err);
+    if (status != SHOAL_OK)
+        return status;
+    status = shoal_client_open(&address, cluster->name_space, ANSWER_MS, false,
+                               ret_client, err);
+    shoal_redis_address_finish(&address);
+    return status;
+}
+
+static enum shoal_status wait_until_begun(const struct shoal_cluster *cluster,
+                                          const struct watch *watch,
+                                          struct shoal_error *err) {
+    SHOAL_CLEANUP(destroy_client) struct shoal_client *client = NULL;
+    char log[PATH_ROOM];
+    enum shoal_status status = shoal_state_path(watch->log, log, sizeof(log), err);
+    if (status == SHOAL_OK)
+        status = make_client(cluster, &client, err);
+    for (int64_t end = shoal_now_ms() + START_MS; status == SHOAL_OK; nap()) {
+        struct shoal_error why = {.status = SHOAL_OK};
+        pid_t pid;
+        status = find_holder(watch->pid_file, &pid, err);
+        if (status != SHOAL_OK)
+            return status;
+        if (pid == 0)
+            return tell_end(watch, log, err);
+        status = watch->ask(client, pid, &why);
+        if (status == SHOAL_OK)
+            return SHOAL_OK;
+        if (status != SHOAL_LOST || shoal_now_ms() > end)
+            return tell_silence(watch, log, &why, err);
+        status = check_interrupts(err);
+    }
+    return status;
+}
+
 /* ---- Redis */
 
 /* A directory of our own for a socket whose path would be too long. */
@@ -439,7 +545,7 @@ static enum shoal_status start_redis(const char *path,
     snprintf(memory, sizeof(memory), "%" PRId64, memory_limit());
     struct daemon redis = {
         .pid_file = "redis.pid",
-        .log = "redis.log",
+        .log = redis_log,
         .argv = {"redis-server", "--port", "0", "--unixsocket", path, "--unixsocketperm",
                  "600", "--dir", folder, "--appendonly", "yes", "--appendfsync",
                  "everysec",
@@ -460,77 +566,33 @@ static enum shoal_status ensure(struct daemon *daemon, struct shoal_error *err) 
     return status == SHOAL_OK && pid == 0 ? start(daemon, err) : status;
 }
 
-static void destroy_client(struct shoal_client **client) {
-    shoal_client_destroy(*client);
-}
-
-/* Nothing is sent yet. */
-static enum shoal_status make_client(const struct shoal_cluster *cluster,
-                                     struct shoal_client **ret_client,
-                                     struct shoal_error *err) {
-    struct shoal_redis_address address;
-    enum shoal_status status = shoal_redis_address_parse(
-        cluster->url, shoal_cluster_password_file(cluster), &address, err);
-    if (status != SHOAL_OK)
-        return status;
-    status = shoal_client_open(&address, "shoal", ANSWER_MS, false, ret_client, err);
-    shoal_redis_address_finish(&address);
-    return status;
-}
-
-/* SHOAL_LOST: it may answer in a moment. */
-static enum shoal_status ask(struct shoal_client *client, struct shoal_error *err) {
+/* Unlike others DBSIZE is answered when the disk is full, and not before the data are
+ * loaded. */
+static enum shoal_status answers(struct shoal_client *client, pid_t pid,
+                                 struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
     SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+    (void)pid;
     shoal_request_init(&request);
-    shoal_request_text(&request, "PING"); /* which has no answer while it loads */
+    shoal_request_text(&request, "DBSIZE");
     return shoal_redis_run(client->redis, &request, 0, &reply, err);
 }
 
-/* Until it answers and has loaded its data; it starts, or is known to run. */
-static enum shoal_status wait_for_redis(struct shoal_client *client, const char *log,
-                                        struct shoal_error *err) {
-    for (int64_t end = shoal_now_ms() + START_MS;; nap()) {
-        struct shoal_error why = {.status = SHOAL_OK};
-        enum shoal_status status = ask(client, &why);
-        if (status == SHOAL_OK)
-            return SHOAL_OK;
-        if (holder("redis.pid") == 0)
-            return shoal_error_set(err, SHOAL_LOST,
-                                   "the local redis-server ended at once; see '%.200s'",
-                                   log);
-        if (status == SHOAL_DENIED)
-            return shoal_error_set(err, status,
-                                   "the local redis-server does not let its own user in; "
-                                   "run 'shoal down', and then this again: %.250s",
-                                   why.text);
-        if (status != SHOAL_LOST || shoal_now_ms() > end)
-            return shoal_error_set(err, status,
-                                   "the local redis-server runs and does not answer: "
-                                   "%.250s; see '%.200s'",
-                                   why.text, log);
-        status = check_interrupts(err);
-        if (status != SHOAL_OK)
-            return status;
-    }
-}
-
-/* `invitation` NULL: it does not listen. */
+/* `invitation` NULL: it does not listen. Returns when it has loaded its data. */
 static enum shoal_status ensure_redis(const struct shoal_cluster *cluster,
                                       const char *path,
                                       const struct shoal_invitation *invitation,
                                       struct shoal_error *err) {
-    SHOAL_CLEANUP(destroy_client) struct shoal_client *client = NULL;
-    char log[PATH_ROOM];
+    const struct watch watch = {.name = "redis-server",
+                                .pid_file = "redis.pid",
+                                .log = redis_log,
+                                .heard = log_size(redis_log),
+                                .ask = answers};
     pid_t pid;
-    enum shoal_status status = find_holder("redis.pid", &pid, err);
+    enum shoal_status status = find_holder(watch.pid_file, &pid, err);
     if (status == SHOAL_OK && pid == 0)
         status = start_redis(path, invitation, err);
-    if (status == SHOAL_OK)
-        status = shoal_state_path("redis.log", log, sizeof(log), err);
-    if (status == SHOAL_OK)
-        status = make_client(cluster, &client, err);
-    return status == SHOAL_OK ? wait_for_redis(client, log, err) : status;
+    return status == SHOAL_OK ? wait_until_begun(cluster, &watch, err) : status;
 }
 
 /* ---- broker and worker */
@@ -554,9 +616,25 @@ static enum shoal_status ensure_broker(const struct shoal_cluster *cluster,
     return ensure(&broker, err);
 }
 
-/* A worker for each queue that jobs were submitted to. */
+/* Whether Redis knows it. Its keeper leads the session of processes in which it is. */
+static enum shoal_status is_known(struct shoal_client *client, pid_t keeper,
+                                  struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_worker_info *workers = NULL;
+    size_t n = 0;
+    enum shoal_status status = shoal_queue_workers(&client->queue, &workers, &n, err);
+    for (size_t i = 0; i < n; i++) {
+        if (getsid((pid_t)workers[i].pid) == keeper)
+            return SHOAL_OK;
+    }
+    return status == SHOAL_OK ? shoal_error_set(err, SHOAL_LOST,
+                                                "it has not told Redis that it is there")
+                              : status;
+}
+
+/* A worker for each queue that jobs were submitted to. `begun`: waits for that. */
 static enum shoal_status ensure_worker(struct shoal_cluster *cluster, const char *queue,
-                                       int64_t slots, struct shoal_error *err) {
+                                       int64_t slots, bool begun,
+                                       struct shoal_error *err) {
     char number[24], spool[PATH_ROOM], checkpoints[PATH_ROOM];
     if (queue == NULL)
         queue = "default";
@@ -574,7 +652,7 @@ static enum shoal_status ensure_worker(struct shoal_cluster *cluster, const char
         return status;
     struct daemon worker = {
         .pid_file = cluster->worker,
-        .log = "worker.log",
+        .log = worker_log,
         .argv = {"shoal-worker", "--redis", cluster->url, "--namespace",
                  cluster->name_space, "--queue", queue, "--slots", number, "--spool",
                  spool, "--checkpoints", checkpoints},
@@ -585,7 +663,13 @@ static enum shoal_status ensure_worker(struct shoal_cluster *cluster, const char
         add_words(&worker, (const char *const[]){"--trust-keys", cluster->trusted_keys,
                                                  is_listed ? NULL : "--allow-any", NULL});
     }
-    return ensure(&worker, err);
+    const struct watch watch = {.name = "worker",
+                                .pid_file = worker.pid_file,
+                                .log = worker_log,
+                                .heard = log_size(worker_log),
+                                .ask = is_known};
+    status = ensure(&worker, err);
+    return status == SHOAL_OK && begun ? wait_until_begun(cluster, &watch, err) : status;
 }
 
 /* ---- stopping */
@@ -706,8 +790,8 @@ static enum shoal_status take_name_space(struct shoal_cluster *cluster,
                                "which gives back to the queue what runs",
                                own, asked);
     snprintf(own, sizeof(cluster->name_space), "%s", asked);
-    return need == SHOAL_CLUSTER_WORK ? shoal_secret_write(path, own, strlen(own), err)
-                                      : SHOAL_OK;
+    return need == SHOAL_CLUSTER_READ ? SHOAL_OK
+                                      : shoal_secret_write(path, own, strlen(own), err);
 }
 
 /* ---- starting */
@@ -761,10 +845,10 @@ static enum shoal_status bring_up(enum shoal_cluster_need need, const char *queu
         status = find_trusted_keys(cluster, err);
     if (status == SHOAL_OK)
         status = ensure_redis(cluster, path, listens ? &invitation : NULL, err);
-    if (status == SHOAL_OK && need == SHOAL_CLUSTER_WORK)
+    if (status == SHOAL_OK && need != SHOAL_CLUSTER_READ)
         status = ensure_broker(cluster, err);
-    if (status == SHOAL_OK && need == SHOAL_CLUSTER_WORK)
-        status = ensure_worker(cluster, queue, slots, err);
+    if (status == SHOAL_OK && need != SHOAL_CLUSTER_READ)
+        status = ensure_worker(cluster, queue, slots, need == SHOAL_CLUSTER_UP, err);
     return status;
 }
 
@@ -875,7 +959,7 @@ enum shoal_status shoal_cluster_listen(struct shoal_invitation *invitation,
                                        const char *name_space, const char *queue,
                                        int64_t slots, struct shoal_cluster **ret_cluster,
                                        struct shoal_error *err) {
-    return use(SHOAL_CLUSTER_WORK, name_space, queue, slots, invitation, key, ret_cluster,
+    return use(SHOAL_CLUSTER_UP, name_space, queue, slots, invitation, key, ret_cluster,
                err);
 }
 

@@ -25,8 +25,9 @@
 #include <stdint.h>
 
 enum shoal_cluster_need {
-    SHOAL_CLUSTER_WORK, /* Redis, broker and worker: started where they do not run */
     SHOAL_CLUSTER_READ, /* Redis alone, if there are data; else SHOAL_UNKNOWN */
+    SHOAL_CLUSTER_WORK, /* Redis, broker and worker: started where they do not run */
+    SHOAL_CLUSTER_UP,   /* and the worker has begun to work */
 };
 
 struct shoal_cluster;
@@ -38,16 +39,16 @@ struct shoal_invitation_key;
  * as many as cores; a running worker stays as it is. `queue`: of the job that is to run
  * (NULL for READ). Waits until Redis answers, 20 s at most, or until it is interrupted.
  * SHOAL_UNKNOWN (for READ): nothing runs and there are no data. SHOAL_LOST: something
- * could not be started; the sentence says what is missing ("install redis-server") or
- * where the log is. If nothing of the cluster ran before, nothing runs then; what ran
- * goes on. */
+ * could not be started; the sentence says what is missing ("install redis-server"), where
+ * the log is, or what the daemon said last. If nothing of the cluster ran before, nothing
+ * runs then; what ran goes on. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_cluster_use(enum shoal_cluster_need need, const char *name_space,
                                     const char *queue, int64_t slots,
                                     struct shoal_cluster **ret_cluster,
                                     struct shoal_error *err);
 
-/* The same for work, where others may join: its Redis listens by TLS besides.
+/* The same for UP, where others may join: its Redis listens by TLS besides.
  * `invitation` has what was asked for, and gets what was found. SHOAL_INVALID: one cannot
  * listen there. SHOAL_REFUSED: the cluster runs already, and not so. */
 SHOAL_MUST_CHECK

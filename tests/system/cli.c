@@ -594,10 +594,23 @@ START_TEST(interrupted_run_stops_its_cluster) {
 }
 END_TEST
 
+START_TEST(up_says_why_its_worker_could_not_begin) {
+    struct said said =
+        sh_exit(3, "unset SHOAL_REDIS; SHOAL_DRAIN=nonsense shoal up --slots 1");
+    ck_assert_str_eq(said.out, "");
+    expect_in(said.err, "the local worker ended at once: shoal-worker: SHOAL_DRAIN "
+                        "'nonsense' is not a duration");
+    test_none_left(daemons.mark, LIMIT_MS);
+}
+END_TEST
+
 START_TEST(run_says_that_its_worker_could_not_begin) {
+    static const char why[] = "--spool: nothing can be kept in";
     ok("mkdir -p .local/state/shoal; : > .local/state/shoal/spool");
     sh_start(&run, "env -u SHOAL_REDIS shoal run --slots 1 -- true");
     wait_until(has_said(&run, "the local worker has ended, '"), LIMIT_MS);
+    expect_in(sh_exit(3, "unset SHOAL_REDIS; shoal up --slots 1").err, why);
+    expect_in(ok("unset SHOAL_REDIS; shoal list"), "active"); /* goes on */
     ok("rm .local/state/shoal/spool; unset SHOAL_REDIS; shoal up --slots 1");
     ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 0);
     test_process_finish(&run);
@@ -723,6 +736,7 @@ static void add_cluster(Suite *suite) {
                         (int)SHOAL_COUNT(interrupts));
     tcase_add_loop_test(tests, run_that_is_interrupted_while_its_cluster_starts_stops_it,
                         0, (int)SHOAL_COUNT(starts));
+    tcase_add_test(tests, up_says_why_its_worker_could_not_begin);
     tcase_add_test(tests, run_says_that_its_worker_could_not_begin);
     tcase_add_test(tests, run_whose_terminal_is_closed_stops_its_cluster);
     tcase_add_test(tests, submitted_job_keeps_the_cluster_up);
