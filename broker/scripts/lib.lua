@@ -1145,11 +1145,11 @@ do
       if fine or not key then return fine, out end
       if name then save_what_came() end
       clear(keys, args)
-      local damage = misfit(key)
-      if not damage then return false, out end
-      local mended
-      if name then _, mended = pcall(mend, key, damage) end
-      if mended ~= true then return false, 'GARBAGE ' .. with_advice(damage, key) end
+      local damage, mended = misfit(key), nil
+      if damage and name then _, mended = pcall(mend, key, damage) end
+      if mended ~= true then
+        return false, damage and 'GARBAGE ' .. with_advice(damage, key) or out
+      end
     end
     return false, out
   end

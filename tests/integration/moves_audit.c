@@ -338,6 +338,35 @@ START_TEST(dead_session_with_a_key_of_another_type_is_ended) {
 }
 END_TEST
 
+static enum shoal_status housekeep(void) {
+    int64_t wait = 0;
+    test_command_int(fleet.redis, "HINCRBY %s wall -1000", play_key(SHOAL_KEY_CLOCK, ""));
+    return shoal_queue_housekeep(&fleet.queue, &wait, &play_err);
+}
+
+/* Two keys of each of so many sessions as end in one call: more than a call mends. The
+ * next one goes on. */
+START_TEST(more_keys_of_another_type_than_a_call_mends_are_mended_by_the_next) {
+    enum { SESSIONS = 10 };
+    play_start(0);
+    fleet.no_audit = true;
+    for (int i = 0; i < SESSIONS; i++) {
+        char session[13];
+        snprintf(session, sizeof(session), "worker0001%02d", i);
+        play_join(session);
+        spoil_key(SHOAL_KEY_SESSION, session);
+        spoil_key(SHOAL_KEY_LEASES, session);
+        freeReplyObject(test_command(fleet.redis, "ZADD %s 0 %s",
+                                     play_key(SHOAL_KEY_SESSIONS, ""), session));
+    }
+    ck_assert_int_ne(housekeep(), SHOAL_OK);
+    ck_assert_int_eq(housekeep(), SHOAL_OK);
+    ck_assert_int_eq(
+        test_command_int(fleet.redis, "ZCARD %s", play_key(SHOAL_KEY_SESSIONS, "")), 1);
+    test_fleet_audit(&fleet);
+}
+END_TEST
+
 /* A retry has changed what belongs to the job when it fails on the list of what is ready:
  * the job's counters are to say so. */
 START_TEST(what_a_move_did_is_counted_though_it_fails) {
@@ -445,6 +474,25 @@ START_TEST(specs_of_no_job_are_no_loss) {
 }
 END_TEST
 
+/* As where Redis has users: what one may not do is left to who may. */
+START_TEST(list_of_jobs_is_mended_by_who_may) {
+    static const char *const may_not[] = {"-del", "-scan"}, *const may[] = {"+del",
+                                                                            "+scan"};
+    play_start(0);
+    test_submit(&fleet, 1, NULL, job);
+    fleet.no_audit = true;
+    spoil_key(SHOAL_KEY_JOBS, "");
+    for (size_t i = 0; i < SHOAL_COUNT(may); i++) {
+        freeReplyObject(test_command(fleet.redis, "ACL SETUSER default %s", may_not[i]));
+        ck_assert_int_eq(housekeep(), i == 0 ? SHOAL_GARBAGE : SHOAL_OK);
+        freeReplyObject(test_command(fleet.redis, "ACL SETUSER default %s", may[i]));
+    }
+    ck_assert(audit_tells_loss());
+    ck_assert_int_eq(housekeep(), SHOAL_OK);
+    test_fleet_audit(&fleet);
+}
+END_TEST
+
 static Suite *suite(void) {
     Suite *audit = suite_create("audit");
     TCase *cases = tcase_create("audit");
@@ -465,6 +513,9 @@ static Suite *suite(void) {
     tcase_add_loop_test(cases, list_of_jobs_that_is_lost_is_made_again, 0,
                         (int)SHOAL_COUNT(losses));
     tcase_add_test(cases, specs_of_no_job_are_no_loss);
+    tcase_add_test(cases, list_of_jobs_is_mended_by_who_may);
+    tcase_add_test(cases,
+                   more_keys_of_another_type_than_a_call_mends_are_mended_by_the_next);
     suite_add_tcase(audit, cases);
     return audit;
 }
