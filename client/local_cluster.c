@@ -616,14 +616,22 @@ static enum shoal_status ensure_broker(const struct shoal_cluster *cluster,
     return ensure(&broker, err);
 }
 
-/* Whether Redis knows it. Its keeper leads the session of processes in which it is. */
+static bool is_child_of(pid_t pid, pid_t parent) {
+    char path[64];
+    int is = 0;
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    SHOAL_CLEANUP(shoal_cleanup_file) FILE *file = fopen(path, "re");
+    return file != NULL && fscanf(file, "%*d (%*[^)]) %*c %d", &is) == 1 && is == parent;
+}
+
+/* Whether Redis knows the worker, whose keeper has the pid file. */
 static enum shoal_status is_known(struct shoal_client *client, pid_t keeper,
                                   struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_worker_info *workers = NULL;
     size_t n = 0;
     enum shoal_status status = shoal_queue_workers(&client->queue, &workers, &n, err);
     for (size_t i = 0; i < n; i++) {
-        if (getsid((pid_t)workers[i].pid) == keeper)
+        if (is_child_of((pid_t)workers[i].pid, keeper))
             return SHOAL_OK;
     }
     return status == SHOAL_OK ? shoal_error_set(err, SHOAL_LOST,
