@@ -23,6 +23,7 @@
 
 /* Later than the headers of older systems. */
 #define MAY_TRUNCATE (UINT64_C(1) << 14)
+#define SCOPE_ABSTRACT (UINT64_C(1) << 0) /* of sockets */
 #define SCOPE_SIGNAL (UINT64_C(1) << 1)
 enum { ABI_TRUNCATE = 3, ABI_NET = 4, ABI_SCOPE = 6 };
 
@@ -46,7 +47,8 @@ struct ruleset {
 /* What any program may write to, where it is there. */
 static const char *const devices[] = {"/dev/full", "/dev/null", "/dev/zero"};
 
-/* ---- no network: no sockets but pairs of one's own, and no other way to make one */
+/* ---- no network: no sockets but pairs of one's own, and no other way to make one. Of
+ * pairs those that stay with each other: one for datagrams may send to anybody. */
 
 #if defined(__x86_64__)
 #define MACHINE AUDIT_ARCH_X86_64
@@ -60,20 +62,32 @@ static const char *const devices[] = {"/dev/full", "/dev/null", "/dev/zero"};
 #define LOAD(field)                                                                      \
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
 #define RETURN(what) BPF_STMT(BPF_RET | BPF_K, what)
-/* Skips so many, if it is so. */
-#define SKIP_IF(test, value, n) BPF_JUMP(BPF_JMP | (test) | BPF_K, value, n, 0)
+/* Skips so many, if it is that or is not. */
+#define SKIP_IF(value, n) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, n, 0)
+#define SKIP_UNLESS(value, n) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, n)
+#define REFUSED (SECCOMP_RET_ERRNO | EACCES)
+#define TYPE_OF_SOCKET 0xf /* without SOCK_CLOEXEC and the like */
 
 static struct sock_filter calls[] = {
     LOAD(arch),
-    SKIP_IF(BPF_JEQ, MACHINE, 1),
+    SKIP_IF(MACHINE, 1),
     RETURN(SECCOMP_RET_KILL_PROCESS),
     LOAD(nr),
-    SKIP_IF(BPF_JGE, FIRST_STRANGE, 3),
-    SKIP_IF(BPF_JEQ, SYS_socket, 3),
-    SKIP_IF(BPF_JEQ, SYS_io_uring_setup, 2),
-    RETURN(SECCOMP_RET_ALLOW),
+    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, FIRST_STRANGE, 0, 1),
     RETURN(SECCOMP_RET_KILL_PROCESS),
-    RETURN(SECCOMP_RET_ERRNO | EACCES),
+    SKIP_UNLESS(SYS_socket, 1),
+    RETURN(REFUSED),
+    SKIP_UNLESS(SYS_io_uring_setup, 1),
+    RETURN(REFUSED),
+    SKIP_UNLESS(SYS_socketpair, 7),
+    LOAD(args[0]),
+    SKIP_UNLESS(AF_UNIX, 4),
+    LOAD(args[1]),
+    BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TYPE_OF_SOCKET),
+    SKIP_IF(SOCK_STREAM, 2),
+    SKIP_IF(SOCK_SEQPACKET, 1),
+    RETURN(REFUSED),
+    RETURN(SECCOMP_RET_ALLOW),
 };
 
 static bool leave_network(void) {
@@ -101,7 +115,7 @@ static uint64_t may_change(const struct shoal_sandbox *sandbox) {
 static int make_ruleset(const struct shoal_sandbox *sandbox) {
     const struct ruleset rules = {
         .fs = may_change(sandbox),
-        .scoped = sandbox->abi < ABI_SCOPE ? 0 : SCOPE_SIGNAL,
+        .scoped = SCOPE_SIGNAL | (sandbox->no_network ? SCOPE_ABSTRACT : 0),
     };
     size_t size = sandbox->abi >= ABI_SCOPE ? sizeof(rules)
                   : sandbox->abi >= ABI_NET ? offsetof(struct ruleset, scoped)
