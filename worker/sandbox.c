@@ -23,9 +23,10 @@
 
 /* Later than the headers of older systems. */
 #define MAY_TRUNCATE (UINT64_C(1) << 14)
+#define MAY_IOCTL (UINT64_C(1) << 15)     /* of devices */
 #define SCOPE_ABSTRACT (UINT64_C(1) << 0) /* of sockets */
 #define SCOPE_SIGNAL (UINT64_C(1) << 1)
-enum { ABI_TRUNCATE = 3, ABI_NET = 4, ABI_SCOPE = 6 };
+enum { ABI_REFER = 2, ABI_TRUNCATE = 3, ABI_NET = 4, ABI_IOCTL = 5, ABI_SCOPE = 6 };
 
 /* As the kernel knows it since ABI 6; older ones are given its beginning. */
 struct ruleset {
@@ -33,7 +34,7 @@ struct ruleset {
 };
 
 /* What is refused outside, … */
-#define MAY_CHANGE_FILE (LANDLOCK_ACCESS_FS_WRITE_FILE | MAY_TRUNCATE)
+#define MAY_CHANGE_FILE (LANDLOCK_ACCESS_FS_WRITE_FILE | MAY_TRUNCATE | MAY_IOCTL)
 #define MAY_CHANGE                                                                       \
     (MAY_CHANGE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |  \
      LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |                        \
@@ -103,12 +104,21 @@ static bool leave_network(void) {
 
 /* ---- the rules */
 
+/* Without what this kernel does not know. */
 static uint64_t may_change(const struct shoal_sandbox *sandbox) {
+    static const struct {
+        int since;
+        uint64_t right;
+    } later[] = {
+        {ABI_REFER, LANDLOCK_ACCESS_FS_REFER}, /* before, refused without being asked */
+        {ABI_TRUNCATE, MAY_TRUNCATE},
+        {ABI_IOCTL, MAY_IOCTL},
+    };
     uint64_t all = MAY_CHANGE;
-    if (sandbox->abi < ABI_TRUNCATE)
-        all &= ~MAY_TRUNCATE;
-    if (sandbox->abi < 2)
-        all &= ~(uint64_t)LANDLOCK_ACCESS_FS_REFER; /* refused without being asked */
+    for (size_t i = 0; i < SHOAL_COUNT(later); i++) {
+        if (sandbox->abi < later[i].since)
+            all &= ~later[i].right;
+    }
     return all;
 }
 
@@ -261,15 +271,20 @@ enum shoal_status shoal_sandbox_init(struct shoal_sandbox *ret_sandbox,
 }
 
 void shoal_sandbox_tell(const struct shoal_sandbox *sandbox) {
+    static const struct {
+        int since;
+        const char *kernel, *what;
+    } later[] = {
+        {ABI_TRUNCATE, "6.2", "who empties files elsewhere that its user may write to"},
+        {ABI_IOCTL, "6.10", "what tasks tell devices that they may read"},
+        {ABI_SCOPE, "6.12", "whom tasks signal"},
+    };
     shoal_info("tasks are in a sandbox: landlock=%d network=%s", sandbox->abi,
                sandbox->no_network ? "none" : "as it is");
-    if (sandbox->abi < ABI_SCOPE)
-        shoal_warn(
-            "this kernel's sandbox does not hold whom tasks signal; one since 6.12 "
-            "does: landlock=%d",
-            sandbox->abi);
-    if (sandbox->abi < ABI_TRUNCATE)
-        shoal_warn("this kernel's sandbox does not hold who empties files elsewhere that "
-                   "its user may write to; one since 6.2 does: landlock=%d",
-                   sandbox->abi);
+    for (size_t i = 0; i < SHOAL_COUNT(later); i++) {
+        if (sandbox->abi < later[i].since)
+            shoal_warn("this kernel's sandbox does not hold %s; one since %s does: "
+                       "landlock=%d",
+                       later[i].what, later[i].kernel, sandbox->abi);
+    }
 }

@@ -1,7 +1,7 @@
 /* The sandbox of tasks (--sandbox): by Landlock they write to nothing but their own
- * directories and what the worker names, and signal nobody outside; by a filter of system
- * calls, if asked, they have no network. Root's have no capabilities. All of that passes
- * on to what a task starts.
+ * directories and what the worker names, steer no other device and signal nobody
+ * outside; by a filter of system calls, if asked, they have no network. Root's have no
+ * capabilities. All of that passes on to what a task starts.
  *
  * They read and start what they may without it. Modes, owners and times of files are not
  * held by Landlock: who owns a file can still change those. */
