@@ -228,6 +228,15 @@ static void answer(struct shoal_redis *redis, redisReply *reply) {
     redis->answering = NULL;
 }
 
+/* Whether what stood in front was a whole reply, and another begins behind it: hiredis
+ * takes so many bytes for a string whatever follows them. */
+static bool is_at_an_end(const redisReader *reader) {
+    const char *at = reader->buf + reader->pos;
+    if (reader->pos >= 2 && memcmp(at - 2, "\r\n", 2) != 0)
+        return false;
+    return reader->pos == reader->len || memchr("+-:$*", *at, 5) != NULL;
+}
+
 /* Tells one reply; false when no whole one is there, or when the connection is lost. */
 static bool take_reply(struct shoal_redis *redis) {
     static const char nonsense[] = "what %s sends is no answer of Redis (%s); dropped it";
@@ -243,8 +252,10 @@ static bool take_reply(struct shoal_redis *redis) {
     }
     redis->reply_bytes = redis->reader->len - redis->reader->pos;
     redis->elements = 0;
-    if (STAILQ_EMPTY(&redis->pending)) {
-        lose(redis, SHOAL_GARBAGE, nonsense, redis->where, "nobody asked");
+    bool is_asked = !STAILQ_EMPTY(&redis->pending);
+    if (!is_asked || !is_at_an_end(redis->reader)) {
+        lose(redis, SHOAL_GARBAGE, nonsense, redis->where,
+             is_asked ? "longer than it says" : "nobody asked");
         freeReplyObject(reply);
         return false;
     }

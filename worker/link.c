@@ -37,6 +37,10 @@ static void checked(void *owner, enum shoal_status status, const redisReply *rep
     if (status != SHOAL_OK)
         return;
     status = shoal_server_read(reply, &server, &why);
+    if (status == SHOAL_GARBAGE) {
+        shoal_redis_drop(worker->link.redis, why.text);
+        return;
+    }
     if (status != SHOAL_OK) {
         shoal_warn("cannot tell whether this Redis is fit for a queue: %s", why.text);
     } else if (shoal_server_check(&server, &why) != SHOAL_OK) {

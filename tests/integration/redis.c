@@ -792,6 +792,8 @@ static const struct peer_script nonsense[] = {
     {SAYS("HTTP/1.1 400 Bad Request\r\n\r\n")},
     {SAYS("\0\0\0\0")},
     {SAYS("+PONG\r\n+PONG\r\n")}, /* one more than was asked for */
+    {SAYS("$3\r\nfoobar\r\n")},
+    {SAYS("$3\r\nfoo\r\nbar\r\n")},
     {SAYS("$5\r\nhel"), .close = true},
     {SAYS("*2\r\n$1\r\na\r\n"), .close = true},
     {SAYS("$1000000000000\r\n")},
