@@ -122,7 +122,10 @@ def run_storm(name, build, seed, share, keep):
 def run_all(names, jobs, run):
     """The rows of storms, in their order, of which so many go on at a time, each in a process of its own."""
     with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
-        return pool.map(run, names, chunksize=1)
+        rows = pool.map(run, names, chunksize=1)
+        pool.close()  # or who has nothing to do would be told to end
+        pool.join()
+        return rows
 
 
 def share_of(text):
