@@ -191,7 +191,7 @@ START_TEST(full_disk_is_said_once_and_outcomes_wait_in_memory) {
     snprintf(path, sizeof(path), "%s/spool", daemons.home.path);
     ck_assert_int_eq(mkdir(path, 0700), 0);
     if (mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "size=16k") != 0) {
-        fprintf(stderr, "left out: a small file system cannot be mounted here\n");
+        printf("skipped: this host does not let us mount a file system\n");
         return;
     }
     ok("dd if=/dev/zero of=spool/filler bs=1k count=64 status=none || true");
