@@ -242,12 +242,18 @@ void worker_end(struct test_process *keeper) {
 
 /* Neither may see the other's end: the one would start the other again, the other would
  * give back what it holds. */
+void worker_finish(struct test_process *keeper, pid_t worker) {
+    if (worker > 0) {
+        test_process_signal(keeper, SIGSTOP);
+        kill(worker, SIGKILL);
+    }
+    test_process_finish(keeper);
+}
+
 void worker_kill(struct test_process *keeper) {
     pid_t worker = worker_pid(keeper);
     ck_assert_int_gt(worker, 1);
-    test_process_signal(keeper, SIGSTOP);
-    kill(worker, SIGKILL);
-    test_process_finish(keeper);
+    worker_finish(keeper, worker);
 }
 
 /* ---- files at home */

@@ -60,6 +60,8 @@ pid_t worker_pid(const struct test_process *keeper); /* 0: none at the moment */
 void worker_end(struct test_process *keeper);
 /* SIGKILL to worker and keeper, as at once. */
 void worker_kill(struct test_process *keeper);
+/* The same with a worker that worker_pid() has told; 0: to the keeper alone. */
+void worker_finish(struct test_process *keeper, pid_t worker);
 
 /* ---- files at home */
 

@@ -224,10 +224,7 @@ START_TEST(spool_that_cannot_be_read_at_once_is_read_later) {
         start_over_spool(&worker, lacks[_i].what, nth);
         wait_until(has_said(&worker, "Redis is away") || has_said(&worker, "level=error"),
                    LIMIT_MS);
-        if (worker_pid(&worker) > 0)
-            worker_kill(&worker);
-        else
-            test_process_finish(&worker);
+        worker_finish(&worker, worker_pid(&worker));
         ck_assert_msg(files("spool/*.bad") == 0, "%s:%d", lacks[_i].what, nth);
         ck_assert_msg(files("spool/*.spool") == 1, "%s:%d", lacks[_i].what, nth);
     }
