@@ -238,17 +238,20 @@ START_TEST(spool_that_cannot_be_read_at_once_is_read_later) {
 END_TEST
 
 /* Three directories are made before there is a worker (and two for checkpoints), each in
- * one that is synced then; so is the last, when the worker makes the file in it. */
+ * one that is synced then; so is the last, when the worker makes the file in it. The
+ * file is synced with its head, and with the outcome. */
 static const struct {
-    const char *who;
+    const char *who, *call;
     int syncs;
-} syncing[] = {{"shoal-worker", 5}, {"shoal-worker/1", 1}};
+} syncing[] = {{"shoal-worker", "fsync", 5},
+               {"shoal-worker/1", "fsync", 1},
+               {"shoal-worker/1", "fdatasync", 2}};
 
-START_TEST(names_of_all_above_a_spool_outlive_the_power) {
+START_TEST(spool_and_names_of_all_above_it_outlive_the_power) {
     struct test_process worker;
     int gate = gate_close("gate");
     sh_start(&worker, "%s shoal-worker --spool made/for/spools",
-             fault(syncing[_i].who, "fsync", 0));
+             fault(syncing[_i].who, syncing[_i].call, 0));
     ok("shoal submit -- sh -c ': > began; flock -s gate true'");
     wait_until(files("began") == 1, LIMIT_MS);
     test_server_kill(&daemons.server);
@@ -284,7 +287,7 @@ static void add_tests(TCase *tests) {
 static void add_spool_tests(TCase *tests) {
     tcase_add_loop_test(tests, spool_that_cannot_be_read_at_once_is_read_later, 0,
                         (int)SHOAL_COUNT(lacks));
-    tcase_add_loop_test(tests, names_of_all_above_a_spool_outlive_the_power, 0,
+    tcase_add_loop_test(tests, spool_and_names_of_all_above_it_outlive_the_power, 0,
                         (int)SHOAL_COUNT(syncing));
 }
 
