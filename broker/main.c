@@ -101,7 +101,8 @@ static void on_signal(evutil_socket_t number, short what, void *owner) {
 
 static void run(struct broker *broker) {
     struct event *signals[] = {evsignal_new(broker->base, SIGTERM, on_signal, broker),
-                               evsignal_new(broker->base, SIGINT, on_signal, broker)};
+                               evsignal_new(broker->base, SIGINT, on_signal, broker),
+                               evsignal_new(broker->base, SIGHUP, on_signal, broker)};
     for (size_t i = 0; i < SHOAL_COUNT(signals) && !broker->ending; i++) {
         if (signals[i] != NULL && event_add(signals[i], NULL) == 0)
             continue;
@@ -148,7 +149,9 @@ int main(int argc, char **argv) {
     struct broker broker = {.exit_status = 0};
     if (start(&broker, &err) != SHOAL_OK)
         return shoal_daemon_refuse(&text, &err);
-    signal(SIGPIPE, SIG_IGN);
+    static const int ignored[] = {SIGPIPE, SIGUSR1, SIGUSR2};
+    for (size_t i = 0; i < SHOAL_COUNT(ignored); i++)
+        signal(ignored[i], SIG_IGN);
     shoal_daemon_warn();
     run(&broker);
     shoal_redis_destroy(broker.redis);
