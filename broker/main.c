@@ -99,11 +99,17 @@ static void on_signal(evutil_socket_t number, short what, void *owner) {
     event_base_loopbreak(broker->base);
 }
 
+static bool is_ignored(int number) {
+    struct sigaction now;
+    return sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
 static void run(struct broker *broker) {
     struct event *signals[] = {evsignal_new(broker->base, SIGTERM, on_signal, broker),
                                evsignal_new(broker->base, SIGINT, on_signal, broker),
                                evsignal_new(broker->base, SIGHUP, on_signal, broker)};
-    for (size_t i = 0; i < SHOAL_COUNT(signals) && !broker->ending; i++) {
+    size_t n = SHOAL_COUNT(signals) - is_ignored(SIGHUP); /* by nohup, say */
+    for (size_t i = 0; i < n && !broker->ending; i++) {
         if (signals[i] != NULL && event_add(signals[i], NULL) == 0)
             continue;
         shoal_err("no memory for what the loop listens to");
