@@ -92,6 +92,11 @@ class Run:
 
 # ---- where it happens
 
+def at(home):
+    """The variables by which a program has its files there, root's too."""
+    return {"HOME": str(home), "SHOAL_STATE": str(home / "state"), "TMPDIR": str(home / "tmp")}
+
+
 class Stage:
     """A namespace of a Redis that others use as well, and a folder. A home is of one run."""
 
@@ -126,7 +131,7 @@ class Stage:
             shutil.rmtree(home, ignore_errors=True)
 
     def start(self, home, fault, program, *words, meant=None, variables=()):
-        env = {**self.clean, "HOME": str(home), "TMPDIR": str(home / "tmp"), **dict(variables)}
+        env = {**self.clean, **at(home), **dict(variables)}
         if fault is not None:
             env |= {"LD_PRELOAD": str(self.build / "tests/support/failing.so"), "FAILING": str(fault),
                     "FAILING_IN": meant or program, "FAILING_REPORT": str(home / "report")}
@@ -564,16 +569,12 @@ class Outage(Worker):
         stage.redis = OwnRedis(stage.folder / "redis")
         stage.clean["SHOAL_REDIS"] = f"unix:{stage.redis.socket}"
 
-    @staticmethod
-    def state(home):
-        return {"SHOAL_STATE": home / "state"}
-
     def begin(self, stage, home, fault):
         """A worker whose three tasks wait for a file."""
         task = f"cd {home}; : > began.{{i}}.$$; until test -e gate; do sleep 0.02; done; echo i={{i}}"
         stage.job = stage.shoal("submit", "-p", "i=1:3", "--", "sh", "-c", task)
         process = stage.start(home, fault, "shoal-worker", "--session-ttl", "4s", "--slots", "3", "--name", "w",
-                              "--log-level", "debug", meant=self.meant, variables=self.state(home))
+                              "--log-level", "debug", meant=self.meant)
         wait_until(lambda: len(list(home.glob("began.*"))) == 3 or process.poll() is not None, 3)
         return process
 
@@ -628,7 +629,7 @@ class Spool(Outage):
         shutil.copytree(stage.left / "state", home / "state")
         stage.redis.start()
         process = stage.start(home, fault, "shoal-worker", "--session-ttl", "4s", "--slots", "3", "--name", "w",
-                              "--log-level", "debug", meant=self.meant, variables=self.state(home))
+                              "--log-level", "debug", meant=self.meant)
         return self.finish(stage, home, process, fault)
 
 
@@ -745,7 +746,7 @@ class Cluster(Path):
         self.down = down
 
     def play(self, stage, home, fault):
-        stage.local = {**stage.clean, "HOME": str(home), "TMPDIR": str(home / "tmp")}
+        stage.local = {**stage.clean, **at(home)}
         del stage.local["SHOAL_REDIS"]
         variables = {"SHOAL_REDIS": ""}
         if self.down:
