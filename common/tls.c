@@ -576,8 +576,10 @@ static void tell_suspicion(const struct talk *talk, struct shoal_error *err) {
                         talk->peer->where, certificate);
 }
 
-/* The connection ended without a word of TLS. */
-static bool tell_end(const struct talk *talk, bool is_new, struct shoal_error *err) {
+/* The connection ended without a word of TLS. `is_closed`: and the system knows no reason.
+ */
+static bool tell_end(const struct talk *talk, bool is_closed, bool is_new,
+                     struct shoal_error *err) {
     if (!talk->done)
         shoal_error_set(err, SHOAL_LOST,
                         "%.200s ended the connection during the TLS handshake; does it "
@@ -585,6 +587,9 @@ static bool tell_end(const struct talk *talk, bool is_new, struct shoal_error *e
                         talk->peer->where);
     else if (is_new && talk->asked)
         tell_suspicion(talk, err);
+    else if (is_closed)
+        shoal_error_set(err, SHOAL_LOST, "%.200s closed the connection",
+                        talk->peer->where);
     else
         return false;
     return true;
@@ -598,12 +603,14 @@ bool shoal_tls_tells(struct bufferevent *stream, short what, bool is_new,
         return false;
     unsigned long code = bufferevent_get_openssl_error(stream);
     int reason = ERR_GET_REASON(code);
-    bool is_end = (what & BEV_EVENT_EOF) != 0 || ERR_GET_LIB(code) != ERR_LIB_SSL ||
-                  reason == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+    bool is_closed =
+        ERR_GET_LIB(code) == ERR_LIB_SSL && reason == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+    bool is_end =
+        (what & BEV_EVENT_EOF) != 0 || ERR_GET_LIB(code) != ERR_LIB_SSL || is_closed;
     if (talk->verdict != X509_V_OK)
         tell_certificate(talk, err);
     else if (is_end)
-        return tell_end(talk, is_new, err);
+        return tell_end(talk, is_closed, is_new, err);
     else if (is_alert(reason))
         tell_alert(talk, reason - SSL_AD_REASON_OFFSET, err);
     else

@@ -205,6 +205,7 @@ START_TEST(who_joined_comes_back_when_the_cluster_does) {
     wait_until(!is_open(getenv("PORT")), LIMIT_MS);
     wait_until(has_said(&joined, "Redis is away"), LIMIT_MS);
     ck_assert(!has_said(&joined, "handshake")); /* which was done long ago */
+    ck_assert(has_said(&joined, "closed the connection") || has_said(&joined, "reset"));
     ck_assert_str_eq(ok("shoal up --slots 1"), ok("echo unix:$PWD/" STATE "/redis.sock"));
     ck_assert(!is_open(getenv("PORT"))); /* not unless it is said again */
     ok("shoal run -- true");
