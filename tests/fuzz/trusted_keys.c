@@ -6,24 +6,18 @@
 #include "tests/fuzz/fuzz.h"
 
 #include <assert.h>
-#include <stdio.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
-/* A file without a name; the bytes of `more` stand behind the others. */
-static const char *file_of(const uint8_t *data, size_t size, const char *more) {
-    static char path[32];
-    static int fd = -1;
-    if (fd < 0) {
-        fd = memfd_create("keys", MFD_CLOEXEC);
-        assert(fd >= 0 && fchmod(fd, 0600) == 0);
-        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    }
-    assert(ftruncate(fd, 0) == 0);
-    assert(pwrite(fd, data, size, 0) == (ssize_t)size);
-    assert(pwrite(fd, more, strlen(more), (off_t)size) == (ssize_t)strlen(more));
-    return path;
+/* The bytes of `more` stand behind the others. */
+static void make_file(char *path, const uint8_t *data, size_t size, const char *more) {
+    int fd = mkostemp(path, O_CLOEXEC);
+    assert(fd >= 0);
+    assert(write(fd, data, size) == (ssize_t)size);
+    assert(write(fd, more, strlen(more)) == (ssize_t)strlen(more));
+    close(fd);
 }
 
 static void check_key(const struct shoal_trust *trust, size_t i) {
@@ -40,10 +34,12 @@ static void check_key(const struct shoal_trust *trust, size_t i) {
 }
 
 /* How many keys it holds; -1: it is refused. */
-static int read_file(const char *path) {
+static int read_file(const uint8_t *data, size_t size, const char *more) {
+    char path[] = "/tmp/shoal-fuzz-XXXXXX";
     struct shoal_trust trust = {.n = 0};
     struct shoal_error err = {.status = SHOAL_OK};
     int n = -1;
+    make_file(path, data, size, more);
     if (shoal_trust_read(path, &trust, &err) == SHOAL_OK) {
         assert(trust.n >= 1);
         for (size_t i = 0; i < trust.n; i++)
@@ -55,13 +51,14 @@ static int read_file(const char *path) {
         assert(strchr(err.text, '\n') == NULL);
     }
     shoal_trust_finish(&trust);
+    unlink(path);
     return n;
 }
 
 /* A comment behind it changes nothing. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    int n = read_file(file_of(data, size, ""));
+    int n = read_file(data, size, "");
     if (n >= 0)
-        assert(read_file(file_of(data, size, "\n# the end\n")) == n);
+        assert(read_file(data, size, "\n# the end\n") == n);
     return 0;
 }

@@ -104,7 +104,7 @@ static const char *const submits[] = {
     "shoal retry bad; shoal wait bad || true",
     "shoal retry --failed bad; shoal wait bad || true",
     "seq 300 > lines; shoal run --from lines -- echo {}",
-    "yes $(seq -s . 1000) | head -n 15000 | " /* so many bytes that it takes them out */
+    "yes $(seq -s . 1000) | head -n 10000 | " /* so many bytes that it takes them out */
     "shoal run --from - --plugin $PLUGIN --task line > rows",
     "shoal run --plugin $PLUGIN --task echo -p x=1:3",
     "shoal submit --name taken -p i=1:20 -- true; shoal wait taken; shoal results --take "
