@@ -576,7 +576,7 @@ static void tell_suspicion(const struct talk *talk, struct shoal_error *err) {
                         talk->peer->where, certificate);
 }
 
-/* The connection ended without a word of TLS. `is_closed`: nor does the system know why. */
+/* The connection ended without a word of TLS. `is_closed`: nor did the system say why. */
 static bool tell_end(const struct talk *talk, bool is_closed, bool is_new,
                      struct shoal_error *err) {
     if (!talk->done)
