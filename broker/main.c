@@ -54,7 +54,7 @@ static enum shoal_status check(struct broker *broker, struct shoal_error *err) {
     status = shoal_server_check(&server, err);
     if (status == SHOAL_OK)
         status = shoal_layout_ask(broker->redis, broker->queue.prefix, 2000, err);
-    if (status == SHOAL_LOST || status == SHOAL_TIMEOUT)
+    if (status == SHOAL_LOST || status == SHOAL_TIMEOUT || status == SHOAL_GARBAGE)
         return status;
     if (status != SHOAL_OK) {
         shoal_err("%s", err->text);

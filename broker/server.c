@@ -51,9 +51,6 @@ enum shoal_status shoal_server_read(const redisReply *reply,
                                "what answers is no Redis: INFO says nothing");
     *ret_server = (struct shoal_server){.aof_ok = 1};
     take_text(info, "redis_version", ret_server->version, sizeof(ret_server->version));
-    if (ret_server->version[0] == '\0')
-        return shoal_error_set(err, SHOAL_GARBAGE,
-                               "what answers is no Redis: INFO names no version");
     take_text(info, "maxmemory_policy", ret_server->policy, sizeof(ret_server->policy));
     take_text(info, "role", ret_server->role, sizeof(ret_server->role));
     ret_server->used_memory = take_number(info, "used_memory");
@@ -81,6 +78,9 @@ enum shoal_status shoal_server_ask(struct shoal_redis *redis, int64_t timeout_ms
 
 enum shoal_status shoal_server_check(const struct shoal_server *server,
                                      struct shoal_error *err) {
+    if (server->version[0] == '\0')
+        return shoal_error_set(err, SHOAL_GARBAGE,
+                               "what answers is no Redis: INFO names no version");
     if (strtol(server->version, NULL, 10) < 7)
         return shoal_error_set(
             err, SHOAL_DENIED,

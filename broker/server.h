@@ -31,8 +31,8 @@ enum shoal_status shoal_server_ask(struct shoal_redis *redis, int64_t timeout_ms
                                    struct shoal_server *ret_server,
                                    struct shoal_error *err);
 
-/* SHOAL_DENIED: Redis is older than 7.0, would evict keys, or is a replica; the sentence
- * says which setting to change. */
+/* SHOAL_GARBAGE: it named no version. SHOAL_DENIED: Redis is older than 7.0, would evict
+ * keys, or is a replica; the sentence says which setting to change. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_server_check(const struct shoal_server *server,
                                      struct shoal_error *err);

@@ -231,10 +231,11 @@ static void answer(struct shoal_redis *redis, redisReply *reply) {
 /* Whether what stood in front was a whole reply, and another begins behind it: hiredis
  * takes so many bytes for a string whatever follows them. */
 static bool is_at_an_end(const redisReader *reader) {
+    static const char kinds[] = {'+', '-', ':', '$', '*'};
     const char *at = reader->buf + reader->pos;
     if (reader->pos >= 2 && memcmp(at - 2, "\r\n", 2) != 0)
         return false;
-    return reader->pos == reader->len || memchr("+-:$*", *at, 5) != NULL;
+    return reader->pos == reader->len || memchr(kinds, *at, sizeof(kinds)) != NULL;
 }
 
 /* Tells one reply; false when no whole one is there, or when the connection is lost. */

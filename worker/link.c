@@ -36,17 +36,19 @@ static void checked(void *owner, enum shoal_status status, const redisReply *rep
     (void)err;
     if (status != SHOAL_OK)
         return;
-    status = shoal_server_read(reply, &server, &why);
+    bool is_told = shoal_server_read(reply, &server, &why) == SHOAL_OK;
+    status = is_told ? shoal_server_check(&server, &why) : SHOAL_OK;
     if (status == SHOAL_GARBAGE) {
         shoal_redis_drop(worker->link.redis, why.text);
         return;
     }
     if (status != SHOAL_OK) {
-        shoal_warn("cannot tell whether this Redis is fit for a queue: %s", why.text);
-    } else if (shoal_server_check(&server, &why) != SHOAL_OK) {
         shoal_err("%s", why.text);
         shoal_worker_quit(worker, 3);
         return;
+    }
+    if (!is_told) {
+        shoal_warn("cannot tell whether this Redis is fit for a queue: %s", why.text);
     } else if (server.aof == 0) {
         shoal_warn(
             "this Redis has no append-only file: what it holds is lost when it ends; "

@@ -352,7 +352,7 @@ START_TEST(more_keys_of_another_type_than_a_call_mends_are_mended_by_the_next) {
     fleet.no_audit = true;
     for (int i = 0; i < SESSIONS; i++) {
         char session[13];
-        snprintf(session, sizeof(session), "worker0001%02d", i);
+        snprintf(session, sizeof(session), "worker0001%02u", (unsigned)i % 100);
         play_join(session);
         spoil_key(SHOAL_KEY_SESSION, session);
         spoil_key(SHOAL_KEY_LEASES, session);

@@ -358,7 +358,7 @@ static void no_oddity(struct shoal_submit_options *job) {
 static size_t cancel_some(size_t one_in, bool kill, bool *was_cancelled) {
     size_t leased = 0, n = 0;
     for (size_t i = 50; i < n_jobs; i++) {
-        was_cancelled[i] = now(i).leased == 1 && leased++ % one_in == one_in - 1;
+        was_cancelled[i] = now(i).leased == 1 && leased++ % one_in == 0;
         if (!was_cancelled[i])
             continue;
         ck_assert_int_eq(shoal_cancel(client, ids[i], kill, &err), SHOAL_OK);

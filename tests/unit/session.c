@@ -1,6 +1,7 @@
 /* What a worker takes for an answer of Redis to a move. */
 #include "broker/session.h"
 
+#include "broker/server.h"
 #include "common/cleanup.h"
 #include "tests/support/answers.h"
 #include "tests/support/wait.h"
@@ -114,9 +115,29 @@ START_TEST(commit_sequence_is_one_that_redis_can_count_to) {
 }
 END_TEST
 
+/* A worker that begins ends at once when its Redis is too old, and not when the answer
+ * was garbled. */
+START_TEST(what_tells_no_version_is_no_answer_to_info) {
+    static char *const texts[] = {"", "foo", "# Server\r\nversion:7.0.15\r\n"};
+    redisReply reply = {.type = REDIS_REPLY_STRING};
+    struct shoal_server server;
+    for (size_t i = 0; i < SHOAL_COUNT(texts); i++) {
+        reply.str = texts[i];
+        reply.len = strlen(texts[i]);
+        ck_assert_int_eq(shoal_server_read(&reply, &server, NULL), SHOAL_OK);
+        ck_assert_int_eq(shoal_server_check(&server, NULL), SHOAL_GARBAGE);
+    }
+    reply.str = (char[]){"# Server\r\nredis_version:6.2\r\n"};
+    reply.len = strlen(reply.str);
+    ck_assert_int_eq(shoal_server_read(&reply, &server, NULL), SHOAL_OK);
+    ck_assert_int_eq(shoal_server_check(&server, NULL), SHOAL_DENIED);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("session");
     TCase *tests = tcase_create("session");
+    tcase_add_test(tests, what_tells_no_version_is_no_answer_to_info);
     tcase_add_loop_test(tests, commit_sequence_is_one_that_redis_can_count_to, 0,
                         (int)SHOAL_COUNT(moves));
     suite_add_tcase(suite, tests);
