@@ -279,11 +279,21 @@ bool shoal_seal_holds(const char *head, const char *bytes, size_t len) {
     return holds;
 }
 
-bool shoal_hash(const char *bytes, size_t len, char digits[SHOAL_HASH_DIGITS + 1]) {
-    unsigned char hash[SHOAL_HASH_DIGITS / 2];
-    size_t n = sizeof(hash);
-    if (EVP_Q_digest(NULL, "SHA256", NULL, bytes, len, hash, &n) != 1)
+static bool hash_by(const char *algorithm, const char *bytes, size_t len,
+                    char digits[SHOAL_HASH_DIGITS + 1]) {
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    size_t n = 0;
+    if (EVP_Q_digest(NULL, algorithm, NULL, bytes, len, hash, &n) != 1 ||
+        n > SHOAL_HASH_DIGITS / 2)
         return false;
-    print_digits(hash, sizeof(hash), digits);
+    print_digits(hash, n, digits);
     return true;
+}
+
+bool shoal_hash(const char *bytes, size_t len, char digits[SHOAL_HASH_DIGITS + 1]) {
+    return hash_by("SHA256", bytes, len, digits);
+}
+
+bool shoal_redis_hash(const char *bytes, size_t len, char digits[SHOAL_HASH_DIGITS + 1]) {
+    return hash_by("SHA1", bytes, len, digits);
 }

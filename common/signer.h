@@ -69,4 +69,8 @@ bool shoal_seal_holds(const char *head, const char *bytes, size_t len);
 /* SHA-256 in hexadecimal digits. False: no memory. */
 bool shoal_hash(const char *bytes, size_t len, char digits[SHOAL_HASH_DIGITS + 1]);
 
+/* SHA-1, the one hash that a script of Redis can make: it finds what was changed by
+ * mistake, and keeps nobody from changing it on purpose. False: no memory. */
+bool shoal_redis_hash(const char *bytes, size_t len, char digits[SHOAL_HASH_DIGITS + 1]);
+
 #endif

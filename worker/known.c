@@ -143,10 +143,33 @@ static enum shoal_status read_text(struct shoal_known *known, const char *text,
                                            : read_warrant(known, text, len);
 }
 
+/* A signature is over a spec's SHA-256, and looked at where that is. Others are held
+ * against the name that Redis gave them. Bytes may have changed on their way, which does
+ * not happen twice: they are asked for again. */
+static enum shoal_status expect_digest(struct shoal_known *known,
+                                       const redisReply *reply) {
+    char digits[SHOAL_HASH_DIGITS + 1];
+    if (known->all->trust->required)
+        return SHOAL_OK;
+    if (!shoal_redis_hash(reply->str, reply->len, digits))
+        return SHOAL_MEMORY;
+    bool holds = strncmp(digits, known->digest, sizeof(known->digest) - 1) == 0;
+    bool again = !holds && !known->doubted;
+    known->doubted = again;
+    return holds   ? SHOAL_OK
+           : again ? SHOAL_MEMORY
+                   : shoal_error_set(&known->error, SHOAL_GARBAGE,
+                                     "the spec %s is not the one that was submitted: it "
+                                     "was changed in Redis; submit the job again",
+                                     known->digest);
+}
+
 /* Without memory it is asked for again. */
 static enum shoal_known_state read_reply(struct shoal_known *known,
                                          const redisReply *reply) {
-    enum shoal_status status = read_text(known, reply->str, reply->len);
+    enum shoal_status status = expect_digest(known, reply);
+    if (status == SHOAL_OK)
+        status = read_text(known, reply->str, reply->len);
     return status == SHOAL_OK       ? SHOAL_KNOWN_READY
            : status == SHOAL_MEMORY ? SHOAL_KNOWN_WANTED
                                     : SHOAL_KNOWN_BAD;

@@ -23,6 +23,7 @@ struct shoal_known {
     char digest[21];
     enum shoal_known_state state;
     bool wrong;                       /* it is not what somebody signed */
+    bool doubted;                     /* what came for it was something else */
     struct shoal_spec spec;           /* of a ready one … */
     char hash[SHOAL_HASH_DIGITS + 1]; /* … and its text's SHA-256, if asked for */
     struct shoal_warrant warrant;     /* of a ready one, whose signature holds … */

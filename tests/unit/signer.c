@@ -180,6 +180,8 @@ START_TEST(signatures_and_hashes_are_those_of_the_standards) {
     ck_assert(shoal_hash("abc", 3, digits));
     ck_assert_str_eq(digits, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20"
                              "015ad");
+    ck_assert(shoal_redis_hash("abc", 3, digits));
+    ck_assert_str_eq(digits, "a9993e364706816aba3e25717850c26c9cd0d89d");
 }
 END_TEST
 
