@@ -163,7 +163,14 @@ local function commit()
     local ranges, own = {}, fmt(lo) .. '-' .. fmt(hi)
     for i, a in ipairs(accepted) do ranges[i] = fmt(a[1]) .. '-' .. fmt(a[2]) end
     local all = table.concat(ranges, ',')
-    add_result(j, all == own and entry or all .. entry:sub(#own + 1))
+    local fine, why = pcall(add_result, j, all == own and entry or all .. entry:sub(#own + 1))
+    if not fine then -- no task has ended whose result is nowhere
+      for _, r in ipairs(taken) do
+        j.ok = j.ok - (r.hi - r.lo)
+        put(j, r.lo, r.hi, r.attempt, r.fails, r.lost, r.label)
+      end
+      error(why, 0)
+    end
     j.ran, j.work = j.ran + n, math.min(j.work + math.max(work, 0), 10 ^ 17)
     for _, r in ipairs(taken) do tell_holder(j, r, lease) end
   end

@@ -93,6 +93,33 @@ START_TEST(commit_before_one_that_fails_is_counted) {
 }
 END_TEST
 
+/* It has not succeeded, though nothing is left to do. */
+START_TEST(result_that_has_no_place_is_no_success) {
+    const struct shoal_outcome outcome = {.attempt = 1, .result = "1", .result_len = 1};
+    struct shoal_commit commit;
+    const struct shoal_commit *commits[] = {&commit};
+    struct test_answer answer;
+    play_start(_i);
+    test_submit(&fleet, 1, NULL, job);
+    struct shoal_lease lease = play_lease(one, "a", 1);
+    shoal_commit_init(&commit, lease.job, lease.name, 0);
+    shoal_commit_add(&commit, &outcome, one, "", 0);
+    commit.over = true;
+    fleet.no_audit = true;
+    spoil_key(SHOAL_KEY_RESULTS, job);
+    const struct shoal_advance request = {.session = one,
+                                          .worker = one,
+                                          .commits = commits,
+                                          .n_commits = 1,
+                                          .queues = queues};
+    test_advance(&fleet, &request, &answer);
+    shoal_commit_finish(&commit);
+    expect_state(SHOAL_JOB_FAILED);
+    ck_assert_int_eq(shoal_queue_forget(&fleet.queue, job, true, NULL), SHOAL_OK);
+    test_fleet_audit(&fleet);
+}
+END_TEST
+
 /* ---- what is told */
 
 static void expect_refusal(const char *part) {
@@ -156,6 +183,7 @@ int main(void) {
     const TTest *const tests[] = {
         jobs_that_were_to_go_out_beside_a_bad_one_do,
         commit_before_one_that_fails_is_counted,
+        result_that_has_no_place_is_no_success,
         who_waits_hears_of_a_job_that_is_set_aside,
         what_is_no_job_is_called_so,
         failures_that_are_not_known_any_more_cannot_be_retried,
