@@ -6,9 +6,10 @@ import time
 import namespace
 from place import wait_until
 
-PORT = 6379  # in a namespace of its own
+PORT, TLS_PORT = 6379, 6380  # in a namespace of its own
 TTL_S = 4  # the least that a worker takes
 SPANS = [TTL_S / 4, TTL_S * 1.25]
+LONG_S = 900  # once for each way, in the long form
 
 
 def works_again(place, job, done):
@@ -32,21 +33,31 @@ def partition(place, net, way, span):
     return again
 
 
-def move_redis(place, net):
+def certify(place, address):
+    """A certificate that is its own authority. Gives what Redis takes it by."""
+    names = [f"{place.folder}/tls.{kind}" for kind in ("pem", "key")]
+    namespace.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                  "-subj", "/CN=redis", "-addext", f"subjectAltName=IP:{address}", "-out", names[0], "-keyout", names[1])
+    return ["--tls-port", TLS_PORT, "--tls-auth-clients", "no", "--tls-ca-cert-file", names[0],
+            "--tls-cert-file", names[0], "--tls-key-file", names[1]]
+
+
+def move_redis(place, net, encrypted):
     """Into the namespace; its socket is a file and serves us as before."""
     place.redis.kill()
     place.redis.around = net.words()
-    place.redis.options = ["--port", PORT, "--protected-mode", "no", *place.redis.options]
+    place.redis.options = ["--port", PORT, "--protected-mode", "no", *certify(place, encrypted.there),
+                           *place.redis.options]
     place.redis.start()
     place.environment["SHOAL_REDIS"] = f"unix:{place.redis.path}"
     place.broker()  # never cut off: without anybody the fleet's clock would stand still, and no session end
 
 
-def fleet(place, net):
+def fleet(place, net, url, *options):
     """Two workers that come this way, with a queue of their own."""
-    place.environment["SHOAL_REDIS"] = f"redis://{net.there}:{PORT}"
+    place.environment["SHOAL_REDIS"] = url
     for _ in range(2):
-        place.worker("--slots", "8", "--queue", net.ours, "--allow-any", "--trust-redis", ttl=f"{TTL_S}s")
+        place.worker("--slots", "8", "--queue", net.ours, "--allow-any", "--trust-redis", *options, ttl=f"{TTL_S}s")
 
 
 def partition_all(place, net, rounds):
@@ -56,6 +67,8 @@ def partition_all(place, net, rounds):
 def storm(place, nets):
     rounds = [(way, span) for way in nets[0].WAYS for span in SPANS] * place.times(1, 10)
     place.random.shuffle(rounds)
+    if place.share:
+        rounds += [(way, LONG_S * place.share) for way in nets[0].WAYS]
     rounds.sort(key=lambda round: round[1])  # so that each net has as many long ones
     with concurrent.futures.ThreadPoolExecutor(len(nets)) as pool:
         told = [pool.submit(partition_all, place, net, rounds[i::len(nets)]) for i, net in enumerate(nets)]
@@ -68,8 +81,8 @@ def storm(place, nets):
 
 
 def partitions(place):
-    """Every way, for less and for more than a session, of two fleets at a time; workers are outside the namespace,
-    Redis is in it."""
+    """Every way, for less and for more than a session, of two fleets at a time, the second by TLS; workers are outside
+    the namespace, Redis is in it."""
     if not namespace.allowed():
         place.skip("this host does not let us make network namespaces")
         return
@@ -79,9 +92,9 @@ def partitions(place):
         stack.callback(nets[0].close)
         nets.append(namespace.Namespace(second, nets[0]))
         stack.callback(nets[1].close)
-        move_redis(place, nets[0])
-        for net in nets:
-            fleet(place, net)
+        move_redis(place, nets[0], encrypted=nets[1])
+        fleet(place, nets[0], f"redis://{nets[0].there}:{PORT}")
+        fleet(place, nets[1], f"rediss://{nets[1].there}:{TLS_PORT}", "--tls-ca", f"{place.folder}/tls.pem")
         storm(place, nets)
 
 
