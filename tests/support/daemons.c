@@ -15,41 +15,45 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { KEPT_MAX = 4096, COMMAND_MAX = 8192 };
+enum { COMMAND_MAX = 8192 };
 
 struct test_daemons daemons;
 
-/* ---- what lives until the end, or until thousands have come behind it */
+/* ---- what lives until the end */
 
-static struct {
-    void *texts[KEPT_MAX];
-    size_t n_texts;
-    json_t *objects[KEPT_MAX];
-    size_t n_objects;
-} kept;
+struct kept {
+    void **all;
+    size_t n, room;
+};
+
+static struct kept texts, objects;
+
+static void *keep_in(struct kept *kept, void *thing) {
+    ck_assert_ptr_nonnull(thing);
+    if (kept->n == kept->room) {
+        kept->room = kept->room == 0 ? 256 : kept->room * 2;
+        kept->all = realloc(kept->all, kept->room * sizeof(*kept->all));
+        ck_assert_ptr_nonnull(kept->all);
+    }
+    return kept->all[kept->n++] = thing;
+}
 
 static char *keep(char *text) {
-    ck_assert_ptr_nonnull(text);
-    void **place = &kept.texts[kept.n_texts++ % KEPT_MAX];
-    free(*place);
-    *place = text;
-    return text;
+    return keep_in(&texts, text);
 }
 
 static json_t *keep_json(json_t *object) {
-    ck_assert_ptr_nonnull(object);
-    json_t **place = &kept.objects[kept.n_objects++ % KEPT_MAX];
-    json_decref(*place);
-    *place = object;
-    return object;
+    return keep_in(&objects, object);
 }
 
 static void forget_all(void) {
-    for (size_t i = 0; i < KEPT_MAX; i++) {
-        free(kept.texts[i]);
-        json_decref(kept.objects[i]);
-    }
-    memset(&kept, 0, sizeof(kept));
+    for (size_t i = 0; i < texts.n; i++)
+        free(texts.all[i]);
+    for (size_t i = 0; i < objects.n; i++)
+        json_decref(objects.all[i]);
+    free(texts.all);
+    free(objects.all);
+    texts = objects = (struct kept){.n = 0};
 }
 
 /* A path at home. */
