@@ -217,6 +217,14 @@ bool has_said(const struct test_process *process, const char *words) {
     return strstr(err, words) != NULL;
 }
 
+size_t times_said(const struct test_process *process, const char *words) {
+    SHOAL_CLEANUP(shoal_cleanup_free) char *err = test_process_err(process);
+    size_t n = 0;
+    for (const char *at = err; (at = strstr(at, words)) != NULL; at += strlen(words))
+        n++;
+    return n;
+}
+
 /* ---- workers */
 
 void worker_launch(struct test_process *keeper, const char *options) {

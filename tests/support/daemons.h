@@ -49,6 +49,7 @@ const char *ok(const char *format, ...) SHOAL_PRINTF(1, 2);
 void sh_start(struct test_process *process, const char *format, ...) SHOAL_PRINTF(2, 3);
 /* Whether it has said so on stderr. */
 bool has_said(const struct test_process *process, const char *words);
+size_t times_said(const struct test_process *process, const char *words);
 
 /* ---- workers */
 

@@ -48,14 +48,6 @@ static void join(void) {
     wait_until(has_said(&joined, "message=registered"), LIMIT_MS);
 }
 
-static size_t times_said(const char *words) {
-    SHOAL_CLEANUP(shoal_cleanup_free) char *text = test_process_err(&joined);
-    size_t n = 0;
-    for (const char *at = text; (at = strstr(at, words)) != NULL; at++)
-        n++;
-    return n;
-}
-
 /* Whether somebody listens at that port of this host. */
 static bool is_open(const char *port) {
     SHOAL_CLEANUP(shoal_cleanup_fd) int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -216,7 +208,7 @@ START_TEST(who_joined_comes_back_when_the_cluster_does) {
     expect_in(sh_exit(2, "shoal replay %s 0", job).err, "is not signed");
     ok("shoal cancel %s; shoal wait %s || true; test ! -e ran; shoal down", job, job);
     up("127.0.0.1:0");
-    wait_until(times_said("message=registered") == 2, LIMIT_MS);
+    wait_until(times_said(&joined, "message=registered") == 2, LIMIT_MS);
     const char *token = text_of(STATE "/join");
     ok("echo '# by hand' >> " STATE "/trusted-keys");
     up("127.0.0.1"); /* says it once more */
@@ -244,7 +236,7 @@ START_TEST(redis_comes_back_as_it_was_and_not_after_all_was_gone) {
     wait_until(!is_open(getenv("PORT")), LIMIT_MS);
     ok("shoal run -- true");
     ck_assert(is_open(getenv("PORT")));
-    wait_until(times_said("message=registered") >= 2, LIMIT_MS);
+    wait_until(times_said(&joined, "message=registered") >= 2, LIMIT_MS);
     test_process_finish(&joined);
     signal_all(SIGSTOP); /* or a keeper would start its worker again */
     signal_all(SIGKILL);

@@ -36,14 +36,6 @@ static void start(struct test_process *process, const char *options) {
     wait_until(has_said(process, "message=registered"), LIMIT_MS);
 }
 
-static size_t times_said(const struct test_process *process, const char *words) {
-    SHOAL_CLEANUP(shoal_cleanup_free) char *err = test_process_err(process);
-    size_t n = 0;
-    for (const char *at = err; (at = strstr(at, words)) != NULL; at += strlen(words))
-        n++;
-    return n;
-}
-
 /* Told to whoever submitted it; nothing was run. */
 static void expect_told(const char *job, const char *said) {
     sh_exit(1, "shoal wait %s", job);

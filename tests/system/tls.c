@@ -95,14 +95,6 @@ static void cut_connections(void) {
     ok("redis-cli -s $SOCKET client kill type normal skipme yes");
 }
 
-static size_t times_said(const struct test_process *process, const char *words) {
-    SHOAL_CLEANUP(shoal_cleanup_free) char *err = test_process_err(process);
-    size_t n = 0;
-    for (const char *at = err; (at = strstr(at, words)) != NULL; at++)
-        n++;
-    return n;
-}
-
 static void expect_said(const struct said *said, const char *words) {
     ck_assert_msg(strstr(said->err, words) != NULL, "no '%s' in: %s", words, said->err);
 }

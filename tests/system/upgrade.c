@@ -59,21 +59,12 @@ static const char *new_version(void) {
     return ok("echo $VERSION | tr 0-9 9");
 }
 
-/* How often a line of the log says that. */
-static size_t times_said(const char *words) {
-    SHOAL_CLEANUP(shoal_cleanup_free) char *err = test_process_err(&worker);
-    size_t n = 0;
-    for (const char *at = err; (at = strstr(at, words)) != NULL; at += strlen(words))
-        n++;
-    return n;
-}
-
 static void upgrade(void) {
-    size_t before = times_said("message=upgraded ");
-    size_t keepers = times_said("message=\"the keeper is upgraded");
+    size_t before = times_said(&worker, "message=upgraded ");
+    size_t keepers = times_said(&worker, "message=\"the keeper is upgraded");
     test_process_signal(&worker, SIGUSR2);
-    wait_until(times_said("message=upgraded ") > before &&
-                   times_said("message=\"the keeper is upgraded") > keepers,
+    wait_until(times_said(&worker, "message=upgraded ") > before &&
+                   times_said(&worker, "message=\"the keeper is upgraded") > keepers,
                LIMIT_MS);
 }
 
@@ -252,10 +243,10 @@ START_TEST(storm_of_upgrades_loses_and_doubles_nothing) {
     pid_t pid = worker_pid(&worker);
     size_t before = descriptors_of(pid);
     for (int i = 0; i < STORM; i++) {
-        size_t said = times_said("message=upgraded ");
+        size_t said = times_said(&worker, "message=upgraded ");
         test_process_signal(&worker, SIGUSR2);
         if (i % 2 == 0) /* else the next comes right behind */
-            wait_until(times_said("message=upgraded ") > said, LIMIT_MS);
+            wait_until(times_said(&worker, "message=upgraded ") > said, LIMIT_MS);
     }
     sh_exit(0, "shoal wait %s", job);
     ck_assert_int_eq(worker_pid(&worker), pid);
@@ -297,7 +288,7 @@ START_TEST(worker_alone_can_be_upgraded) {
     wait_until(strcmp(shown("version"), new_version()) == 0, LIMIT_MS);
     ck_assert_int_eq(worker_pid(&worker), pid);
     kill(pid, SIGKILL);
-    wait_until(times_said("message=registered") >= 3, LIMIT_MS);
+    wait_until(times_said(&worker, "message=registered") >= 3, LIMIT_MS);
     sh_exit(0, "shoal run -- true");
     worker_end(&worker);
 }

@@ -68,14 +68,6 @@ START_TEST(store_says_its_layout_and_one_that_says_none_is_ours) {
 }
 END_TEST
 
-static size_t times_said(const char *words) {
-    SHOAL_CLEANUP(shoal_cleanup_free) char *err = test_process_err(&worker);
-    size_t n = 0;
-    for (const char *at = err; (at = strstr(at, words)) != NULL; at += strlen(words))
-        n++;
-    return n;
-}
-
 /* It says so once, and what it has done is there when the store is as before. */
 START_TEST(worker_that_runs_keeps_its_outcomes) {
     int gate = gate_close("gate");
@@ -90,7 +82,7 @@ START_TEST(worker_that_runs_keeps_its_outcomes) {
     ck_assert_str_eq(ok("redis-cli -s $SOCKET exists 'shoal:{0}:results:%s'", job), "0");
     store_says("1");
     sh_exit(0, "shoal wait %s", job);
-    ck_assert_uint_eq(times_said("knows layout 1"), 1);
+    ck_assert_uint_eq(times_said(&worker, "knows layout 1"), 1);
     expect_each_once(job);
     worker_end(&worker);
 }

@@ -66,6 +66,8 @@ START_TEST(what_runs_goes_on_without_redis) {
     come_back();
     gate_open(after);
     sh_exit(0, "shoal wait %s", job);
+    ck_assert_uint_eq(times_said(&first, "Redis is away"), 1);
+    ck_assert_uint_eq(times_said(&second, "Redis is away"), 1);
     expect_each_once(job);
     expect_same_processes(job);
     worker_end(&first);
@@ -94,14 +96,6 @@ START_TEST(busy_sweep_survives_redis) {
 END_TEST
 
 /* ---- how often a worker registers */
-
-static size_t times_said(const struct test_process *process, const char *words) {
-    SHOAL_CLEANUP(shoal_cleanup_free) char *err = test_process_err(process);
-    size_t n = 0;
-    for (const char *at = err; (at = strstr(at, words)) != NULL; at++)
-        n++;
-    return n;
-}
 
 /* Ends it: so that it has taken all answers. */
 static void expect_registered(struct test_process *process, size_t times) {

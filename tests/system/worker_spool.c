@@ -317,6 +317,7 @@ START_TEST(refusing_redis_is_borne) {
     ck_assert(has_said(&worker, refusals[_i].word));
     gate_open(gate);
     wait_for_spool(8);
+    ck_assert_uint_eq(times_said(&worker, "what runs goes on and outcomes wait"), 1);
     ok("redis-cli -s %s %s", daemons.server.socket, refusals[_i].allow);
     expect_ran_once(job);
     worker_end(&worker);
@@ -340,6 +341,7 @@ START_TEST(full_redis_is_told_of) {
     ck_assert_int_eq(job_now(next).ok, 0);
     ok("redis-cli -s %s config set maxmemory 0", daemons.server.socket);
     wait_until(has_said(&worker, "Redis has room again"), LIMIT_MS);
+    ck_assert_uint_eq(times_said(&worker, "Redis is full"), 1);
     sh_exit(0, "shoal wait %s", next);
     ck_assert_int_eq(told("if .redis.state == \"up\" then 1 else 0 end"), 1);
     worker_end(&worker);
