@@ -240,6 +240,14 @@ model: ## check a model of the queue for every order of events, with Spin (LONG=
 	@tests/packages $(model_packages)
 	@tests/model/check $(if $(LONG),long)
 
+.PHONY: histories run-histories
+histories: ## play random moves against a model of the queue and compare after each (MOVES=100000 SEED=n)
+	@tests/packages $(packages) check
+	@$(MAKE) --silent $(parallel) run-histories
+
+run-histories: $(BUILD)/tests/integration/histories
+	@SHOAL_MOVES=$(or $(MOVES),100000) $(if $(SEED),SHOAL_SEED=$(SEED)) $<
+
 # ---- checking
 
 folders := common broker worker client tests

@@ -480,6 +480,30 @@ static void append(int number) {
             model_append(&model, number, first, n));
 }
 
+/* Who has something of it meanwhile goes on, and finds that it is gone. */
+static void forget(int number) {
+    const struct model_job *job = &model.jobs[number];
+    bool force = one_in(3), may = force || shoal_job_state_is_final(job->state);
+    ck_assert_int_eq(shoal_queue_forget(&fleet.queue, job->id, force, NULL),
+                     may ? SHOAL_OK : SHOAL_REFUSED);
+    if (may)
+        model_forget(&model, number);
+}
+
+/* Every move finds that out. */
+static void expect_gone(const char *job) {
+    int64_t tasks = 0;
+    ck_assert_int_eq(shoal_queue_forget(&fleet.queue, job, one_in(2), NULL),
+                     SHOAL_UNKNOWN);
+    ck_assert_int_eq(shoal_queue_cancel(&fleet.queue, job, one_in(2), NULL),
+                     SHOAL_UNKNOWN);
+    ck_assert_int_eq(shoal_queue_retry(&fleet.queue, job, one_in(2), "t", &tasks, NULL),
+                     SHOAL_UNKNOWN);
+    ck_assert_int_eq(shoal_queue_append(&fleet.queue, job, 0, 1, NULL, 0, NULL),
+                     SHOAL_UNKNOWN);
+    ck_assert_int_eq(shoal_queue_close(&fleet.queue, job, NULL), SHOAL_UNKNOWN);
+}
+
 static void close_job(int number) {
     for (int64_t times = 1 + below(2); times > 0; times--)
         ck_assert_int_eq(shoal_queue_close(&fleet.queue, model.jobs[number].id, NULL),
@@ -575,11 +599,58 @@ static void pass_time(int64_t ms) {
         ck_assert(!model.jobs[i].due || model.jobs[i].state != SHOAL_JOB_WAITING);
 }
 
-static void disturb(void) {
-    struct player *player = &players[below(WORKERS)];
-    int job = (int)below(model.n_jobs);
-    moves++;
-    switch (below(17)) {
+static void disturb_job(int job) {
+    if (model.jobs[job].gone) {
+        expect_gone(model.jobs[job].id);
+        return;
+    }
+    switch (below(8)) {
+    case 0:
+        make_due(job);
+        break;
+    case 1:
+        if (one_in(3))
+            cancel(job);
+        break;
+    case 2:
+    case 3:
+        retry(job);
+        break;
+    case 4:
+    case 5:
+        append(job);
+        break;
+    case 6:
+        if (one_in(2))
+            close_job(job);
+        break;
+    case 7:
+        if (one_in(4))
+            forget(job);
+        break;
+    }
+}
+
+static void disturb_player(struct player *player) {
+    switch (below(4)) {
+    case 0:
+        player->silent = !player->silent;
+        break;
+    case 1:
+        be_born(player);
+        break;
+    case 2:
+        leave(player);
+        break;
+    case 3:
+        if (one_in(6))
+            drain(player);
+        break;
+    }
+}
+
+static void disturb_all(void) {
+    switch (below(7)) {
     case 0:
         submit(false);
         break;
@@ -588,53 +659,40 @@ static void disturb(void) {
             submit(true);
         break;
     case 2:
-        make_due(job);
-        break;
-    case 3:
-        if (one_in(3))
-            cancel(job);
-        break;
-    case 4:
-    case 5:
-        retry(job);
-        break;
-    case 6:
         pause_queue(one_in(4));
         break;
-    case 7:
-        player->silent = !player->silent;
-        break;
-    case 8:
-        be_born(player);
-        break;
-    case 9:
-        leave(player);
-        break;
-    case 10:
+    case 3:
         if (one_in(3))
             roll_back();
         else
             copy_store();
         break;
-    case 11:
+    case 4:
         pass_time(below(2) * 3000 + below(3000));
         break;
-    case 12:
-    case 13:
-        append(job);
-        break;
-    case 14:
-        if (one_in(2))
-            close_job(job);
-        else if (one_in(3))
-            drain(player);
-        break;
-    case 15:
+    case 5:
         order_queue(one_in(2));
         break;
-    case 16:
+    case 6:
         if (one_in(8))
             start_again();
+        break;
+    }
+}
+
+static void disturb(void) {
+    moves++;
+    switch (below(5)) {
+    case 0:
+    case 1:
+        disturb_job((int)below(model.n_jobs));
+        break;
+    case 2:
+        disturb_player(&players[below(WORKERS)]);
+        break;
+    case 3:
+    case 4:
+        disturb_all();
         break;
     }
     model_compare(&model, &fleet);
@@ -668,6 +726,8 @@ static void run_to_the_end(void) {
     for (int round = 0; !model_is_over(&model); round++) {
         ck_assert_msg(round < END_ROUNDS, "the queue stands still");
         for (int i = 0; i < model.n_jobs; i++) {
+            if (model.jobs[i].gone)
+                continue;
             make_due(i);
             if (model.jobs[i].open)
                 close_job(i);

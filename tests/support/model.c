@@ -10,7 +10,7 @@
 
 static struct model_job *find_job(struct model *model, const char *id) {
     for (int i = 0; i < model->n_jobs; i++) {
-        if (strcmp(model->jobs[i].id, id) == 0)
+        if (!model->jobs[i].gone && strcmp(model->jobs[i].id, id) == 0)
             return &model->jobs[i];
     }
     return NULL;
@@ -338,6 +338,18 @@ void model_retry(struct model *model, int number, bool all) {
         job->cancelled = false;
     }
     save(model);
+}
+
+/* Whoever has something of it finds that it is over. */
+void model_forget(struct model *model, int number) {
+    struct model_job *job = &model->jobs[number];
+    job->gone = true;
+    if (shoal_job_state_is_final(job->state))
+        return;
+    stop(job);
+    for (int64_t i = 0; i < job->total; i++)
+        job->tasks[i].state = MODEL_CANCELLED;
+    job->state = SHOAL_JOB_CANCELLED;
 }
 
 /* ---- sessions */
@@ -864,6 +876,11 @@ static void compare_job(struct model *model, int number, const redisReply *n,
                         const redisReply *members) {
     struct model_job *job = &model->jobs[number];
     struct seen map[MODEL_TASKS] = {{.open = false}};
+    if (job->gone) {
+        must(n->type == REDIS_REPLY_NIL && members->elements == 0, "job %s is there",
+             job->id);
+        return;
+    }
     struct counters now = read_counters(n);
     if (job->state == SHOAL_JOB_WAITING && job->due &&
         strcmp(now.state, "waiting") != 0) {
@@ -907,6 +924,8 @@ static char letter_of(const struct model_task *task) {
 void model_compare_results(const struct model *model, struct test_fleet *fleet) {
     for (int i = 0; i < model->n_jobs; i++) {
         const struct model_job *job = &model->jobs[i];
+        if (job->gone)
+            continue;
         char expected[MODEL_TASKS + 1] = "";
         SHOAL_CLEANUP(shoal_cleanup_free) char *seen = test_outcomes(fleet, job->id);
         for (int64_t k = 0; k < job->total; k++)

@@ -45,6 +45,7 @@ struct model_job {
     bool cancelled; /* by a person */
     bool due;       /* a waiting job whose time has come */
     bool open;      /* takes more tasks */
+    bool gone;      /* forgotten */
     int64_t total;
     int64_t cursor;
     struct model_task tasks[MODEL_TASKS + 1];
@@ -106,14 +107,16 @@ void model_heartbeat(struct model *model, const struct shoal_heartbeat *told,
 void model_finish(struct model *model, const char *session);
 void model_cancel(struct model *model, int number);
 void model_retry(struct model *model, int number, bool all);
+void model_forget(struct model *model, int number);
 
 /* Fails the test unless Redis holds what the model does, after following what only time
  * did: sessions that ended, jobs that started, retries that became due. */
 void model_compare(struct model *model, struct test_fleet *fleet);
 
-/* Fails the test unless the results are the model's: one row for each outcome. */
+/* Fails the test unless the results are the model's: one row for each outcome; of jobs
+ * that are gone nothing. */
 void model_compare_results(const struct model *model, struct test_fleet *fleet);
 
-bool model_is_over(const struct model *model); /* every job has ended */
+bool model_is_over(const struct model *model); /* every job has ended, or is gone */
 
 #endif
