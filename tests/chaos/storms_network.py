@@ -37,7 +37,8 @@ def certify(place, address):
     """A certificate that is its own authority. Gives what Redis takes it by."""
     names = [f"{place.folder}/tls.{kind}" for kind in ("pem", "key")]
     namespace.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                  "-subj", "/CN=redis", "-addext", f"subjectAltName=IP:{address}", "-out", names[0], "-keyout", names[1])
+                  "-subj", "/CN=redis", "-addext", f"subjectAltName=IP:{address}", "-out", names[0],
+                  "-keyout", names[1])
     return ["--tls-port", TLS_PORT, "--tls-auth-clients", "no", "--tls-ca-cert-file", names[0],
             "--tls-cert-file", names[0], "--tls-key-file", names[1]]
 
