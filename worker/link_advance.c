@@ -89,9 +89,10 @@ static void take_grants(struct shoal_worker *worker,
     for (size_t i = 0; i < answer->n_grants; i++)
         take_grant(worker, &answer->grants[i]);
     for (int64_t i = 0; i < worker->config->slots; i++) {
-        shoal_slot_answered(&worker->slots[i], answer->garbled);
+        /* It was asked for before it drained: nothing of that begins. */
         if (worker->phase != SHOAL_WORKER_WORKS && worker->slots[i].got > 0)
             shoal_slot_give_back(&worker->slots[i]);
+        shoal_slot_answered(&worker->slots[i], answer->garbled);
     }
 }
 
