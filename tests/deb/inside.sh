@@ -164,7 +164,7 @@ is 'the same with the static library' static_program
 
 with_password() {
     mkdir -p /etc/credstore
-    (umask 077 && echo secret > /etc/credstore/shoal-redis-password)
+    (umask 077 && echo secret | tee /etc/credstore/shoal-{worker,broker}-redis-password)
     redis-cli config set requirepass secret
     sed -i 's/^#SHOAL_REDIS_PASSWORD_FILE=/SHOAL_REDIS_PASSWORD_FILE=/' /etc/default/shoal-*
     url=redis://:secret@127.0.0.1:6379/0
@@ -188,9 +188,10 @@ export SHOAL_SIGN_KEY=$PWD/signing.key
 
 # One certificate for all, and its own authority.
 with_tls() {
-    local all=/etc/shoal/ca.pem key=/etc/credstore/shoal-tls-key
+    local all=/etc/shoal/ca.pem key=/etc/credstore/shoal-worker-tls-key
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=all \
         -addext subjectAltName=IP:127.0.0.1 -keyout $key -out $all || return 1
+    cp $key /etc/credstore/shoal-broker-tls-key
     cp $all /etc/shoal/worker.pem && cp $all /etc/shoal/broker.pem && install -o redis -m 600 $key /etc/shoal/redis.key
     redis config set tls-cert-file $all tls-key-file /etc/shoal/redis.key tls-ca-cert-file $all tls-port 6380
     sed -i 's|^SHOAL_REDIS=.*|SHOAL_REDIS=rediss://127.0.0.1:6380|; s/^#SHOAL_TLS_/SHOAL_TLS_/' /etc/default/shoal-*
@@ -243,7 +244,7 @@ is 'services have ended' sh -c \
 is 'no unit failed' equal '' "$(systemctl --failed --plain --no-legend)"
 is 'settings and what waits for Redis are kept' test -s /etc/default/shoal-worker -a -d /var/lib/shoal
 is 'apt purges them' apt-get purge -y -q shoal-worker shoal-broker
-rm -r /etc/credstore/shoal-{redis-password,tls-key} /etc/shoal
+rm -r /etc/credstore/shoal-* /etc/shoal
 is 'nothing is left of them but the user, as is usual' equal '' "$(ours)"
 is 'dpkg has no complaints' equal '' "$(dpkg --audit)"
 
