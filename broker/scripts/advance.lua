@@ -179,8 +179,8 @@ local function commit()
     end_lease(sid, lease, 'untouched', name)
   elseif rest >= 0 and j then
     local held = call('HGET', leases_key(sid), lease)
-    local from, to = (held or ''):match(':(%d+):(%d+)$')
-    if to and rest < tonumber(to) then
+    local of, from, to = (held or ''):match('^(%w+):(%d+):(%d+)$')
+    if of == id and rest < tonumber(to) then -- else a rollback gave that name to another
       for _, r in ipairs(owned(j, sid, lease, rest, tonumber(to))) do
         give_back(j, r.lo < rest and split(j, r, rest) or r, 'untouched', name)
       end

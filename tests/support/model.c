@@ -169,13 +169,15 @@ static int find_lease(const struct model *model, const char *session, const char
     return -1;
 }
 
-static int add_lease(struct model *model, const char *session, const char *name,
-                     int job) {
+static int add_lease(struct model *model, const char *session, const char *name, int job,
+                     int64_t lo, int64_t hi) {
     for (int i = 0; i < MODEL_LEASES; i++) {
         struct model_lease *lease = &model->leases[i];
         if (lease->session[0] != '\0')
             continue;
         lease->job = job;
+        lease->lo = lo;
+        lease->hi = hi;
         lease->alone = false;
         snprintf(lease->session, sizeof(lease->session), "%s", session);
         snprintf(lease->name, sizeof(lease->name), "%s", name);
@@ -224,6 +226,9 @@ static void end_leases(struct model *model, const char *session, bool lost) {
 
 /* The rest of a lease, from a task on, goes back. */
 static void give_back_rest(struct model *model, int number, int64_t rest) {
+    if (rest >= model->leases[number].hi)
+        return;
+    model->leases[number].hi = rest;
     struct model_job *job = &model->jobs[model->leases[number].job];
     for (int64_t i = rest; i < job->cursor; i++) {
         if (!owns(&job->tasks[i], number))
@@ -415,7 +420,8 @@ static void commit(struct model *model, const char *session,
     int lease = find_lease(model, session, told->lease);
     if (lease >= 0 && told->over)
         end_lease(model, lease, false, false);
-    else if (lease >= 0 && told->rest >= 0 && counts)
+    else if (lease >= 0 && told->rest >= 0 && counts &&
+             &model->jobs[model->leases[lease].job] == job)
         give_back_rest(model, lease, told->rest);
 }
 
@@ -509,7 +515,8 @@ static void hand_out_more(struct model *model, const char *session,
     ck_assert_int_eq(lease->attempt, 1);
     job->cursor = lease->hi;
     struct model_task task = {.attempt = 1, .state = MODEL_LEASED};
-    task.lease = add_lease(model, session, lease->name, (int)(job - model->jobs));
+    task.lease = add_lease(model, session, lease->name, (int)(job - model->jobs),
+                           lease->lo, lease->hi);
     set_range(job, lease->lo, lease->hi, task);
 }
 
@@ -545,7 +552,7 @@ static void hand_out(struct model *model, const char *session,
     }
     ck_assert_int_eq(lease->attempt, task.attempt);
     task.state = MODEL_LEASED;
-    task.lease = add_lease(model, session, wish->lease, number);
+    task.lease = add_lease(model, session, wish->lease, number, lease->lo, lease->hi);
     model->leases[task.lease].alone = is_suspect(job, &task);
     set_range(job, lease->lo, lease->hi, task);
 }
@@ -623,14 +630,24 @@ static bool is_of_the_dead(const struct model *model, const struct model_task *t
     return strcmp(lease->session, dead) == 0 && strcmp(lease->name, name) == 0;
 }
 
+/* Whether the store knows that name for something else: it was rolled back. */
+static bool is_another(const struct model_lease *lease, int job,
+                       const struct shoal_lease *told) {
+    return lease->job != job || told->lo < lease->lo || told->hi > lease->hi;
+}
+
 /* The attempt at which a worker has what it says it runs, as the answer should be. */
 static int64_t adopt(struct model *model, const char *session, const char *dead,
                      const struct shoal_lease *told) {
     struct model_job *job = find_job(model, told->job);
     if (job == NULL || shoal_job_state_is_final(job->state) || told->hi > job->total)
         return -1;
-    int lease = find_lease(model, session, told->name);
+    int lease = find_lease(model, session, told->name), number = (int)(job - model->jobs);
     int64_t highest = told->attempt, n = 0;
+    if (lease >= 0 && is_another(&model->leases[lease], number, told)) {
+        end_lease(model, lease, false, false);
+        lease = -1;
+    }
     for (int64_t i = told->lo; i < told->hi && i < job->cursor; i++) {
         const struct model_task *task = &job->tasks[i];
         if (!is_open(task))
@@ -646,7 +663,9 @@ static int64_t adopt(struct model *model, const char *session, const char *dead,
         return -1;
     reach(job, told->lo, told->hi, 1);
     if (lease < 0)
-        lease = add_lease(model, session, told->name, (int)(job - model->jobs));
+        lease = add_lease(model, session, told->name, number, told->lo, told->hi);
+    model->leases[lease].lo = told->lo;
+    model->leases[lease].hi = told->hi;
     for (int64_t i = told->lo; i < told->hi; i++) {
         if (!is_open(&job->tasks[i]))
             continue;

@@ -55,7 +55,8 @@ struct model_lease {
     char session[13]; /* "": over */
     char name[SHOAL_LEASE_MAX];
     int job;
-    bool alone; /* of a suspect that was handed out alone */
+    int64_t lo, hi; /* that it is about */
+    bool alone;     /* of a suspect that was handed out alone */
 };
 
 struct model_session {
