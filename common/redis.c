@@ -26,6 +26,10 @@ enum {
     COMMAND_MS = 10000,
     BACKOFF_LEAST_MS = 50,
     BACKOFF_MOST_MS = 2000,
+    HELD_MS = 2000,     /* a connection that was up for so long was a good one … */
+    HELD_ANSWERS = 50,  /* … and so was one of so many answers */
+    FLAPS_LEAST = 4,    /* short ones in a row; then something is wrong */
+    FLAPPED_MS = 10000, /* without a connection for so long, it is away */
     REPEAT_MS = 50,
     FEED_BYTES = 16384,   /* hiredis moves what is left of its buffer after each reply */
     LINE_BYTES = 1 << 20, /* of what must be a line: an error of a script, say */
@@ -86,8 +90,12 @@ struct shoal_redis {
     bool cannot_load;       /* FUNCTION LOAD was refused to this user */
     bool refused;           /* the greeting was, which will not change by itself */
     bool tell_down;
-    bool repeat; /* what was lost while shoal_redis_run() waits */
-    int64_t backoff_ms;
+    bool repeat;        /* what was lost while shoal_redis_run() waits */
+    int64_t up_at;      /* 0: it is not up */
+    unsigned answers;   /* since then */
+    unsigned flaps;     /* connections in a row that were up, and not for long … */
+    int64_t flapped_at; /* … of which the last one was lost then */
+    unsigned waited;    /* in a row; each time about twice as long */
 };
 
 static void arm(struct shoal_redis *redis, int64_t at) {
@@ -145,15 +153,31 @@ static void tell_pending(struct shoal_redis *redis, const struct shoal_error *wh
     }
 }
 
+static bool has_held(const struct shoal_redis *redis) {
+    return redis->up_at != 0 &&
+           (redis->answers >= HELD_ANSWERS || shoal_now_ms() - redis->up_at >= HELD_MS);
+}
+
+/* Who greets and hangs up, each time, is not to be asked many times a second for ever. A
+ * few short connections cost no time, nor do the attempts before them. */
+static void count_flaps(struct shoal_redis *redis) {
+    if (redis->up_at == 0)
+        return;
+    redis->flaps = has_held(redis) ? 0 : redis->flaps + 1;
+    redis->waited = redis->flaps > FLAPS_LEAST ? redis->flaps - FLAPS_LEAST : 0;
+    redis->flapped_at = shoal_now_ms();
+    redis->up_at = 0;
+}
+
 /* Half of the wait is chance, so that a fleet that lost Redis at once comes back spread
  * out. */
 static void wait_to_reconnect(struct shoal_redis *redis) {
-    int64_t wait = redis->backoff_ms * 2;
-    if (wait < BACKOFF_LEAST_MS)
-        wait = BACKOFF_LEAST_MS;
+    int64_t wait = BACKOFF_LEAST_MS;
+    for (unsigned i = 0; i < redis->waited && wait < BACKOFF_MOST_MS; i++)
+        wait *= 2;
     if (wait > BACKOFF_MOST_MS)
         wait = BACKOFF_MOST_MS;
-    redis->backoff_ms = wait;
+    redis->waited++;
     redis->state = WAITING;
     arm(redis,
         shoal_now_ms() + wait / 2 + (int64_t)(shoal_random() % (uint64_t)(wait / 2)));
@@ -166,6 +190,7 @@ static void finish_closing(struct shoal_redis *redis) {
     redis->failures++;
     redis->tell_down = false;
     redis->state = DOWN;
+    count_flaps(redis);
     if (redis->options.reconnect)
         wait_to_reconnect(redis);
     tell_pending(redis, &why);
@@ -219,6 +244,7 @@ static void answer(struct shoal_redis *redis, redisReply *reply) {
     struct pending command = *first;
     STAILQ_REMOVE_HEAD(&redis->pending, link);
     redis->n_pending--;
+    redis->answers++;
     free(first);
     redis->answering = reply;
     if (command.done != NULL)
@@ -392,7 +418,8 @@ enum shoal_status shoal_redis_send(struct shoal_redis *redis,
 
 static void go_up(struct shoal_redis *redis) {
     redis->state = UP;
-    redis->backoff_ms = 0;
+    redis->up_at = shoal_now_ms();
+    redis->answers = 0;
     redis->tell_down = true;
     if (redis->events.up != NULL)
         redis->events.up(redis->events.owner);
@@ -658,6 +685,11 @@ void shoal_redis_drop(struct shoal_redis *redis, const char *why) {
 
 bool shoal_redis_is_up(const struct shoal_redis *redis) {
     return redis->state == UP;
+}
+
+bool shoal_redis_flaps(const struct shoal_redis *redis) {
+    return redis->flaps >= FLAPS_LEAST && !has_held(redis) &&
+           shoal_now_ms() - redis->flapped_at < FLAPPED_MS;
 }
 
 bool shoal_redis_ends(const struct shoal_redis *redis, struct shoal_tls_ends *ret_ends) {

@@ -5,6 +5,9 @@
  *    |                   v                                         v  a passed deadline
  *    +------ backoff with jitter, 50 ms doubling to 2 s -----------+
  *
+ * The backoff begins anew when a connection has held, for 2 s or for 50 answers, or when
+ * fewer than five in a row have not.
+ *
  * Commands are pipelined: they are answered in the order in which they were sent. Each
  * has a deadline; one that passes closes the connection, since the answers behind it
  * could no longer be told apart. When the connection is lost, everything unanswered is
@@ -137,6 +140,9 @@ bool shoal_redis_is_up(const struct shoal_redis *redis);
 const char *shoal_redis_why(const struct shoal_redis *redis);
 /* Whether that stays so until somebody does something: a password, a certificate. */
 bool shoal_redis_is_refused(const struct shoal_redis *redis);
+/* Whether it is lost again and again, each time soon after it was up; until it has held,
+ * or was not up for 10 s. */
+bool shoal_redis_flaps(const struct shoal_redis *redis);
 /* When the certificates of its connection expire. False: it is down, or not by TLS. */
 bool shoal_redis_ends(const struct shoal_redis *redis, struct shoal_tls_ends *ret_ends);
 struct event_base *shoal_redis_base(const struct shoal_redis *redis);

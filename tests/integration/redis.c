@@ -1,4 +1,5 @@
 #include "common/redis.h"
+#include "common/clock.h"
 
 #include "common/cleanup.h"
 #include "tests/support/peer.h"
@@ -768,17 +769,107 @@ START_TEST(repeating_ends_in_time) {
 }
 END_TEST
 
+/* Who hangs up at once, and who does after a greeting, of which the first are forgiven. */
+static const struct peer_script hangs_up[] = {
+    {.greeting = "", .close = true},
+    {.greeting = "$5\r\nshoal\r\n", .close = true},
+};
+static const int forgiven[] = {0, 3};
+
 START_TEST(attempts_are_further_and_further_apart) {
-    static const struct peer_script closes = {.greeting = "", .close = true};
-    struct peer *peer = peer_create(base, false, &closes, 1000);
+    struct peer *peer = peer_create(base, false, &hangs_up[_i], 1000);
     struct diary diary = {0};
     struct shoal_redis *redis = create_at(
         peer_url(peer), (struct shoal_redis_options){.reconnect = true}, &diary);
     int64_t start = test_clock_ms();
     shoal_redis_start(redis);
-    loop_until(base, peer_connections(peer) == 5, 10000);
-    ck_assert_int_ge(test_clock_ms() - start, 25 + 50 + 100 + 200 - 4);
-    ck_assert_int_eq(diary.downs, 1);
+    loop_until(base, peer_connections(peer) == 7 + forgiven[_i], 20000);
+    ck_assert_int_ge(test_clock_ms() - start, 25 + 50 + 100 + 200 + 400 + 800 - 6);
+    ck_assert_int_eq(diary.ups, _i == 0 ? 0 : diary.downs);
+    ck_assert_int_ge(diary.downs, _i == 0 ? 1 : 6);
+    shoal_redis_destroy(redis);
+    peer_destroy(peer);
+}
+END_TEST
+
+enum { CROWD = 30 };
+
+static size_t up_eight_times(const struct diary *diary) {
+    size_t n = 0;
+    for (size_t i = 0; i < CROWD; i++)
+        n += diary[i].ups >= 8;
+    return n;
+}
+
+/* All are lost at once, seven times; the half of the waits that is chance lets 4 * 25 +
+ * 50 + 100 + 200 ms lie between the first and the last then. */
+START_TEST(a_crowd_comes_back_spread_out) {
+    struct peer *peer = peer_create(base, false, &hangs_up[1], 1000);
+    struct diary diary[CROWD] = {{0}};
+    struct shoal_redis *redis[CROWD];
+    for (size_t i = 0; i < CROWD; i++) {
+        redis[i] = create_at(peer_url(peer),
+                             (struct shoal_redis_options){.reconnect = true}, &diary[i]);
+        shoal_redis_start(redis[i]);
+    }
+    loop_until(base, up_eight_times(diary) > 0, 20000);
+    int64_t first = test_clock_ms();
+    loop_until(base, up_eight_times(diary) == CROWD, 20000);
+    ck_assert_int_ge(test_clock_ms() - first, 80);
+    for (size_t i = 0; i < CROWD; i++)
+        shoal_redis_destroy(redis[i]);
+    peer_destroy(peer);
+}
+END_TEST
+
+static int64_t passed_ms; /* as if so much time had passed */
+
+static int64_t later_ms(void) {
+    return test_clock_ms() + passed_ms;
+}
+
+static int64_t time_to_come_back(struct shoal_redis *redis) {
+    int64_t start = test_clock_ms();
+    shoal_redis_drop(redis, "a test wants it");
+    loop_until(base, !shoal_redis_is_up(redis), 5000);
+    loop_until(base, shoal_redis_is_up(redis), 20000);
+    return test_clock_ms() - start;
+}
+
+static void hold_for_two_seconds(SHOAL_UNUSED struct shoal_redis *redis) {
+    passed_ms += 2000;
+}
+
+static void hold_for_fifty_answers(struct shoal_redis *redis) {
+    struct outcome outcome = {0};
+    for (int i = 0; i < 50; i++)
+        ck_assert_int_eq(run_words(redis, 0, &outcome, words("PING", NULL)), SHOAL_OK);
+}
+
+static void (*const holds[])(struct shoal_redis *redis) = {hold_for_two_seconds,
+                                                           hold_for_fifty_answers};
+
+/* After some that did not, which wait for a second or two by then. */
+START_TEST(one_that_held_is_made_anew_at_once) {
+    struct peer *peer = peer_create(base, false, &hangs_up[1], 10);
+    struct diary diary = {0};
+    shoal_now_ms = later_ms;
+    struct shoal_redis *redis = create_at(
+        peer_url(peer), (struct shoal_redis_options){.reconnect = true}, &diary);
+    shoal_redis_start(redis);
+    loop_until(base, diary.downs == 3, 20000);
+    ck_assert(!shoal_redis_flaps(redis));
+    loop_until(base, diary.ups == 11, 20000);
+    ck_assert(shoal_redis_flaps(redis));
+    ck_assert_int_ge(time_to_come_back(redis), 1000 - 1);
+    int64_t best = INT64_MAX;
+    for (int i = 0; i < 5; i++) {
+        holds[_i](redis);
+        ck_assert(!shoal_redis_flaps(redis));
+        int64_t time = time_to_come_back(redis);
+        best = time < best ? time : best;
+    }
+    ck_assert_int_lt(best, 500);
     shoal_redis_destroy(redis);
     peer_destroy(peer);
 }
@@ -1093,7 +1184,11 @@ static void add_peers(Suite *suite) {
     tcase_add_loop_test(tests, who_stays_not_ready_is_lost, 0,
                         (int)SHOAL_COUNT(not_ready));
     tcase_add_test(tests, repeating_ends_in_time);
-    tcase_add_test(tests, attempts_are_further_and_further_apart);
+    tcase_add_loop_test(tests, attempts_are_further_and_further_apart, 0,
+                        (int)SHOAL_COUNT(hangs_up));
+    tcase_add_test(tests, a_crowd_comes_back_spread_out);
+    tcase_add_loop_test(tests, one_that_held_is_made_anew_at_once, 0,
+                        (int)SHOAL_COUNT(holds));
     tcase_add_loop_test(tests, nonsense_closes_the_connection_and_costs_little, 0,
                         (int)SHOAL_COUNT(nonsense));
     tcase_add_loop_test(tests, hosts_are_found_by_number_and_by_name, 0,

@@ -45,12 +45,13 @@ static void say(struct guest *guest, const char *bytes, size_t len) {
     ck_assert_int_eq(bufferevent_write(guest->stream, bytes, len), 0);
 }
 
-/* Everything said has left: says it again, or hangs up. */
+/* Everything said has left: says it again, or hangs up. libevent calls it at the start as
+ * well. */
 static void written(SHOAL_UNUSED struct bufferevent *stream, void *owner) {
     struct guest *guest = owner;
     if (guest->flooded && guest->script->repeat)
         say(guest, guest->script->bytes, guest->script->len);
-    else if (guest->script != NULL && guest->script->close &&
+    else if (guest->greeted && guest->script != NULL && guest->script->close &&
              (guest->flooded || guest->script->greeting != NULL))
         forget(guest);
 }
