@@ -160,6 +160,9 @@ $(BUILD)/tests/chaos/note: $(BUILD)/tests/chaos/note.o
 $(tests): $(BUILD)/%: $(BUILD)/%.o $(support_objects) $(worker_objects) $(client_objects) $(library_objects)
 	$(call say,LINK)$(CC) -pie -o $@ $^ $(LDFLAGS_ALL) $(LIBS) $$(pkg-config --libs check)
 
+# Which it runs.
+$(BUILD)/tests/system/worker_link: | $(BUILD)/tests/chaos/fault_proxy
+
 # The archive gives what a target does not bring along itself.
 $(BUILD)/all.a: $(support_objects) $(worker_objects) $(host_objects) $(client_objects) $(library_objects)
 	$(call say,AR)rm -f $@ && $(AR) rcs $@ $(sort $^)

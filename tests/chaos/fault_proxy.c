@@ -55,6 +55,7 @@ struct link {
     char who[16]; /* "worker", "client", "broker"; at first nobody knows */
     STAILQ_HEAD(, pending) pending;
     struct event *delay; /* pending: a reply is held back */
+    bool deaf;           /* requests are thrown away */
     bool delayed;        /* the reply in front has had its delay */
     bool ending;
     LIST_ENTRY(link) entry;
@@ -178,6 +179,11 @@ static bool pass_request(struct link *link, size_t len) {
     char name[NAME_LEN];
     name_of(link, (const char *)evbuffer_pullup(from, (ev_ssize_t)len), len, name);
     struct fate fate = faults_next(faults, name);
+    if (link->deaf || fate.fault == FAULT_DEAF) {
+        link->deaf = true;
+        evbuffer_drain(from, len);
+        return true;
+    }
     if (fate.fault == FAULT_PART)
         len = 1 + fate.chance % (len - 1);
     if (fate.fault == FAULT_LOSE || !remember(link, fate)) {

@@ -8,9 +8,9 @@
 enum { NAMES_MAX = 256, NAME_MAX_LEN = 64, RULES_MAX = 256 };
 
 static const char *const words[FAULT_COUNT] = {
-    [FAULT_NONE] = "calls",  [FAULT_CUT] = "cut",       [FAULT_DELAY] = "delay",
-    [FAULT_FLOOD] = "flood", [FAULT_GARBLE] = "garble", [FAULT_HALF] = "half",
-    [FAULT_LOSE] = "lose",   [FAULT_PART] = "part",
+    [FAULT_NONE] = "calls",  [FAULT_CUT] = "cut",     [FAULT_DEAF] = "deaf",
+    [FAULT_DELAY] = "delay", [FAULT_FLOOD] = "flood", [FAULT_GARBLE] = "garble",
+    [FAULT_HALF] = "half",   [FAULT_LOSE] = "lose",   [FAULT_PART] = "part",
 };
 
 struct known {

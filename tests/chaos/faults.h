@@ -15,6 +15,7 @@
 enum fault {
     FAULT_NONE,
     FAULT_CUT,    /* executed, and the reply is thrown away with the connection */
+    FAULT_DEAF,   /* from it on the connection is a hole, and nobody is told */
     FAULT_DELAY,  /* the reply and those behind it come later */
     FAULT_FLOOD,  /* behind the reply comes what nobody has asked for */
     FAULT_GARBLE, /* something else comes in place of the reply */
