@@ -131,6 +131,7 @@ void shoal_link_tick(struct shoal_worker *worker, int64_t now_ms) {
     struct shoal_link *link = &worker->link;
     bool away = !link->registered || link->trouble.since_ms != 0;
     shoal_outbox_tick(&worker->outbox, away, now_ms);
+    shoal_link_note_flaps(link, now_ms);
     shoal_link_say_again(link, now_ms);
     try_spools_again(worker, now_ms);
     if (link->finished || !shoal_redis_is_up(link->redis)) {

@@ -62,6 +62,7 @@ void shoal_link_note_trouble(struct shoal_link *link, const char *what,
                              const struct shoal_error *err);
 void shoal_link_end_trouble(struct shoal_link *link);
 void shoal_link_note_full(struct shoal_link *link, bool full);
+void shoal_link_note_flaps(struct shoal_link *link, int64_t now_ms);
 
 /* What is still true and was not said, or has another reason by now. */
 void shoal_link_say_again(struct shoal_link *link, int64_t now_ms);

@@ -34,6 +34,8 @@ void shoal_link_note_trouble(struct shoal_link *link, const char *what,
     trouble->since_ms = shoal_wall_ms();
     trouble->what = what;
     snprintf(trouble->why, sizeof(trouble->why), "%s", err->text);
+    if (link->flaps.since_ms != 0) /* of which was spoken: only when it stays away */
+        trouble->said_ms = shoal_now_ms();
     say_trouble(trouble, shoal_now_ms());
 }
 
@@ -75,6 +77,37 @@ void shoal_link_note_full(struct shoal_link *link, bool full) {
         "over, or raise maxmemory");
     link->full_said = true;
     link->full_said_ms = now;
+}
+
+static void end_flaps(struct shoal_link *link) {
+    bool is_well = shoal_redis_is_up(link->redis) && shoal_redis_is_up(link->bell);
+    if (link->flaps.said && is_well)
+        shoal_info("the connections to Redis hold again");
+    link->flaps.since_ms = 0;
+    link->flaps.said = false;
+}
+
+/* One word when it begins and one when it is over. Otherwise the one connection would be
+ * away and back many times a minute, and of the other nobody would hear. */
+void shoal_link_note_flaps(struct shoal_link *link, int64_t now_ms) {
+    struct shoal_trouble *flaps = &link->flaps;
+    bool both = shoal_redis_flaps(link->redis);
+    if (!both && !shoal_redis_flaps(link->bell)) {
+        end_flaps(link);
+        return;
+    }
+    if (flaps->since_ms == 0)
+        flaps->since_ms = shoal_wall_ms();
+    snprintf(flaps->why, sizeof(flaps->why), "%s",
+             shoal_redis_why(both ? link->redis : link->bell));
+    if (flaps->said ||
+        (flaps->said_ms != 0 && now_ms - flaps->said_ms < SHOAL_LINK_WORD_MS))
+        return;
+    shoal_warn(
+        "%s to Redis is made and soon lost, again and again; what runs goes on: %s",
+        both ? "the connection" : "the connection for news of work", flaps->why);
+    flaps->said = true;
+    flaps->said_ms = now_ms;
 }
 
 void shoal_link_answered(struct shoal_link *link) {

@@ -72,16 +72,24 @@ static json_t *any_text(const char *text) {
     return json == NULL ? json_string("(no UTF-8)") : json;
 }
 
+static json_t *describe_trouble(const struct shoal_trouble *trouble, const char *url,
+                                const char *state) {
+    return json_pack("{s:o, s:s, s:I, s:o}", "url", any_text(url), "state", state,
+                     "since", (json_int_t)trouble->since_ms, "why",
+                     any_text(trouble->why));
+}
+
 static json_t *describe_redis(const struct shoal_worker *worker) {
     const struct shoal_trouble *trouble = &worker->link.trouble;
+    const struct shoal_trouble *flaps = &worker->link.flaps;
     char url[640];
     shoal_redis_address_print(&worker->config->address, url, sizeof(url));
     const struct shoal_redis *redis = worker->link.redis;
     bool refuses = shoal_redis_is_up(redis) || shoal_redis_is_refused(redis);
+    if (flaps->since_ms != 0)
+        return describe_trouble(flaps, url, "flaps");
     if (trouble->since_ms != 0)
-        return json_pack("{s:o, s:s, s:I, s:o}", "url", any_text(url), "state",
-                         refuses ? "refuses" : "away", "since",
-                         (json_int_t)trouble->since_ms, "why", any_text(trouble->why));
+        return describe_trouble(trouble, url, refuses ? "refuses" : "away");
     const char *state = !worker->link.registered    ? "connecting"
                         : worker->link.full_ms != 0 ? "full"
                                                     : "up";

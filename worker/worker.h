@@ -100,6 +100,7 @@ struct shoal_link {
     bool hears_wake; /* … that covers tokens */
     bool nudged;
     struct shoal_trouble trouble;
+    struct shoal_trouble flaps; /* connections are made, and soon lost, again and again */
     int64_t full_ms;      /* since when Redis is full, of the wall clock; 0: it is not */
     bool full_said;       /* that was said … */
     int64_t full_said_ms; /* … the last time then */

@@ -1,5 +1,5 @@
-/* Connections between a worker and Redis that are there and silent. The fault proxy
- * stands between them. */
+/* Connections between a worker and Redis that are there and no good: one goes silent, one
+ * ends as soon as it is made. The fault proxy stands between them. */
 #include "common/cleanup.h"
 #include "tests/support/daemons.h"
 
@@ -143,6 +143,44 @@ START_TEST(work_is_found_without_hearing_of_it) {
 }
 END_TEST
 
+/* ---- connections that end at once */
+
+static const struct {
+    const char *lost_by; /* the call that the connection ends with */
+    const char *words;
+    int64_t more; /* times; the other one alone would say "away" again after 10 s */
+} flaps[] = {
+    {"worker/blpop", "the connection for news of work to Redis is made and soon lost", 3},
+    {"worker/heartbeat", "the connection to Redis is made and soon lost", 14},
+};
+
+/* It is told when it begins and when it is over, and by the status meanwhile; not by a
+ * line for each. */
+START_TEST(flapping_is_told_once) {
+    struct side *side = &sides[0];
+    daemons_start(NULL);
+    start_proxy(side, 0);
+    start_worker(side);
+    wait_until(times_said(&side->worker, "message=registered") == 1, LIMIT_MS);
+    set_fault(side, "lose", flaps[_i].lost_by);
+    free(tell(side, "reset")); /* so that it calls */
+    wait_until(times_said(&side->worker, flaps[_i].words) == 1, LIMIT_MS);
+    ck_assert_ptr_nonnull(strstr(ok("shoal-worker --status"), ": flaps for"));
+    int64_t before = calls(side, flaps[_i].lost_by);
+    wait_until(calls(side, flaps[_i].lost_by) >= before + flaps[_i].more, LIMIT_MS);
+    ck_assert_uint_eq(times_said(&side->worker, "again and again"), 1);
+    ck_assert_uint_le(times_said(&side->worker, "Redis is away"), 1);
+    free(tell(side, "heal"));
+    wait_until(times_said(&side->worker, "connections to Redis hold again") == 1,
+               LIMIT_MS);
+    ck_assert_ptr_nonnull(strstr(ok("shoal-worker --status"), ": up"));
+    const char *job = submit(side);
+    wait_until(job_is(job, SHOAL_JOB_SUCCEEDED), LIMIT_MS);
+    ck_assert_uint_eq(times_said(&side->worker, "again and again"), 1);
+    end_side(side);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("worker_link");
     TCase *tests = tcase_create("worker_link");
@@ -150,6 +188,7 @@ int main(void) {
     tcase_add_checked_fixture(tests, NULL, teardown);
     tcase_add_test(tests, silent_connections_are_made_anew);
     tcase_add_test(tests, work_is_found_without_hearing_of_it);
+    tcase_add_loop_test(tests, flapping_is_told_once, 0, (int)SHOAL_COUNT(flaps));
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
