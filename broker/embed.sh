@@ -23,6 +23,7 @@ function_of() {
     if [ "$move" = 1 ]; then sed '1d' "$1"; else sed "1,/$move/d" "$1"; fi
     echo "end"
     echo "redis.register_function{function_name = '$2_VERSION', flags = {${flags:+"'$flags'"}},"
+    echo "description = 'shoal @RELEASE@',"
     if [ "$flags" = no-writes ]; then may=nil; else may="'$2'"; fi
     echo "callback = function(keys, args) return play(move, $may, keys, args) end} end"
 }

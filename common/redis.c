@@ -88,7 +88,8 @@ struct shoal_redis {
     struct shoal_error why; /* it was lost last */
     unsigned failures;      /* how often that was */
     bool cannot_load;       /* FUNCTION LOAD was refused to this user */
-    bool refused;           /* the greeting was, which will not change by itself */
+    char versions[SHOAL_VERSIONS_ROOM];
+    bool refused; /* the greeting was, which will not change by itself */
     bool tell_down;
     bool repeat;        /* what was lost while shoal_redis_run() waits */
     int64_t up_at;      /* 0: it is not up */
@@ -524,6 +525,7 @@ static void connect_now(struct shoal_redis *redis) {
     redis->state = CONNECTING;
     redis->refused = false;
     redis->cannot_load = false;
+    redis->versions[0] = '\0';
     redis->dial.where = redis->where;
     arm(redis, shoal_now_ms() + redis->options.connect_timeout_ms);
     if (!make_reader(redis))
@@ -705,6 +707,10 @@ bool shoal_redis_cannot_load(const struct shoal_redis *redis) {
 
 void shoal_redis_note_cannot_load(struct shoal_redis *redis) {
     redis->cannot_load = true;
+}
+
+char *shoal_redis_versions(struct shoal_redis *redis) {
+    return redis->versions;
 }
 
 const char *shoal_redis_why(const struct shoal_redis *redis) {

@@ -32,6 +32,11 @@ int64_t shoal_redis_timeout(const struct shoal_redis *redis, int64_t timeout_ms)
 bool shoal_redis_cannot_load(const struct shoal_redis *redis);
 void shoal_redis_note_cannot_load(struct shoal_redis *redis);
 
+/* The versions of shoal whose functions it has, as it has said on this connection:
+ * "0.3, 0.4"; "": it has not. To be written as well. */
+enum { SHOAL_VERSIONS_ROOM = 96 };
+char *shoal_redis_versions(struct shoal_redis *redis);
+
 bool shoal_reply_is_error(const redisReply *reply, const char *word);
 
 /* Whether this error goes away by itself: LOADING, BUSY … */

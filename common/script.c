@@ -1,8 +1,10 @@
 /* Scripts as functions, whose library Redis is given when it does not know them. */
 #include "common/redis_private.h"
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,12 +50,45 @@ static void finish(struct call *call, enum shoal_status status, const redisReply
 
 /* Said once for all that wait: a library is larger than what is asked of it. */
 static void refuse_to_load(struct call *call) {
+    const char *versions = shoal_redis_versions(call->redis);
+    bool is_told = *versions != '\0';
     shoal_redis_note_cannot_load(call->redis);
     shoal_error_set(&call->refusal, SHOAL_DENIED,
                     "Redis does not have the functions of shoal %s and this user may not "
-                    "load them; start a shoal-broker of this version, or run 'shoal "
-                    "doctor --load' as a user who may",
-                    SHOAL_VERSION);
+                    "load them%s%s%s; start a shoal-broker of this version, or run "
+                    "'shoal doctor --load' as a user who may",
+                    SHOAL_VERSION, is_told ? " (it has those of shoal " : "", versions,
+                    is_told ? ")" : "");
+}
+
+/* One as its build has written it; who may load functions may have written anything. */
+static void add_version(char *versions, const char *version) {
+    static const char good[] = "0123456789abcdefghijklmnopqrstuvwxyz.+~-";
+    size_t len = strlen(versions), room = SHOAL_VERSIONS_ROOM - len;
+    if (*version != '\0' && version[strspn(version, good)] == '\0' &&
+        strlen(version) + 3 <= room)
+        snprintf(versions + len, room, "%s%s", len == 0 ? "" : ", ", version);
+}
+
+/* Each library's functions say in their descriptions of which version they are. */
+static void listed(void *owner, enum shoal_status status, const redisReply *reply,
+                   const struct shoal_error *err) {
+    enum { FUNCTIONS = 5, DESCRIPTION = 3 }; /* behind their names */
+    static const char mark[] = "shoal ";
+    char *versions = shoal_redis_versions(owner);
+    const redisReply *library;
+    const char *text;
+    (void)err;
+    *versions = '\0';
+    for (size_t i = 0; status == SHOAL_OK; i++) {
+        if ((library = shoal_reply_at(reply, i)) == NULL)
+            return;
+        const redisReply *function =
+            shoal_reply_at(shoal_reply_at(library, FUNCTIONS), 0);
+        if (shoal_reply_text(shoal_reply_at(function, DESCRIPTION), &text) &&
+            strncmp(text, mark, strlen(mark)) == 0)
+            add_version(versions, text + strlen(mark));
+    }
 }
 
 /* Another may have loaded it meanwhile, which is as good. */
@@ -71,16 +106,24 @@ static void loaded(void *owner, enum shoal_status status, const redisReply *repl
         destroy(call);
 }
 
+/* Which others are there is asked first, for the sentence that says that it may not. */
 static enum shoal_status send_library(struct call *call, struct shoal_error *err) {
-    struct shoal_request request;
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
+    int64_t left = call->deadline - shoal_now_ms();
+    int64_t wait = left > 0 ? left : 1;
     shoal_request_init(&request);
+    shoal_request_text(&request, "FUNCTION");
+    shoal_request_text(&request, "LIST");
+    shoal_request_text(&request, "LIBRARYNAME");
+    shoal_request_text(&request, "shoal_*");
+    enum shoal_status status =
+        shoal_redis_send(call->redis, &request, wait, listed, call->redis, err);
+    shoal_request_clear(&request);
     shoal_request_text(&request, "FUNCTION");
     shoal_request_text(&request, "LOAD");
     shoal_request_text(&request, call->script->library);
-    int64_t left = call->deadline - shoal_now_ms();
-    enum shoal_status status =
-        shoal_redis_send(call->redis, &request, left > 0 ? left : 1, loaded, call, err);
-    shoal_request_finish(&request);
+    if (status == SHOAL_OK)
+        status = shoal_redis_send(call->redis, &request, wait, loaded, call, err);
     return status;
 }
 

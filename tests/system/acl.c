@@ -536,6 +536,37 @@ START_TEST(worker_waits_for_a_broker_to_load_the_functions) {
 }
 END_TEST
 
+/* Those of a version that somebody loaded, and of others that nobody can have built. */
+static void load_other_functions(const char *hash, const char *description) {
+    ok("printf '#!lua name=shoal_%s\\nredis.register_function{function_name=\"f%s\", "
+       "description=\"%s\", callback=function() end}' | "
+       "redis-cli -s $SOCKET -x function load",
+       hash, hash, description);
+}
+
+START_TEST(functions_of_another_version_are_refused_with_both_named) {
+    static const char refused[] =
+        "does not have the functions of shoal " SHOAL_VERSION
+        " and this user may not load them (it has those of shoal 0.3); start a ";
+    make_users();
+    load_other_functions("0123456789ab", "shoal 0.3");
+    load_other_functions("0123456789cd", "shoal \\27[31m");
+    load_other_functions("0123456789ef", "something");
+    as("submit");
+    struct said said = sh_exit(3, "shoal submit -- true");
+    ck_assert_msg(strstr(said.err, refused) != NULL, "it says %s", said.err);
+    as("worker");
+    worker_launch(&worker, "--trust-redis --allow-any");
+    wait_until(has_said(&worker, refused), LIMIT_MS);
+    start_broker();
+    wait_until(has_said(&worker, "message=registered"), LIMIT_MS);
+    worker_end(&worker);
+    ck_assert_ptr_nonnull(
+        strstr(ok("redis-cli -s $SOCKET function list"), "\nshoal " SHOAL_VERSION "\n"));
+    end_broker();
+}
+END_TEST
+
 START_TEST(doctor_loads_what_no_broker_did) {
     make_users();
     as("broker");
@@ -820,6 +851,7 @@ int main(void) {
                         (int)SHOAL_COUNT(pushed));
     tcase_add_test(tests, flushall_is_the_admins_alone_and_ends_no_worker);
     tcase_add_test(tests, worker_waits_for_a_broker_to_load_the_functions);
+    tcase_add_test(tests, functions_of_another_version_are_refused_with_both_named);
     tcase_add_test(tests, doctor_loads_what_no_broker_did);
     tcase_add_test(tests, passwords_are_made_once_and_for_their_owner_alone);
     tcase_add_test(tests, two_passwords_are_good_while_one_takes_the_place_of_another);
