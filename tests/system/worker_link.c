@@ -4,6 +4,7 @@
 #include "tests/support/daemons.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -181,6 +182,30 @@ START_TEST(flapping_is_told_once) {
 }
 END_TEST
 
+/* ---- answers that come late */
+
+/* What the worker asked for while its task ran comes when that is stopped. It asks when
+ * the tasks before were short. */
+START_TEST(lease_that_was_on_its_way_begins_nothing) {
+    struct side *side = &sides[0];
+    daemons_start(NULL);
+    int gate = gate_close("gate");
+    start_proxy(side, 0);
+    set_fault(side, "delay", "worker/advance");
+    start_worker(side);
+    ok("shoal wait $(shoal submit --queue q0 -p i=1:3 -- true)");
+    const char *job = ok("shoal submit --queue q0 -p i=1:2 -- "
+                         "sh -c ': > began.{i}; exec flock -sF gate true'");
+    wait_until(files("began.*") == 1 && job_now(job).leased == 2, LIMIT_MS);
+    test_process_signal(&side->worker, SIGTERM);
+    wait_until(has_said(&side->worker, "draining"), LIMIT_MS);
+    end_side(side);
+    ck_assert_uint_eq(files("began.*"), 1);
+    ck_assert_int_eq(job_now(job).queued, 2);
+    gate_open(gate);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("worker_link");
     TCase *tests = tcase_create("worker_link");
@@ -189,6 +214,7 @@ int main(void) {
     tcase_add_test(tests, silent_connections_are_made_anew);
     tcase_add_test(tests, work_is_found_without_hearing_of_it);
     tcase_add_loop_test(tests, flapping_is_told_once, 0, (int)SHOAL_COUNT(flaps));
+    tcase_add_test(tests, lease_that_was_on_its_way_begins_nothing);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
