@@ -250,8 +250,6 @@ int main(void) {
     TCase *tests = tcase_create("worker_faults");
     tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, setup, teardown);
-    tcase_add_loop_test(tests, worker_ends_by_itself_when_its_keeper_is_killed, 0, 15);
-if (getenv("ALL")) {
     tcase_add_test(tests, killed_worker_loses_nothing);
     tcase_add_test(tests, lost_worker_is_shown_when_nobody_keeps_house);
     tcase_add_test(tests, keeper_starts_a_killed_worker_again);
@@ -263,7 +261,6 @@ if (getenv("ALL")) {
     tcase_add_loop_test(tests, task_that_kills_its_workers_fails_as_poison_alone, 0,
                         (int)SHOAL_COUNT(poisonings));
     tcase_add_test(tests, neighbour_of_a_task_that_kills_its_workers_is_not_blamed);
-}
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
