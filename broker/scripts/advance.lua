@@ -41,20 +41,29 @@ local function was_short(record)
   return not wall or tonumber(wall) < MOMENT_US
 end
 
+-- A bar is "until:sessions that had ended when it was set". Whoever could not start the job counts
+-- among those until then, but tries again when another session has ended, which may have been the
+-- last that was thought to be able to.
+local function read_bar(text)
+  local till, ended = (text or ''):match('^(%d+):(%d+)$')
+  return num(till) or 0, num(ended)
+end
+
 -- Whether all live workers of the job's queue, and whether three, could not start it.
 local function who_could_not(j)
   local now, bars, others = fleet_ms(), {}, 0
-  call('HSET', barred_key(j.id), sid, fmt(now + 60000))
+  call('HSET', barred_key(j.id), sid, fmt(now + 60000) .. ':' .. fmt(sessions_ended()))
   j.marks = 1
   local all = call('HGETALL', barred_key(j.id))
   local n = 0
   for i = 1, #all, 2 do
-    if (num(all[i + 1]) or 0) > now and call('ZSCORE', sessions_key(), all[i]) then
+    if read_bar(all[i + 1]) > now and call('ZSCORE', sessions_key(), all[i]) then
       bars[all[i]] = true
       n = n + 1
     end
   end
-  for _, other in ipairs(call('ZRANGE', sessions_key(), 0, BOUND)) do
+  local live = call('ZRANGEBYSCORE', sessions_key(), '(' .. fmt(now), '+inf', 'LIMIT', 0, BOUND)
+  for _, other in ipairs(live) do
     local serves, drains = unpack(call('HMGET', session_key(other), 'queues', 'drain'))
     if not bars[other] and drains ~= '1'
       and (',' .. (serves or '') .. ','):find(',' .. j.queue .. ',', 1, true) then
@@ -347,8 +356,8 @@ end
 
 local function barred(j)
   if j.spawnless == 1 or j.marks == 0 then return false end
-  local till = call('HGET', barred_key(j.id), sid)
-  return till and (num(till) or 0) > fleet_ms()
+  local till, ended = read_bar(call('HGET', barred_key(j.id), sid))
+  return till > fleet_ms() and ended == sessions_ended()
 end
 
 -- The first job of a list that this worker may take; those that it may not stay in front, but those

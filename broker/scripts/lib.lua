@@ -504,6 +504,11 @@ local function add_slots(n)
   call('HSET', clock_key(), 'slots', fmt(math.max(fleet_slots() + n, 0)))
 end
 
+-- So many sessions have ended: a bar that was set before is looked at again (advance.lua).
+local function sessions_ended()
+  return num(call('HGET', clock_key(), 'ended')) or 0
+end
+
 local function end_session(sid, how)
   local name, slots = unpack(call('HMGET', session_key(sid), 'name', 'slots'))
   local leases = call('HKEYS', leases_key(sid))
@@ -512,6 +517,7 @@ local function end_session(sid, how)
   end
   if call('ZREM', sessions_key(), sid) == 1 then
     add_slots(0 - (num(slots) or 0))
+    call('HSET', clock_key(), 'ended', fmt(sessions_ended() + 1))
   end
   call('DEL', session_key(sid), leases_key(sid), inbox_key(sid))
 end

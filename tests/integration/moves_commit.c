@@ -465,6 +465,46 @@ START_TEST(workers_that_drain_or_serve_others_are_not_waited_for) {
 }
 END_TEST
 
+/* Whose end nobody has noticed yet. */
+START_TEST(workers_past_their_end_are_not_waited_for) {
+    play_start(_i);
+    play_join(two);
+    struct shoal_lease lease = begin(1, 1, 0);
+    test_command_int(fleet.redis, "HINCRBY %s now 9000", play_key(SHOAL_KEY_CLOCK, ""));
+    test_commit(&fleet, one, &lease, 0, "p", true);
+    expect_state(SHOAL_JOB_FAILED);
+}
+END_TEST
+
+/* Who was barred meanwhile need not wait for its minute. */
+START_TEST(worker_that_dies_is_not_waited_for_any_longer) {
+    play_start(_i);
+    play_join(two);
+    struct shoal_lease lease = begin(1, 1, 0);
+    test_commit(&fleet, one, &lease, 0, "p", true);
+    play_no_lease(one, "b");
+    play_silence(one);
+    lease = play_lease(one, "b", 1);
+    test_commit(&fleet, one, &lease, 0, "p", true);
+    expect_state(SHOAL_JOB_FAILED);
+}
+END_TEST
+
+START_TEST(worker_that_leaves_is_not_waited_for_any_longer) {
+    play_start(_i);
+    play_join(two);
+    play_join(three);
+    struct shoal_lease lease = begin(1, 1, 0);
+    test_commit(&fleet, one, &lease, 0, "p", true);
+    lease = play_lease(two, "a", 1);
+    test_commit(&fleet, two, &lease, 0, "p", true);
+    test_finish(&fleet, three);
+    lease = play_lease(one, "b", 1); /* the other's try counts as it did */
+    test_commit(&fleet, one, &lease, 0, "p", true);
+    expect_state(SHOAL_JOB_FAILED);
+}
+END_TEST
+
 int main(void) {
     const TTest *const tests[] = {
         job_runs_to_its_end,
@@ -495,6 +535,9 @@ int main(void) {
         what_no_worker_can_start_fails,
         task_that_three_workers_cannot_start_fails,
         workers_that_drain_or_serve_others_are_not_waited_for,
+        workers_past_their_end_are_not_waited_for,
+        worker_that_dies_is_not_waited_for_any_longer,
+        worker_that_leaves_is_not_waited_for_any_longer,
     };
     return play_main("moves that commit", tests, SHOAL_COUNT(tests));
 }
