@@ -2,6 +2,7 @@
 #include "client/group.h"
 #include "client/report.h"
 #include "client/sorter.h"
+#include "client/stall.h"
 
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -73,6 +74,7 @@ struct results {
     FILE *out;
     int64_t taken_ms; /* when what was printed was taken last */
     bool held_said;
+    struct shoal_stall stall;
     int64_t end; /* entries that were there at the first pass */
 };
 
@@ -102,6 +104,7 @@ static enum shoal_status pass_time(struct results *results, struct shoal_error *
         shoal_say_held(job);
         results->held_said = true;
     }
+    shoal_stall_look(&results->stall, &results->use, results->id);
     enum shoal_status status =
         results->table == NULL ? SHOAL_OK : shoal_table_tick(results->table, &left, err);
     return status == SHOAL_OK ? take_some(results, err) : status;

@@ -3,6 +3,7 @@
 #include "client/interrupt.h"
 #include "client/progress.h"
 #include "client/report.h"
+#include "client/stall.h"
 #include "client/submission.h"
 
 #include "common/cleanup.h"
@@ -59,6 +60,7 @@ struct run {
     struct shoal_stream *stream; /* of rows that come while it runs; NULL without */
     struct shoal_table *table;
     struct shoal_progress progress;
+    struct shoal_stall stall;
     struct shoal_row row;
     FILE *out;
     char id[SHOAL_ID_LEN + 1];
@@ -255,6 +257,7 @@ static enum shoal_status look(struct run *run, bool *ret_more, struct shoal_erro
         status = flush_rows(run, false, &why);
         note_no_rows(run);
         note_no_worker(run);
+        shoal_stall_look(&run->stall, &run->use, run->id);
         draw(run);
     }
     if (status == SHOAL_OK)
@@ -423,6 +426,8 @@ static int run_job(struct run *run) {
             : shoal_stream_start(run->stream, run->use.client, run->id, &err);
     if (status == SHOAL_OK)
         status = shoal_report_create(run->use.client, run->id, &run->report, &err);
+    run->stall.progress = &run->progress;
+    run->stall.has_worker = run->use.cluster != NULL;
     shoal_redis_repeat(run->use.client->redis, false); /* bear() does, and says so */
     if (status == SHOAL_OK)
         status = follow(run, &err);

@@ -1,4 +1,4 @@
-#include "client/cli.h"
+#include "client/stall.h"
 
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -38,7 +38,7 @@ static enum shoal_status print_job(const struct shoal_job *job, struct shoal_err
     return status;
 }
 
-enum { LOOK_MS = 5000 }; /* between two looks whether a job stands still */
+enum { LOOK_MS = 2000 }; /* between two looks whether a job stands still */
 
 /* Says so once when the job is held. */
 static void look_at_hold(struct shoal_use *use, const char *id, bool *said) {
@@ -56,6 +56,7 @@ static enum shoal_status wait_for(struct shoal_use *use, const char *word, int64
     char id[SHOAL_ID_LEN + 1];
     struct shoal_job job;
     bool held_said = false;
+    struct shoal_stall stall = {.progress = NULL};
     enum shoal_status status = shoal_use_find(use, word, id, err);
     while (status == SHOAL_OK) {
         struct shoal_error why = {.status = SHOAL_OK};
@@ -73,6 +74,7 @@ static enum shoal_status wait_for(struct shoal_use *use, const char *word, int64
         if (status == SHOAL_LOST)
             shoal_client_pause(use->client, 500);
         look_at_hold(use, id, &held_said);
+        shoal_stall_look(&stall, use, id);
         status = SHOAL_OK;
     }
     return status;

@@ -153,6 +153,22 @@ START_TEST(other_workers_run_what_one_does_not) {
 }
 END_TEST
 
+/* Who waits is told what for. That a worker is dead is soon known, and then nobody waits
+ * for the end of the other's bar, a minute. */
+START_TEST(dead_worker_is_not_waited_for) {
+    struct test_process run;
+    listed_start();
+    worker_start(&other, "--session-ttl 15s --name free --slots 1 --allow-any");
+    worker_kill(&other);
+    sh_start(&run, "shoal run -- out/bad");
+    ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 1);
+    ck_assert(has_said(&run, "waits for a worker that can start it; 'listed' could not: "
+                             "this worker does not start 'out/bad'"));
+    test_process_finish(&run);
+    worker_end(&worker);
+}
+END_TEST
+
 /* Two links take each other's place as fast as the kernel lets them. */
 static pid_t swap_for_ever(const char *folder) {
     pid_t pid = fork();
@@ -499,6 +515,7 @@ int main(void) {
     tcase_add_loop_test(tests, what_is_not_listed_is_refused, 0,
                         (int)SHOAL_COUNT(refused));
     tcase_add_test(tests, other_workers_run_what_one_does_not);
+    tcase_add_test(tests, dead_worker_is_not_waited_for);
     tcase_add_test(tests, link_that_changes_behind_the_check_changes_nothing);
     tcase_add_test(tests, an_allowed_program_finds_nothing_where_a_job_runs);
     tcase_add_loop_test(tests, worker_refuses_to_start_with_a_sentence, 0,

@@ -421,6 +421,46 @@ START_TEST(submission_that_was_cut_off_is_continued) {
 }
 END_TEST
 
+/* ---- a job that stands still */
+
+/* Of the job "still", or one like it. */
+static const char *const waits[] = {
+    "shoal run -q nosuch --format csv -- true",
+    "shoal wait still --json",
+    "shoal results still --follow",
+};
+
+START_TEST(queue_that_no_worker_serves_is_told_of_once) {
+    struct test_process other;
+    ok("shoal submit --name still -q nosuch -- true");
+    sh_start(&run, "%s", waits[_i]);
+    wait_until(has_said(&run, "waits, since no worker serves the queue 'nosuch'; served "
+                              "are: default\n"),
+               LIMIT_MS);
+    ok("shoal pause nosuch");
+    wait_until(has_said(&run, "'shoal resume nosuch' lets it go on\n"), LIMIT_MS);
+    ok("shoal resume nosuch");
+    worker_start(&other, "--queue nosuch");
+    ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 0);
+    ck_assert_uint_eq(times_said(&run, "no worker serves"), 1);
+    worker_end(&other);
+    test_process_finish(&run);
+}
+END_TEST
+
+/* Who is busy with something else is not told of. */
+START_TEST(job_that_waits_for_its_turn_is_no_matter) {
+    int gate = gate_close("gate");
+    ok("shoal submit -p i=1:2 -- flock -sF gate true");
+    sh_start(&run, "shoal run --name later -- true");
+    wait_until(sh("shoal wait later --timeout 5s").exit == 4, LIMIT_MS);
+    gate_open(gate);
+    ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 0);
+    ck_assert(!has_said(&run, "waits"));
+    test_process_finish(&run);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("cli_run");
     TCase *tests = tcase_create("cli_run");
@@ -449,6 +489,9 @@ int main(void) {
     tcase_add_test(tests, row_without_its_argument_comes_later);
     tcase_add_test(tests, third_interrupt_leaves_the_job_alone);
     tcase_add_test(tests, job_goes_on_when_run_is_killed_or_its_reader_leaves);
+    tcase_add_loop_test(tests, queue_that_no_worker_serves_is_told_of_once, 0,
+                        (int)SHOAL_COUNT(waits));
+    tcase_add_test(tests, job_that_waits_for_its_turn_is_no_matter);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
