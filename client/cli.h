@@ -4,6 +4,7 @@
 
 #include "client/client_private.h"
 #include "client/local_cluster.h"
+#include "client/local_daemons.h"
 #include "client/table.h"
 #include "common/option.h"
 #include "common/signer.h"

@@ -5,7 +5,7 @@
 #include "broker/trust.h"
 #include "client/certificate.h"
 #include "client/credential.h"
-#include "client/local_cluster.h"
+#include "client/local_daemons.h"
 #include "client/token.h"
 #include "common/cleanup.h"
 #include "common/option.h"

@@ -93,15 +93,4 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_state_last_job(char *ret_id, struct shoal_error *err);
 void shoal_state_remember_job(const char *id); /* best effort */
 
-/* The path of a program of shoal's, or redis-server: beside the running one, else in
- * PATH. SHOAL_LOST: it is not there; the sentence says what to install. */
-SHOAL_MUST_CHECK
-enum shoal_status shoal_program_find(const char *name, char *path, unsigned long room,
-                                     struct shoal_error *err);
-
-/* A path in the state directory, which is made if it is not there (mode 0700). */
-SHOAL_MUST_CHECK
-enum shoal_status shoal_state_path(const char *name, char *path, unsigned long room,
-                                   struct shoal_error *err);
-
 #endif
