@@ -4,7 +4,6 @@
 
 #include "client/client_private.h"
 #include "client/local_cluster.h"
-#include "client/local_daemons.h"
 #include "client/table.h"
 #include "common/option.h"
 #include "common/signer.h"

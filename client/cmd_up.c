@@ -205,13 +205,17 @@ static int up(int n, char **words) {
 
 static int down(int n, char **words) {
     struct shoal_error err = {.status = SHOAL_OK};
-    bool ran = false;
+    struct shoal_local_end end;
     (void)n;
     (void)words;
-    if (shoal_cluster_down(&ran, &err) != SHOAL_OK)
+    if (shoal_cluster_down(&end, &err) != SHOAL_OK)
         return shoal_cli_fail(&err);
-    shoal_cli_say(ran ? "shoal: the local cluster is stopped, its data stay"
-                      : "shoal: no local cluster was running");
+    if (end.killed)
+        shoal_cli_say("shoal: a worker or the broker did not end within 15 s and was "
+                      "killed, so the queue does not know: what it ran goes back some "
+                      "seconds after the next start");
+    shoal_cli_say(end.ran ? "shoal: the local cluster is stopped, its data stay"
+                          : "shoal: no local cluster was running");
     return SHOAL_EXIT_OK;
 }
 
@@ -238,6 +242,8 @@ const struct shoal_cli_command shoal_cmd_down = {
     .name = "down",
     .usage = "",
     .summary = "stop the local cluster; its data stay",
-    .details = "What runs is told to stop and goes back to the queue.",
+    .details = "What runs is told to stop and goes back to the queue. A worker that does "
+               "not end within\n15 s is killed, and what it ran goes back after the next "
+               "start.",
     .run = down,
 };

@@ -4,7 +4,6 @@
 
 #include "client/client_private.h"
 #include "client/invitation.h"
-#include "client/local_daemons.h"
 #include "common/cleanup.h"
 #include "common/id.h"
 #include "common/redis.h"
@@ -313,8 +312,9 @@ static enum shoal_status ensure_worker(struct shoal_cluster *cluster, const char
 
 /* ---- stopping */
 
-static enum shoal_status stop_all(bool *ret_ran, struct shoal_error *err) {
-    enum shoal_status status = shoal_local_stop(ret_ran, err);
+static enum shoal_status stop_all(struct shoal_local_end *ret_end,
+                                  struct shoal_error *err) {
+    enum shoal_status status = shoal_local_stop(ret_end, err);
     if (status == SHOAL_OK)
         shoal_invitation_end();
     return status;
@@ -505,7 +505,8 @@ static enum shoal_status use(enum shoal_cluster_need need, const char *name_spac
     if (status == SHOAL_OK)
         status = bring_up(need, queue, slots, cluster, err);
     if (status != SHOAL_OK) {
-        if (!ran && stop_all(&ran, NULL) != SHOAL_OK) /* what was started here */
+        struct shoal_local_end end;
+        if (!ran && stop_all(&end, NULL) != SHOAL_OK) /* what was started here */
             ran = true; /* its log tells; the next command finds it */
         shoal_cleanup_fd(&lock);
         lock = -1;
@@ -576,11 +577,11 @@ bool shoal_cluster_is_last(struct shoal_cluster *cluster) {
 }
 
 void shoal_cluster_leave(struct shoal_cluster *cluster, bool stop) {
-    bool ran = false;
+    struct shoal_local_end end;
     if (cluster == NULL)
         return;
-    if (stop && shoal_cluster_is_last(cluster) && stop_all(&ran, NULL) != SHOAL_OK)
-        ran = false; /* its log tells; the next command tries again */
+    if (stop && shoal_cluster_is_last(cluster) && stop_all(&end, NULL) != SHOAL_OK)
+        stop = false; /* its log tells; the next command tries again */
     shoal_cleanup_fd(&cluster->users);
     shoal_cleanup_fd(&cluster->lock);
     free(cluster);
@@ -593,7 +594,8 @@ enum shoal_status shoal_cluster_keep(struct shoal_cluster *cluster,
     return shoal_state_open("keep", 0, &fd, err);
 }
 
-enum shoal_status shoal_cluster_down(bool *ret_ran, struct shoal_error *err) {
+enum shoal_status shoal_cluster_down(struct shoal_local_end *ret_end,
+                                     struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_fd) int lock = -1;
     char keep[PATH_ROOM];
     enum shoal_status status = shoal_local_lock(false, &lock, err);
@@ -604,5 +606,5 @@ enum shoal_status shoal_cluster_down(bool *ret_ran, struct shoal_error *err) {
     if (unlink(keep) != 0 && errno != ENOENT)
         return shoal_error_set(err, SHOAL_LOST, "cannot remove '%.200s': %s", keep,
                                strerror(errno));
-    return stop_all(ret_ran, err);
+    return stop_all(ret_end, err);
 }

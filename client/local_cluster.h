@@ -19,6 +19,7 @@
 #ifndef SHOAL_LOCAL_CLUSTER_H
 #define SHOAL_LOCAL_CLUSTER_H
 
+#include "client/local_daemons.h"
 #include "common/error.h"
 
 #include <stdbool.h>
@@ -80,13 +81,13 @@ bool shoal_cluster_is_last(struct shoal_cluster *cluster);
  * then Redis, which saves what it has. Bounded: KILL after 15 s. */
 void shoal_cluster_leave(struct shoal_cluster *cluster, bool stop);
 
-/* `shoal up` and `down`: keep it until told otherwise; stop it whoever uses it. *ret_ran:
- * whether something ran. */
+/* `shoal up` and `down`: keep it until told otherwise; stop it whoever uses it. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_cluster_keep(struct shoal_cluster *cluster,
                                      struct shoal_error *err);
 SHOAL_MUST_CHECK
-enum shoal_status shoal_cluster_down(bool *ret_ran, struct shoal_error *err);
+enum shoal_status shoal_cluster_down(struct shoal_local_end *ret_end,
+                                     struct shoal_error *err);
 
 /* The job submitted last from here: 13 bytes. SHOAL_UNKNOWN: none yet. */
 SHOAL_MUST_CHECK

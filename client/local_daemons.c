@@ -411,25 +411,30 @@ enum shoal_status shoal_local_list(char names[][SHOAL_LOCAL_NAME], size_t *ret_n
     return SHOAL_OK;
 }
 
-static enum shoal_status end_one(const char *pid_file, struct shoal_error *err) {
+static enum shoal_status end_one(const char *pid_file, bool *ret_killed,
+                                 struct shoal_error *err) {
     pid_t pid;
     enum shoal_status status = shoal_local_find(pid_file, &pid, err);
     if (status != SHOAL_OK || wait_until_gone(pid_file, STOP_MS))
         return status;
     tell(pid_file, SIGKILL);
+    *ret_killed = true;
     if (wait_until_gone(pid_file, KILLED_MS))
         return SHOAL_OK;
     return shoal_error_set(err, SHOAL_LOST, "the daemon of '%s' cannot be ended",
                            pid_file);
 }
 
-enum shoal_status shoal_local_stop(bool *ret_ran, struct shoal_error *err) {
+enum shoal_status shoal_local_stop(struct shoal_local_end *ret_end,
+                                   struct shoal_error *err) {
     static char names[SHOAL_LOCAL_MAX][SHOAL_LOCAL_NAME];
     size_t n = 0;
     enum shoal_status status = shoal_local_list(names, &n, err);
     if (status != SHOAL_OK)
         return status;
-    *ret_ran = n > 0 || shoal_local_holder("redis.pid") != 0;
+    bool redis_killed = false;
+    ret_end->killed = false;
+    ret_end->ran = n > 0 || shoal_local_holder("redis.pid") != 0;
     for (size_t i = 0; i < n; i++)
         tell(names[i], SIGTERM); /* drains */
     for (size_t i = 0; i < n; i++) {
@@ -437,11 +442,11 @@ enum shoal_status shoal_local_stop(bool *ret_ran, struct shoal_error *err) {
             tell(names[i], SIGTERM); /* stops */
     }
     for (size_t i = 0; i < n; i++) {
-        enum shoal_status ended = end_one(names[i], err);
+        enum shoal_status ended = end_one(names[i], &ret_end->killed, err);
         status = status == SHOAL_OK ? ended : status;
     }
     tell("redis.pid", SIGTERM);
-    enum shoal_status ended = end_one("redis.pid", err);
+    enum shoal_status ended = end_one("redis.pid", &redis_killed, err);
     status = status == SHOAL_OK ? ended : status;
     return status;
 }

@@ -77,10 +77,17 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_local_list(char names[][SHOAL_LOCAL_NAME], size_t *ret_n,
                                    struct shoal_error *err);
 
+/* What was stopped. */
+struct shoal_local_end {
+    bool ran;    /* anything did */
+    bool killed; /* a worker or the broker did not end in good order */
+};
+
 /* Stops all: TERM to worker and broker, a second TERM after a moment, then Redis, which
- * saves what it has; KILL after 15 s. *ret_ran: whether anything ran. */
+ * saves what it has; KILL after 15 s. */
 SHOAL_MUST_CHECK
-enum shoal_status shoal_local_stop(bool *ret_ran, struct shoal_error *err);
+enum shoal_status shoal_local_stop(struct shoal_local_end *ret_end,
+                                   struct shoal_error *err);
 
 /* ---- waiting until they have begun */
 

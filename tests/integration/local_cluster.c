@@ -38,8 +38,8 @@ static void setup(void) {
 }
 
 static void teardown(void) {
-    bool ran = false;
-    expect(shoal_cluster_down(&ran, &err), SHOAL_OK);
+    struct shoal_local_end end;
+    expect(shoal_cluster_down(&end, &err), SHOAL_OK);
     test_directory_destroy(&base);
 }
 
@@ -109,17 +109,17 @@ START_TEST(nobody_stops_it_while_another_uses_it) {
 END_TEST
 
 START_TEST(up_keeps_it_until_down) {
-    bool ran = false;
+    struct shoal_local_end end;
     struct shoal_cluster *cluster = begin(SHOAL_CLUSTER_WORK);
     expect(shoal_cluster_keep(cluster, &err), SHOAL_OK);
     ck_assert(!shoal_cluster_is_last(cluster));
     shoal_cluster_leave(cluster, true);
     ck_assert_int_eq(running(), 3);
-    expect(shoal_cluster_down(&ran, &err), SHOAL_OK);
-    ck_assert(ran);
+    expect(shoal_cluster_down(&end, &err), SHOAL_OK);
+    ck_assert(end.ran && !end.killed);
     ck_assert_int_eq(running(), 0);
-    expect(shoal_cluster_down(&ran, &err), SHOAL_OK);
-    ck_assert(!ran);
+    expect(shoal_cluster_down(&end, &err), SHOAL_OK);
+    ck_assert(!end.ran);
 }
 END_TEST
 
@@ -152,7 +152,7 @@ END_TEST
 
 START_TEST(stranger_in_a_pid_file_is_left_alone) {
     char path[512];
-    bool ran = true;
+    struct shoal_local_end end;
     shoal_cluster_leave(begin(SHOAL_CLUSTER_WORK), true);
     pid_t stranger = fork();
     if (stranger == 0) {
@@ -165,8 +165,8 @@ START_TEST(stranger_in_a_pid_file_is_left_alone) {
         fprintf(file, "%d\n", (int)stranger);
         fclose(file);
     }
-    expect(shoal_cluster_down(&ran, &err), SHOAL_OK);
-    ck_assert(!ran);
+    expect(shoal_cluster_down(&end, &err), SHOAL_OK);
+    ck_assert(!end.ran);
     ck_assert_int_eq(waitpid(stranger, NULL, WNOHANG), 0); /* it lives */
     kill(stranger, SIGKILL);
     waitpid(stranger, NULL, 0);

@@ -570,6 +570,16 @@ START_TEST(cluster_stays_up_until_down) {
 }
 END_TEST
 
+/* What it ran is known to be lost only when the next cluster keeps house. */
+START_TEST(down_tells_of_a_worker_that_had_to_be_killed) {
+    ok("unset SHOAL_REDIS; shoal up --slots 1");
+    ok("kill -STOP $(cat .local/state/shoal/worker.pid)");
+    expect_in(sh_exit(0, "unset SHOAL_REDIS; shoal down").err,
+              "did not end within 15 s and was killed");
+    test_none_left(daemons.mark, LIMIT_MS);
+}
+END_TEST
+
 START_TEST(run_starts_a_cluster_and_stops_it) {
     struct said said = sh_exit(1, "unset SHOAL_REDIS; shoal run --slots 2 --format csv "
                                   "-p i=1:6 -- sh -c 'test {i} -ne 4 && echo x={i}'");
@@ -731,6 +741,7 @@ static void add_cluster(Suite *suite) {
     tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, cluster_stays_up_until_down);
+    tcase_add_test(tests, down_tells_of_a_worker_that_had_to_be_killed);
     tcase_add_test(tests, run_starts_a_cluster_and_stops_it);
     tcase_add_loop_test(tests, interrupted_run_stops_its_cluster, 0,
                         (int)SHOAL_COUNT(interrupts));
