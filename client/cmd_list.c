@@ -90,6 +90,8 @@ static enum shoal_status print_jobs(const struct shoal_job *jobs, size_t n,
     }
     if (status == SHOAL_OK)
         status = shoal_table_end(table, err);
+    if (status == SHOAL_OK && n == 0 && !shoal_cli.json)
+        puts("there are no jobs");
     if (status == SHOAL_OK && told != NULL && !shoal_cli.json)
         print_running(told, jobs, n);
     for (size_t i = 0; i < n && told != NULL; i++) {

@@ -684,6 +684,14 @@ START_TEST(pid_file_that_cannot_be_looked_at_is_named) {
 }
 END_TEST
 
+START_TEST(no_jobs_are_said) {
+    ck_assert_str_eq(ok("shoal status"), "there are no jobs");
+    ck_assert_str_eq(ok("shoal list"), "there are no jobs");
+    ck_assert_str_eq(ok("shoal status --json"), "");
+    ck_assert_str_eq(ok("shoal list --json"), "");
+}
+END_TEST
+
 START_TEST(nothing_is_found_where_nothing_was) {
     static const char *const rows[] = {"status", "list", "results -", "audit", "workers"};
     for (size_t i = 0; i < SHOAL_COUNT(rows); i++) {
@@ -753,6 +761,7 @@ static void add_cluster(Suite *suite) {
     tcase_add_test(tests, submitted_job_keeps_the_cluster_up);
     tcase_add_test(tests, pid_file_that_cannot_be_looked_at_is_named);
     tcase_add_test(tests, nothing_is_found_where_nothing_was);
+    tcase_add_test(tests, no_jobs_are_said);
     suite_add_tcase(suite, tests);
 }
 
