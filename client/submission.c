@@ -355,6 +355,21 @@ static enum shoal_status make_directory(char **ret_path, struct shoal_error *err
                : shoal_error_set(err, SHOAL_SYSTEM, "cannot tell the working directory");
 }
 
+/* Options that contradict each other. A key that the environment names is a default, and
+ * --no-sign overrules it. */
+static enum shoal_status check_together(struct shoal_error *err) {
+    bool names_key = config.sign_key != getenv("SHOAL_SIGN_KEY");
+    if (config.from != NULL && config.parameters.n > 0)
+        return shoal_error_set(
+            err, SHOAL_INVALID,
+            "--from and -p do not go together; put the parameters into the "
+            "file, or use only one of them");
+    if (config.no_sign && config.sign_key != NULL && names_key)
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "--no-sign and --sign-key do not go together");
+    return SHOAL_OK;
+}
+
 static enum shoal_status make_options(char **words, struct shoal_plan *plan,
                                       struct shoal_error *err) {
     struct shoal_submit_options *options = &plan->options;
@@ -386,13 +401,10 @@ static enum shoal_status make_options(char **words, struct shoal_plan *plan,
     options->policy.max_lost = config.max_lost;
     options->policy.max_running = config.max_running;
     options->policy.keep_ms = config.keep_ms;
-    if (config.from != NULL && config.parameters.n > 0)
-        return shoal_error_set(
-            err, SHOAL_INVALID,
-            "--from and -p do not go together; put the parameters into the "
-            "file, or use only one of them");
-    status = copy_list(&config.parameters, plan->parameters, SHOAL_PARAMETERS_MAX,
-                       "--param", err);
+    status = check_together(err);
+    if (status == SHOAL_OK)
+        status = copy_list(&config.parameters, plan->parameters, SHOAL_PARAMETERS_MAX,
+                           "--param", err);
     if (status == SHOAL_OK)
         status = copy_list(&config.environment, plan->environment, 1000, "--env", err);
     return status;

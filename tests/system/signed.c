@@ -511,6 +511,7 @@ static const struct {
     {":", "--sign-key mine.line", "chmod 600 it"},
     {"chmod 600 mine.line", "--sign-key mine.line", "is no Ed25519 key"},
     {":", "--valid-for 1s", "--valid-for"},
+    {":", "--no-sign --sign-key next", "do not go together"},
 };
 
 START_TEST(submit_refuses_a_key_with_a_sentence) {
@@ -518,6 +519,12 @@ START_TEST(submit_refuses_a_key_with_a_sentence) {
     struct said said = sh_exit(2, "shoal submit %s -- true", no_signers[_i].options);
     ck_assert_msg(strstr(said.err, no_signers[_i].said) != NULL, "%s", said.err);
     ck_assert_str_eq(ok("shoal list --json"), "");
+}
+END_TEST
+
+START_TEST(no_sign_overrules_the_key_of_the_environment) {
+    const char *job = ok("SHOAL_SIGN_KEY=nowhere shoal submit --no-sign -- true");
+    ck_assert_str_eq(job_now(job).warrant, "");
 }
 END_TEST
 
@@ -649,6 +656,7 @@ int main(void) {
                         COUNT(senseless));
     tcase_add_loop_test(cases, submit_refuses_a_key_with_a_sentence, 0,
                         COUNT(no_signers));
+    tcase_add_test(cases, no_sign_overrules_the_key_of_the_environment);
     tcase_add_test(cases, keygen_keeps_what_is_there);
     tcase_add_test(cases, replay_runs_what_is_signed_and_nothing_else);
     tcase_add_test(cases, replay_asks_for_signatures_of_a_cluster_that_others_reach);
