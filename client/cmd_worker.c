@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FOLDER_DIGITS = 16 };
+enum { FOLDER_DIGITS = 16, LOOK_MS = 5000 };
 
 static const char *join;
 
@@ -33,6 +33,26 @@ static const struct shoal_option options[] = {
 };
 
 /* ---- the words */
+
+/* Options that tell what the token tells. */
+static const char *const of_token[] = {"--redis",   "--redis-password-file",
+                                       "--tls-ca",  "--tls-cert",
+                                       "--tls-key", "--namespace"};
+
+static enum shoal_status check_others(int n, char *const *words,
+                                      struct shoal_error *err) {
+    for (int i = 0; i < n; i++) {
+        size_t len = strcspn(words[i], "=");
+        for (size_t k = 0; k < SHOAL_COUNT(of_token); k++) {
+            if (strlen(of_token[k]) == len && strncmp(words[i], of_token[k], len) == 0)
+                return shoal_error_set(err, SHOAL_INVALID,
+                                       "--join and %s do not go together: the token says "
+                                       "where Redis is, and how one gets in",
+                                       of_token[k]);
+        }
+    }
+    return SHOAL_OK;
+}
 
 /* Takes --join and its value out; the others are shoal-worker's. *n shrinks. */
 static enum shoal_status take_join(int *n, char **words, struct shoal_error *err) {
@@ -54,8 +74,10 @@ static enum shoal_status take_join(int *n, char **words, struct shoal_error *err
         join = value == NULL ? join : value;
     }
     words[ *n = to] = NULL;
-    if (join == NULL || strstr(join, "-----") == NULL)
+    if (join == NULL)
         return SHOAL_OK;
+    if (strstr(join, "-----") == NULL)
+        return check_others(*n, words, err);
     return shoal_error_set(err, SHOAL_INVALID,
                            "everybody on this host could read a token on the command "
                            "line; put it into a file of mode 600 and name that, or say "
@@ -175,6 +197,39 @@ static enum shoal_status keep_all(const struct shoal_token *token, const char *n
     return status;
 }
 
+/* ---- the way to the cluster */
+
+/* Says what may be wrong when there is none now. The worker goes on trying: a cluster may
+ * come back. */
+static void look_at_way(const struct shoal_token *token, const struct files *files) {
+    const struct shoal_tls_files tls = {files->authority, files->certificate, files->key};
+    SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
+    struct shoal_redis_address address;
+    struct shoal_client *client = NULL;
+    struct shoal_error err = {.status = SHOAL_OK};
+    shoal_request_init(&request);
+    shoal_request_text(&request, "PING");
+    enum shoal_status status =
+        shoal_redis_address_parse(token->url, files->password, &address, &err);
+    if (status != SHOAL_OK)
+        return; /* the worker says so */
+    status = shoal_redis_address_secure(&address, &tls, &err);
+    if (status == SHOAL_OK)
+        status =
+            shoal_client_open(&address, token->name_space, LOOK_MS, false, &client, &err);
+    shoal_redis_address_finish(&address);
+    if (status == SHOAL_OK)
+        status = shoal_redis_run(client->redis, &request, 0, &reply, &err);
+    if (status != SHOAL_OK)
+        shoal_cli_say("shoal: %s; the cluster may not listen now, or listen at another "
+                      "port or with another token since it was started anew: 'shoal up "
+                      "--listen ADDRESS' on its host says what to run here. Until then "
+                      "this goes on trying",
+                      err.text);
+    shoal_client_destroy(client);
+}
+
 /* ---- becoming it */
 
 /* Returns only when it cannot. */
@@ -207,6 +262,7 @@ static enum shoal_status join_and_become(int n, char **words, struct shoal_error
         status = keep_all(&token, name, &files, err);
     if (status != SHOAL_OK)
         return status;
+    look_at_way(&token, &files);
     const char *const own[] = {"--redis",      token.url,         "--redis-password-file",
                                files.password, "--tls-ca",        files.authority,
                                "--tls-cert",   files.certificate, "--tls-key",
@@ -240,7 +296,8 @@ const struct shoal_cli_command shoal_cmd_worker = {
         "--allow names\n"
         "(or all of it: --allow-any), and nothing else. What the token says is kept in "
         "the\n"
-        "state directory, for its owner alone.",
+        "state directory, for its owner alone; options that say where Redis is do not "
+        "go with it.",
     .tables = tables,
     .passes_on = true,
     .words_most = -1,

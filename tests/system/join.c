@@ -320,6 +320,23 @@ START_TEST(token_is_good_for_work_alone) {
 END_TEST
 
 /* What it was made of is moved away, as the README says for one in wrong hands. */
+/* Whoever comes with one, or when nobody listens, is told what to do. */
+START_TEST(join_that_leads_nowhere_says_what_may_be_wrong) {
+    up("127.0.0.1:0");
+    ok("shoal down; mv " STATE "/listen before; cp " STATE "/join token");
+    for (int i = 0; i < 2; i++) {
+        sh_start(&joined, "env " OTHER "shoal worker --join token --slots 1 "
+                          "--session-ttl 4s --allow-any");
+        wait_until(has_said(&joined, "'shoal up --listen ADDRESS' on its host says"),
+                   LIMIT_MS);
+        wait_until(has_said(&joined, "Redis is away"), LIMIT_MS); /* and goes on */
+        ck_assert(!has_said(&joined, "message=registered"));
+        test_process_finish(&joined);
+        up("127.0.0.1:0"); /* with other keys */
+    }
+}
+END_TEST
+
 START_TEST(token_of_before_is_good_no_more) {
     up("127.0.0.1:0");
     ok("shoal down; mv " STATE "/listen before; cp " STATE "/join token");
@@ -390,6 +407,8 @@ static const struct {
     {"--join - < cut", "is no join token"},
     {"--join - < /dev/null", "is no join token"},
     {"--join - < /dev/zero", "is no join token"},
+    {"--join token --redis redis://127.0.0.1", "--join and --redis do not go together"},
+    {"--namespace=x --join token", "--join and --namespace do not go together"},
 };
 
 START_TEST(token_that_is_none_is_refused) {
@@ -450,6 +469,7 @@ int main(void) {
     tcase_add_test(tests, redis_that_cannot_come_back_ends_no_worker);
     tcase_add_test(tests, token_is_good_for_work_alone);
     tcase_add_test(tests, token_of_before_is_good_no_more);
+    tcase_add_test(tests, join_that_leads_nowhere_says_what_may_be_wrong);
     tcase_add_test(tests, address_that_makes_no_sense_is_refused);
     tcase_add_test(tests, token_that_is_none_is_refused);
     tcase_add_test(tests, other_options_are_the_workers);
