@@ -279,11 +279,13 @@ static enum shoal_status check_file(FILE *file, const char *path,
                                "keys are not trusted",
                                path);
     if (is_exchangeable(path, folder))
-        return shoal_error_set(err, SHOAL_INVALID,
-                               "everybody can write to '%.200s', and so put another file "
-                               "in the place of '%.200s', whose keys are not trusted: "
-                               "chmod o-w the folder, or put the file elsewhere",
-                               *folder == '\0' ? "/" : folder, path);
+        return shoal_error_set(
+            err, SHOAL_INVALID,
+            "everybody can write to '%.200s', and so put another file "
+            "in the place of '%.200s', whose keys are not trusted: "
+            "%sput the file into a folder in which only its owner can",
+            *folder == '\0' ? "/" : folder, path,
+            shoal_allow_is_for_all(folder) ? "" : "chmod o-w the folder, or ");
     return SHOAL_OK;
 }
 

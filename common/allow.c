@@ -107,6 +107,17 @@ bool shoal_allow_is_open_to(mode_t writers, char *path) {
     }
 }
 
+bool shoal_allow_is_for_all(const char *folder) {
+    static const char *const made_so[] = {"", "/tmp", "/var/tmp", "/dev/shm"};
+    struct stat status;
+    for (size_t i = 0; i < SHOAL_COUNT(made_so); i++) {
+        if (strcmp(folder, made_so[i]) == 0)
+            return true;
+    }
+    return stat(folder, &status) != 0 || (status.st_mode & S_ISVTX) != 0 ||
+           status.st_uid != geteuid();
+}
+
 /* The same of the folder that a pattern is about. */
 static bool pattern_is_open_to(mode_t writers, const char *pattern, char *path) {
     int len = folder_of(pattern);
@@ -114,6 +125,15 @@ static bool pattern_is_open_to(mode_t writers, const char *pattern, char *path) 
         len = (int)(strrchr(pattern, '/') - pattern);
     snprintf(path, PATH_MAX, "%.*s", len, pattern);
     return shoal_allow_is_open_to(writers, path);
+}
+
+/* Whether what it names is there. */
+static bool is_there(const char *pattern) {
+    struct stat status;
+    char path[PATH_MAX];
+    int folder = folder_of(pattern);
+    snprintf(path, sizeof(path), "%.*s", folder < 0 ? PATH_MAX - 1 : folder, pattern);
+    return stat(*path == '\0' ? "/" : path, &status) == 0;
 }
 
 /* ---- the list */
@@ -149,11 +169,13 @@ static enum shoal_status add_pattern(struct shoal_allow *allow, const char *text
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for --allow");
     allow->patterns[allow->n++] = pattern;
     if (pattern_is_open_to(S_IWOTH, pattern, folder))
-        return shoal_error_set(err, SHOAL_INVALID,
-                               "--allow '%.200s': everybody can write to '%.200s', so it "
-                               "would allow anything; run chmod o-w on it, or list "
-                               "another folder",
-                               text, *folder == '\0' ? "/" : folder);
+        return shoal_error_set(
+            err, SHOAL_INVALID,
+            "--allow '%.200s': everybody can write to '%.200s', so it "
+            "would allow anything; %slist a folder in which only its "
+            "owner can",
+            text, *folder == '\0' ? "/" : folder,
+            shoal_allow_is_for_all(folder) ? "" : "run chmod o-w on it, or ");
     return SHOAL_OK;
 }
 
@@ -206,6 +228,9 @@ void shoal_allow_tell(const struct shoal_allow *allow) {
     char folder[PATH_MAX];
     shoal_info("tasks are what --allow lists: patterns=%zu", allow->n);
     for (size_t i = 0; i < allow->n; i++) {
+        if (!is_there(allow->patterns[i]))
+            shoal_warn("nothing is there now that this would allow: allow=%s",
+                       allow->patterns[i]);
         if (pattern_is_open_to(S_IWGRP, allow->patterns[i], folder))
             shoal_warn("a group decides with you what tasks may run, as it can write "
                        "there: folder=%s allow=%s",

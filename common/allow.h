@@ -37,7 +37,8 @@ enum shoal_status shoal_allow_init(struct shoal_allow *ret_allow,
                                    struct shoal_error *err);
 void shoal_allow_finish(struct shoal_allow *allow);
 
-/* Says in the log how many there are, and which folders a group may write in. */
+/* Says in the log how many there are, which folders a group may write in, and which
+ * patterns name nothing that is there. */
 void shoal_allow_tell(const struct shoal_allow *allow);
 
 /* What it is called in sentences. */
@@ -50,6 +51,10 @@ bool shoal_allow_matches(const char *pattern, const char *path);
  * folder above it: that one then stands in `path` (an absolute one; "" is the root). In a
  * folder with the sticky bit nobody exchanges what is another's. */
 bool shoal_allow_is_open_to(mode_t writers, char *path);
+
+/* Whether a folder in which everybody may write ("": the root) is to stay so, as /tmp is,
+ * or is not this user's to change; else chmod o-w is good advice. */
+bool shoal_allow_is_for_all(const char *folder);
 
 /* The real path of a file that the list has, and the one `also`, into `real` of PATH_MAX
  * bytes. SHOAL_REFUSED says in one sentence why it is not started or loaded (`to`:

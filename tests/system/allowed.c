@@ -139,6 +139,16 @@ START_TEST(what_is_not_listed_is_refused) {
 }
 END_TEST
 
+/* It may come, as what lies on another machine's disk does. */
+START_TEST(pattern_of_nothing_is_warned_of) {
+    worker_start(&worker, "--allow '/no/such/*:/no/such/file' " LISTED);
+    ck_assert(has_said(&worker, "would allow\" allow=/no/such/*\n"));
+    ck_assert(has_said(&worker, "would allow\" allow=/no/such/file\n"));
+    ck_assert_uint_eq(times_said(&worker, "nothing is there now"), 2); /* no others */
+    worker_end(&worker);
+}
+END_TEST
+
 START_TEST(other_workers_run_what_one_does_not) {
     listed_start();
     worker_start(&other, "--name free --slots 1 --allow-any");
@@ -514,6 +524,7 @@ int main(void) {
     tcase_add_loop_test(tests, what_is_listed_runs, 0, (int)SHOAL_COUNT(allowed));
     tcase_add_loop_test(tests, what_is_not_listed_is_refused, 0,
                         (int)SHOAL_COUNT(refused));
+    tcase_add_test(tests, pattern_of_nothing_is_warned_of);
     tcase_add_test(tests, other_workers_run_what_one_does_not);
     tcase_add_test(tests, dead_worker_is_not_waited_for);
     tcase_add_test(tests, link_that_changes_behind_the_check_changes_nothing);

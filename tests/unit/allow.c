@@ -144,6 +144,18 @@ START_TEST(folder_that_everybody_writes_to_is_no_list) {
         shoal_allow_finish(&allow);
     else
         ck_assert_ptr_nonnull(strstr(err.text, "everybody can write to"));
+    /* not where it is meant to be so, as in /tmp */
+    bool closes = strstr(err.text, "chmod o-w") != NULL;
+    ck_assert_int_eq(closes, strncmp(folders[_i].pattern, "loose", 5) == 0);
+}
+END_TEST
+
+START_TEST(folders_for_all_stay_so) {
+    static const char *const shared[] = {"", "/tmp", "/var/tmp", "/dev/shm", "/no/such"};
+    for (size_t i = 0; i < SHOAL_COUNT(shared); i++)
+        ck_assert_msg(shoal_allow_is_for_all(shared[i]), "'%s'", shared[i]);
+    ck_assert(shoal_allow_is_for_all(in_home("open")));
+    ck_assert(!shoal_allow_is_for_all(in_home("loose")));
 }
 END_TEST
 
@@ -336,6 +348,7 @@ int main(void) {
     tcase_add_loop_test(tests, what_is_no_pattern_is_refused, 0, (int)SHOAL_COUNT(bad));
     tcase_add_loop_test(tests, folder_that_everybody_writes_to_is_no_list, 0,
                         (int)SHOAL_COUNT(folders));
+    tcase_add_test(tests, folders_for_all_stay_so);
     tcase_add_test(tests, links_in_a_pattern_are_followed_when_it_is_read);
     tcase_add_loop_test(tests, jobs_do_not_say_where_an_allowed_program_finds_others, 0,
                         (int)SHOAL_COUNT(variables));
