@@ -29,7 +29,8 @@ static const struct shoal_option options[] = {
      .value = &folder,
      .argument = "FOLDER",
      .help = "where each user's password is, in a file of that user's name; what is not "
-             "there is made, with a random password and for its owner alone"},
+             "there is made, with a random password and for its owner alone; not one in "
+             "which everybody can write"},
     {.name = "hash",
      .type = SHOAL_OPTION_LIST,
      .value = &hashes,

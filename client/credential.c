@@ -1,5 +1,6 @@
 #include "client/credential.h"
 
+#include "common/allow.h"
 #include "common/cleanup.h"
 #include "common/id.h"
 #include "common/redis.h"
@@ -79,6 +80,24 @@ static enum shoal_status make_old(const char *path, const char *old,
                            strerror(errno));
 }
 
+/* Who can write there can put a password of his own in the place of a user's. */
+static enum shoal_status check_folder(const char *folder, struct shoal_error *err) {
+    char real[PATH_MAX];
+    if (realpath(folder, real) == NULL)
+        return shoal_error_set(err, SHOAL_SYSTEM,
+                               "cannot look at the folder '%.300s': %s", folder,
+                               strerror(errno));
+    if (!shoal_allow_is_open_to(S_IWOTH, real))
+        return SHOAL_OK;
+    return shoal_error_set(err, SHOAL_INVALID,
+                           "everybody can write to '%.200s', and so exchange the "
+                           "passwords in '%.200s'; %sname a folder in which only its "
+                           "owner can",
+                           *real == '\0' ? "/" : real, folder,
+                           shoal_allow_is_for_all(real) ? ""
+                                                        : "run chmod o-w on it, or ");
+}
+
 enum shoal_status shoal_credential_take(const char *folder, const char *user, bool rotate,
                                         struct shoal_credential *ret_credential,
                                         struct shoal_error *err) {
@@ -90,6 +109,8 @@ enum shoal_status shoal_credential_take(const char *folder, const char *user, bo
     if (status == SHOAL_OK && mkdir(folder, 0700) != 0 && errno != EEXIST)
         status = shoal_error_set(err, SHOAL_SYSTEM, "cannot make the folder '%.300s': %s",
                                  folder, strerror(errno));
+    if (status == SHOAL_OK)
+        status = check_folder(folder, err);
     if (status == SHOAL_OK && rotate)
         status = make_old(path, old, err);
     if (status == SHOAL_OK)

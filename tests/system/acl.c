@@ -672,6 +672,25 @@ START_TEST(mistake_is_told) {
 }
 END_TEST
 
+/* In which others could put passwords of their own in the place of these. */
+static const struct {
+    const char *folder, *says;
+} open_folders[] = {
+    {"open", "run chmod o-w on it, or name a folder"},
+    {"open/below", "run chmod o-w on it, or name a folder"},
+    {"shared", "passwords in 'shared'; name a folder"},
+};
+
+START_TEST(folder_of_everybody_is_refused) {
+    ok("mkdir -p open/below shared; chmod 0777 open; chmod 1777 shared");
+    struct said said =
+        sh_exit(2, "shoal acl --passwords-dir %s", open_folders[_i].folder);
+    ck_assert_msg(strstr(said.err, open_folders[_i].says) != NULL, "%s", said.err);
+    ck_assert_uint_eq(files("*/shoal-*") + files("open/below/*"), 0);
+    ok("shoal acl --passwords-dir shared/mine"); /* nobody takes its place there */
+}
+END_TEST
+
 START_TEST(hash_of_fips_is_right) {
     static const struct {
         const char *text, *hash;
@@ -857,6 +876,8 @@ int main(void) {
     tcase_add_test(tests, two_passwords_are_good_while_one_takes_the_place_of_another);
     tcase_add_test(tests, default_user_is_off_and_the_admin_gets_in);
     tcase_add_loop_test(tests, mistake_is_told, 0, (int)SHOAL_COUNT(mistakes));
+    tcase_add_loop_test(tests, folder_of_everybody_is_refused, 0,
+                        (int)SHOAL_COUNT(open_folders));
     tcase_add_test(tests, hash_of_fips_is_right);
     tcase_add_loop_test(tests, doctor_finds_what_is_too_wide, 0,
                         (int)SHOAL_COUNT(widths));
