@@ -47,6 +47,25 @@ static enum shoal_status check_server(struct shoal_client *client,
     return status == SHOAL_OK ? SHOAL_OK : shoal_error_set(err, status, "%s", why.text);
 }
 
+enum shoal_status shoal_client_check(struct shoal_client *client,
+                                     void (*waits)(const char *why),
+                                     struct shoal_error *err) {
+    int64_t end_ms = shoal_now_ms() + client->queue.timeout_ms;
+    for (;; shoal_client_pause(client, PAUSE_MOST_MS)) {
+        struct shoal_error why = {.status = SHOAL_OK};
+        enum shoal_status status = check_server(client, &why);
+        if (status == SHOAL_OK) {
+            shoal_redis_repeat(client->redis, true); /* every move may be repeated */
+            return SHOAL_OK;
+        }
+        if (!shoal_redis_is_unready(client->redis) || shoal_now_ms() >= end_ms)
+            return shoal_error_set(err, status, "%s", why.text);
+        if (waits != NULL)
+            waits(why.text);
+        waits = NULL;
+    }
+}
+
 enum shoal_status shoal_client_open(const struct shoal_redis_address *address,
                                     const char *name_space, int64_t timeout_ms,
                                     bool check, struct shoal_client **ret_client,
@@ -68,13 +87,11 @@ enum shoal_status shoal_client_open(const struct shoal_redis_address *address,
         status = shoal_mailbox_create(client->base, address, name_space, &client->mailbox,
                                       err);
     if (status == SHOAL_OK && check)
-        status = check_server(client, err);
+        status = shoal_client_check(client, NULL, err);
     if (status != SHOAL_OK) {
         shoal_client_destroy(client);
         return status;
     }
-    shoal_redis_repeat(client->redis, check); /* every move may be repeated; who only
-                                                 looks is told at once */
     *ret_client = client;
     return SHOAL_OK;
 }

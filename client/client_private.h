@@ -17,12 +17,21 @@ struct shoal_client {
     struct shoal_signer *signer; /* NULL: it does not sign */
 };
 
-/* Connects; `check`: only to a Redis that is fit for a queue. */
+/* Connects at the first call. `check`: now, and only to a Redis that is fit for a queue;
+ * who only looks is told at once when Redis is away. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_client_open(const struct shoal_redis_address *address,
                                     const char *name_space, int64_t timeout_ms,
                                     bool check, struct shoal_client **ret_client,
                                     struct shoal_error *err);
+
+/* The same check of a client that was opened without. While Redis says that it is not
+ * ready (it loads its data, or is busy) it waits, as long as the client waits for any
+ * answer, and tells `waits` (or NULL) why, once. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_client_check(struct shoal_client *client,
+                                     void (*waits)(const char *why),
+                                     struct shoal_error *err);
 
 /* The key that signs: of that file, or (NULL) the usual one, which need not be there.
  * *ret_signer may be NULL. */

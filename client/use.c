@@ -10,6 +10,10 @@
 
 enum { TIMEOUT_MS = 10000 };
 
+static void say_why_it_waits(const char *why) {
+    shoal_cli_say("shoal: waiting up to %d s: %s", TIMEOUT_MS / 1000, why);
+}
+
 static enum shoal_status open_client(const char *url, const char *name_space,
                                      const char *password_file,
                                      const struct shoal_tls_files *tls, bool check,
@@ -22,8 +26,15 @@ static enum shoal_status open_client(const char *url, const char *name_space,
     status = shoal_redis_address_secure(&address, tls, err);
     if (status == SHOAL_OK)
         status =
-            shoal_client_open(&address, name_space, TIMEOUT_MS, check, &use->client, err);
+            shoal_client_open(&address, name_space, TIMEOUT_MS, false, &use->client, err);
     shoal_redis_address_finish(&address);
+    if (status != SHOAL_OK || !check)
+        return status;
+    status = shoal_client_check(use->client, say_why_it_waits, err);
+    if (status != SHOAL_OK) {
+        shoal_client_destroy(use->client);
+        use->client = NULL;
+    }
     return status;
 }
 

@@ -91,10 +91,11 @@ struct shoal_redis {
     char versions[SHOAL_VERSIONS_ROOM];
     bool refused; /* the greeting was, which will not change by itself */
     bool tell_down;
-    bool repeat;        /* what was lost while shoal_redis_run() waits */
-    int64_t up_at;      /* 0: it is not up */
-    unsigned answers;   /* since then */
-    unsigned flaps;     /* connections in a row that were up, and not for long … */
+    bool repeat;      /* what was lost while shoal_redis_run() waits */
+    bool unready;     /* Redis said last to shoal_redis_run() that it is not ready yet */
+    int64_t up_at;    /* 0: it is not up */
+    unsigned answers; /* since then */
+    unsigned flaps;   /* connections in a row that were up, and not for long … */
     int64_t flapped_at; /* … of which the last one was lost then */
     unsigned waited;    /* in a row; each time about twice as long */
 };
@@ -455,7 +456,8 @@ static void say(struct shoal_redis *redis, const char *const *words) {
 }
 
 /* ECHO comes last: unlike PING it is answered when the disk is full, and unlike the
- * others it says that Redis is loading or busy. */
+ * others it says that Redis is busy. It is answered while Redis loads its data; the first
+ * command that needs them is not. */
 static void greet(struct shoal_redis *redis) {
     const struct shoal_redis_address *address = &redis->address;
     const char *password = address->password == NULL ? "" : address->password;
@@ -798,6 +800,7 @@ static enum shoal_status run_once(struct shoal_redis *redis, shoal_redis_sender 
                                   const void *what, int64_t deadline, bool *ret_again,
                                   redisReply **ret_reply, struct shoal_error *err) {
     struct wait wait = {.redis = redis, .err = err};
+    redis->unready = false;
     event_base_loop(redis->base,
                     EVLOOP_NONBLOCK); /* finds that the peer has closed meanwhile */
     enum shoal_status status = wait_until_up(redis, deadline, err);
@@ -809,7 +812,8 @@ static enum shoal_status run_once(struct shoal_redis *redis, shoal_redis_sender 
     if (status != SHOAL_OK)
         return status;
     wait_until_done(redis, &wait);
-    *ret_again = wait.status == SHOAL_LOST || shoal_reply_passes(wait.reply);
+    redis->unready = shoal_reply_passes(wait.reply);
+    *ret_again = wait.status == SHOAL_LOST || redis->unready;
     if (wait.status == SHOAL_OK)
         wait.status = shoal_redis_status_of(wait.reply, err);
     if (wait.status == SHOAL_OK)
@@ -847,6 +851,10 @@ enum shoal_status shoal_redis_run_with(struct shoal_redis *redis, shoal_redis_se
 
 void shoal_redis_repeat(struct shoal_redis *redis, bool repeat) {
     redis->repeat = repeat;
+}
+
+bool shoal_redis_is_unready(const struct shoal_redis *redis) {
+    return redis->unready;
 }
 
 static enum shoal_status send_request(struct shoal_redis *redis, const void *what,

@@ -178,6 +178,10 @@ enum shoal_status shoal_redis_run(struct shoal_redis *redis,
  * where all that is sent may be repeated; at first not. */
 void shoal_redis_repeat(struct shoal_redis *redis, bool repeat);
 
+/* Whether the last shoal_redis_run() failed since Redis is there and not ready yet, which
+ * passes by itself: it loads its data, say. */
+bool shoal_redis_is_unready(const struct shoal_redis *redis);
+
 /* What an error reply means to the caller, with a sentence that says what to do: OOM,
  * MISCONF, READONLY, LOADING, BUSY, NOAUTH, WRONGPASS, NOPERM, MASTERDOWN, NOREPLICAS,
  * WRONGTYPE …; SHOAL_OK for anything that is no error. */

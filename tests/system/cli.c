@@ -198,6 +198,25 @@ START_TEST(absent_redis_is_told) {
 }
 END_TEST
 
+/* A Redis that is there and loads its data is waited for, unlike one that is away. */
+START_TEST(redis_that_loads_its_data_is_waited_for) {
+    struct test_process reload;
+    ok("redis-cli -s %s debug populate 6000", daemons.server.socket);
+    ok("for o in 'key-load-delay 1000' 'loading-process-events-interval-bytes 1024'; do "
+       "redis-cli -s %s config set $o; done",
+       daemons.server.socket);
+    sh_start(&reload, "redis-cli -s %s debug reload", daemons.server.socket);
+    wait_until(
+        strstr(sh("redis-cli -s %s get x", daemons.server.socket).out, "LOADING") != NULL,
+        LIMIT_MS);
+    struct said said = sh_exit(0, "shoal status");
+    expect_in(said.err, "shoal: waiting up to 10 s: Redis is still loading its data");
+    ck_assert_str_eq(said.out, "there are no jobs\n");
+    ck_assert_int_eq(test_process_wait(&reload, LIMIT_MS), 0);
+    test_process_finish(&reload);
+}
+END_TEST
+
 START_TEST(password_comes_from_a_file_that_is_private) {
     ok("redis-cli -s %s config set requirepass geheim", daemons.server.socket);
     sh_exit(3, "shoal list");
@@ -716,6 +735,7 @@ static void add_help_and_mistakes(Suite *suite) {
     tcase_add_loop_test(tests, mistake_is_told_in_a_line_and_changes_nothing, 0,
                         (int)SHOAL_COUNT(mistakes));
     tcase_add_loop_test(tests, absent_redis_is_told, 0, (int)SHOAL_COUNT(needs_redis));
+    tcase_add_test(tests, redis_that_loads_its_data_is_waited_for);
     tcase_add_test(tests, password_comes_from_a_file_that_is_private);
     tcase_add_test(tests, namespaces_are_apart);
     suite_add_tcase(suite, tests);
