@@ -268,6 +268,24 @@ static enum shoal_status is_known(struct shoal_client *client, pid_t keeper,
                               : status;
 }
 
+/* A folder of its worker: the one that the variable names, as for any worker, or `name`
+ * in the state directory. */
+static enum shoal_status find_place(const char *variable, const char *name,
+                                    char path[PATH_ROOM], struct shoal_error *err) {
+    const char *own = getenv(variable);
+    if (own == NULL || *own == '\0')
+        return shoal_state_path(name, path, PATH_ROOM, err);
+    if (*own != '/') /* daemons run in the root */
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "%s '%.200s' is no absolute path, which the local "
+                               "cluster's worker needs",
+                               variable, own);
+    return (size_t)snprintf(path, PATH_ROOM, "%s", own) < PATH_ROOM
+               ? SHOAL_OK
+               : shoal_error_set(err, SHOAL_INVALID, "the path of %s is too long",
+                                 variable);
+}
+
 /* A worker for each queue that jobs were submitted to. `begun`: waits for that. */
 static enum shoal_status ensure_worker(struct shoal_cluster *cluster, const char *queue,
                                        int64_t slots, bool begun,
@@ -282,9 +300,9 @@ static enum shoal_status ensure_worker(struct shoal_cluster *cluster, const char
     else
         snprintf(cluster->worker, sizeof(cluster->worker), "worker-%s.pid", queue);
     snprintf(number, sizeof(number), "%" PRId64, slots);
-    enum shoal_status status = shoal_state_path("spool", spool, sizeof(spool), err);
+    enum shoal_status status = find_place("SHOAL_SPOOL", "spool", spool, err);
     if (status == SHOAL_OK)
-        status = shoal_state_path("checkpoints", checkpoints, sizeof(checkpoints), err);
+        status = find_place("SHOAL_CHECKPOINTS", "checkpoints", checkpoints, err);
     if (status != SHOAL_OK)
         return status;
     struct shoal_local_daemon worker = {

@@ -7,7 +7,9 @@
  *   keep         is there: `shoal up` was said, only `shoal down` stops it
  *   namespace    of the last start, if it ever was another than the usual one
  *   redis/       the data, which stay when it is stopped
- *   spool/       outcomes that its worker could not tell Redis yet
+ *   spool/       outcomes that its worker could not tell Redis yet, and
+ *   checkpoints/ what tasks keep over their attempts; or where $SHOAL_SPOOL and
+ *                $SHOAL_CHECKPOINTS say
  *   redis.sock   or, where a socket's path may not be so long, below /tmp
  *   redis.pid worker.pid broker.pid   locked by the daemon as long as it lives
  *   redis.log worker.log broker.log

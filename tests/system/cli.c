@@ -633,14 +633,27 @@ START_TEST(up_says_why_its_worker_could_not_begin) {
 }
 END_TEST
 
+/* Daemons run in the root. */
+START_TEST(folders_of_the_local_worker_are_absolute) {
+    static const char *const names[] = {"SHOAL_SPOOL", "SHOAL_CHECKPOINTS"};
+    for (size_t i = 0; i < SHOAL_COUNT(names); i++) {
+        struct said said = sh_exit(2, "unset SHOAL_REDIS; %s=here shoal up", names[i]);
+        expect_in(said.err, "'here' is no absolute path");
+    }
+    ok("unset SHOAL_REDIS SHOAL_SPOOL; shoal run --slots 1 -- true");
+    ck_assert_uint_eq(files(".local/state/shoal/spool"), 1);
+    test_none_left(daemons.mark, LIMIT_MS);
+}
+END_TEST
+
 START_TEST(run_says_that_its_worker_could_not_begin) {
     static const char why[] = "--spool: nothing can be kept in";
-    ok("mkdir -p .local/state/shoal; : > .local/state/shoal/spool");
+    ok(": > spool"); /* where SHOAL_SPOOL leads */
     sh_start(&run, "env -u SHOAL_REDIS shoal run --slots 1 -- true");
     wait_until(has_said(&run, "the local worker has ended, '"), LIMIT_MS);
     expect_in(sh_exit(3, "unset SHOAL_REDIS; shoal up --slots 1").err, why);
     expect_in(ok("unset SHOAL_REDIS; shoal list"), "active"); /* goes on */
-    ok("rm .local/state/shoal/spool; unset SHOAL_REDIS; shoal up --slots 1");
+    ok("rm spool; unset SHOAL_REDIS; shoal up --slots 1");
     ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 0);
     test_process_finish(&run);
     ok("unset SHOAL_REDIS; shoal down");
@@ -776,6 +789,7 @@ static void add_cluster(Suite *suite) {
     tcase_add_loop_test(tests, run_that_is_interrupted_while_its_cluster_starts_stops_it,
                         0, (int)SHOAL_COUNT(starts));
     tcase_add_test(tests, up_says_why_its_worker_could_not_begin);
+    tcase_add_test(tests, folders_of_the_local_worker_are_absolute);
     tcase_add_test(tests, run_says_that_its_worker_could_not_begin);
     tcase_add_test(tests, run_whose_terminal_is_closed_stops_its_cluster);
     tcase_add_test(tests, submitted_job_keeps_the_cluster_up);
