@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 void shoal_key_comment(char comment[SHOAL_COMMENT_ROOM]) {
     shoal_client_owner(comment, SHOAL_COMMENT_ROOM);
@@ -36,25 +37,52 @@ enum shoal_status shoal_key_make_usual(const char *path, struct shoal_signer **r
                               : status;
 }
 
+/* Where a line has to stand for a worker to run the jobs of its key. */
+static void tell_where_lines_go(void) {
+    char state[PATH_MAX - 16], own[PATH_MAX];
+    shoal_cli_say("shoal: a worker runs its jobs when that line is in the file of its "
+                  "--trust-keys: /etc/shoal/trusted-keys of root and "
+                  "~/.config/shoal/trusted-keys of others, unless said");
+    if (shoal_state_of_user(state, sizeof(state), NULL) != SHOAL_OK)
+        return;
+    snprintf(own, sizeof(own), "%s/trusted-keys", state);
+    if (access(own, F_OK) == 0)
+        shoal_cli_say("shoal: that file of this host's local cluster is '%s'", own);
+}
+
+/* What is there is kept; most often it is the line of that key which is looked for. */
+static enum shoal_status refuse_to_overwrite(const char *path, bool is_usual,
+                                             struct shoal_error *err) {
+    return shoal_error_set(
+        err, SHOAL_REFUSED,
+        "'%.200s' is there already%s, and a key is never overwritten; its line for "
+        "workers is in '%.200s.pub'; for another key name another file: shoal keygen "
+        "FILE",
+        path, is_usual ? " and signs by itself" : "", path);
+}
+
 static enum shoal_status make_key(const char *path, struct shoal_error *err) {
     char usual[PATH_MAX], comment[SHOAL_COMMENT_ROOM];
     struct shoal_signer *signer = NULL;
     enum shoal_status status = SHOAL_OK;
-    shoal_key_comment(comment);
-    if (path != NULL) {
-        status = shoal_signer_create(path, comment, &signer, err);
-    } else {
+    bool is_usual = path == NULL;
+    if (is_usual) {
         path = usual;
         status = shoal_signer_usual_path(usual, sizeof(usual), err);
-        if (status == SHOAL_OK)
-            status = shoal_key_make_usual(usual, &signer, err);
     }
+    if (status == SHOAL_OK && access(path, F_OK) == 0)
+        status = refuse_to_overwrite(path, is_usual, err);
+    shoal_key_comment(comment);
+    if (status == SHOAL_OK)
+        status = is_usual ? shoal_key_make_usual(usual, &signer, err)
+                          : shoal_signer_create(path, comment, &signer, err);
     if (status != SHOAL_OK)
         return status;
     printf("%s %s\n", shoal_signer_name(signer)->digits, comment);
-    shoal_cli_say("shoal: the key is in '%s'%s; workers that are to run its jobs get the "
-                  "line above into their trusted-keys",
-                  path, path == usual ? " and signs by itself" : "");
+    shoal_cli_say("shoal: the key is in '%s'%s; the line above, for workers, also in "
+                  "'%s.pub'",
+                  path, is_usual ? " and signs by itself" : "", path);
+    tell_where_lines_go();
     shoal_signer_destroy(signer);
     return SHOAL_OK;
 }

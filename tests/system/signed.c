@@ -530,10 +530,24 @@ START_TEST(no_sign_overrules_the_key_of_the_environment) {
 }
 END_TEST
 
+START_TEST(keygen_says_where_the_line_goes) {
+    static const char local[] = "local cluster is '";
+    struct said said = sh_exit(0, "shoal keygen fifth");
+    ck_assert_ptr_nonnull(strstr(said.err, "also in 'fifth.pub'"));
+    ck_assert_ptr_nonnull(strstr(said.err, "/etc/shoal/trusted-keys of root"));
+    ck_assert_ptr_null(strstr(said.err, local));
+    ok("shoal keygen seventh > line; cmp line seventh.pub");
+    ok("mkdir -p .local/state/shoal; cp keys .local/state/shoal/trusted-keys");
+    said = sh_exit(0, "shoal keygen sixth");
+    ck_assert_ptr_nonnull(strstr(said.err, local));
+}
+END_TEST
+
 START_TEST(keygen_keeps_what_is_there) {
     const char *before = ok("cat .config/shoal/signing.key");
     struct said said = sh_exit(2, "shoal keygen");
-    ck_assert_ptr_nonnull(strstr(said.err, "never overwritten"));
+    ck_assert_ptr_nonnull(strstr(said.err, "never overwritten; its line for workers"));
+    ck_assert_ptr_nonnull(strstr(said.err, "signing.key.pub'; for another key name"));
     ck_assert_str_eq(ok("cat .config/shoal/signing.key"), before);
     ck_assert_str_eq(ok("cat .config/shoal/signing.key.pub"), ok("cat mine.line"));
 }
@@ -659,6 +673,7 @@ int main(void) {
     tcase_add_loop_test(cases, submit_refuses_a_key_with_a_sentence, 0,
                         COUNT(no_signers));
     tcase_add_test(cases, no_sign_overrules_the_key_of_the_environment);
+    tcase_add_test(cases, keygen_says_where_the_line_goes);
     tcase_add_test(cases, keygen_keeps_what_is_there);
     tcase_add_test(cases, replay_runs_what_is_signed_and_nothing_else);
     tcase_add_test(cases, replay_asks_for_signatures_of_a_cluster_that_others_reach);
