@@ -67,9 +67,9 @@ struct shoal_client_options {
 
 /* `options` may be NULL, and begins zeroed. SHOAL_DENIED: this Redis is too old, evicts
  * keys, is a replica, or shows a bad certificate. SHOAL_INVALID: the options make no
- * sense, or the key that is to sign cannot be used. SHOAL_LOST: it is away, or was loading
- * its data for all of timeout_ms. Free with shoal_client_destroy(), for which NULL is
- * fine. */
+ * sense, or the key that is to sign cannot be used. SHOAL_LOST: it is away, or was
+ * loading its data for all of timeout_ms. Free with shoal_client_destroy(), for which
+ * NULL is fine. */
 SHOAL_PUBLIC SHOAL_MUST_CHECK enum shoal_status
 shoal_client_connect(const struct shoal_client_options *options,
                      struct shoal_client **ret_client, struct shoal_error *err);

@@ -769,7 +769,8 @@ START_TEST(repeating_ends_in_time) {
 }
 END_TEST
 
-/* Who hangs up at once, and who does after a greeting, of which the first are forgiven. */
+/* Who hangs up at once, and who does after a greeting; the first of those are forgiven.
+ */
 static const struct peer_script hangs_up[] = {
     {.greeting = "", .close = true},
     {.greeting = "$5\r\nshoal\r\n", .close = true},
