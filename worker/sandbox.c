@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -26,6 +27,7 @@
 #define MAY_IOCTL (UINT64_C(1) << 15)     /* of devices */
 #define SCOPE_ABSTRACT (UINT64_C(1) << 0) /* of sockets */
 #define SCOPE_SIGNAL (UINT64_C(1) << 1)
+#define ONE_PROCESS 1 /* of ioprio_set() */
 enum { ABI_REFER = 2, ABI_TRUNCATE = 3, ABI_NET = 4, ABI_IOCTL = 5, ABI_SCOPE = 6 };
 
 /* As the kernel knows it since ABI 6; older ones are given its beginning. */
@@ -48,8 +50,7 @@ struct ruleset {
 /* What any program may write to, where it is there. */
 static const char *const devices[] = {"/dev/full", "/dev/null", "/dev/zero"};
 
-/* ---- no network: no sockets but pairs of one's own, and no other way to make one. Of
- * pairs those that stay with each other: one for datagrams may send to anybody. */
+/* ---- filters of system calls: they hold what Landlock does not ask about */
 
 #if defined(__x86_64__)
 #define MACHINE AUDIT_ARCH_X86_64
@@ -69,13 +70,40 @@ static const char *const devices[] = {"/dev/full", "/dev/null", "/dev/zero"};
 #define REFUSED (SECCOMP_RET_ERRNO | EACCES)
 #define TYPE_OF_SOCKET 0xf /* without SOCK_CLOEXEC and the like */
 
-static struct sock_filter calls[] = {
+/* Answers a call so unless its n-th argument is that. */
+#define ONLY_WITH(call, n, value, answer)                                                \
+    LOAD(nr), SKIP_UNLESS(call, 3), LOAD(args[n]), SKIP_IF(value, 1), RETURN(answer)
+#define FORBIDDEN (SECCOMP_RET_ERRNO | EPERM)
+#define PASSED_OVER (SECCOMP_RET_ERRNO | 0)
+
+/* Limits, priority and scheduling of the caller alone, whom these calls know as 0, since
+ * a filter cannot tell the numbers of its threads from those of others. Where a thread
+ * runs is set by its number in ordinary programs, of which those with OpenMP end when it
+ * fails; so that does nothing and seems done. */
+static struct sock_filter of_others[] = {
     LOAD(arch),
     SKIP_IF(MACHINE, 1),
     RETURN(SECCOMP_RET_KILL_PROCESS),
     LOAD(nr),
     BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, FIRST_STRANGE, 0, 1),
     RETURN(SECCOMP_RET_KILL_PROCESS),
+    ONLY_WITH(SYS_prlimit64, 0, 0, FORBIDDEN),
+    ONLY_WITH(SYS_setpriority, 0, PRIO_PROCESS, FORBIDDEN),
+    ONLY_WITH(SYS_setpriority, 1, 0, FORBIDDEN),
+    ONLY_WITH(SYS_ioprio_set, 0, ONE_PROCESS, FORBIDDEN),
+    ONLY_WITH(SYS_ioprio_set, 1, 0, FORBIDDEN),
+    ONLY_WITH(SYS_sched_setattr, 0, 0, FORBIDDEN),
+    ONLY_WITH(SYS_sched_setparam, 0, 0, FORBIDDEN),
+    ONLY_WITH(SYS_sched_setscheduler, 0, 0, FORBIDDEN),
+    ONLY_WITH(SYS_sched_setaffinity, 0, 0, PASSED_OVER),
+    RETURN(SECCOMP_RET_ALLOW),
+};
+
+/* No sockets but pairs of one's own, and no other way to make one. Of pairs those that
+ * stay with each other: one for datagrams may send to anybody. Comes behind the other,
+ * which knows that numbers of calls mean what they do here. */
+static struct sock_filter of_network[] = {
+    LOAD(nr),
     SKIP_UNLESS(SYS_socket, 1),
     RETURN(REFUSED),
     SKIP_UNLESS(SYS_io_uring_setup, 1),
@@ -91,14 +119,29 @@ static struct sock_filter calls[] = {
     RETURN(SECCOMP_RET_ALLOW),
 };
 
+/* Without what older kernels slow a filtered program down by, against guessing its
+ * memory: this filter keeps no secret. */
+static bool filter(struct sock_filter *calls, size_t n) {
+    const struct sock_fprog program = {.len = (unsigned short)n, .filter = calls};
+    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+                   &program) == 0;
+}
+
+static bool leave_others(void) {
+    return filter(of_others, SHOAL_COUNT(of_others));
+}
+
 static bool leave_network(void) {
-    const struct sock_fprog program = {.len = SHOAL_COUNT(calls), .filter = calls};
-    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+    return filter(of_network, SHOAL_COUNT(of_network));
 }
 #else
-static bool leave_network(void) {
+static bool leave_others(void) {
     errno = ENOSYS;
     return false;
+}
+
+static bool leave_network(void) {
+    return leave_others();
 }
 #endif
 
@@ -195,7 +238,8 @@ static bool leave_capabilities(void) {
 bool shoal_sandbox_enter(const struct shoal_sandbox *sandbox, int ruleset) {
     return sandbox == NULL ||
            (syscall(SYS_landlock_restrict_self, ruleset, 0) == 0 &&
-            leave_capabilities() && (!sandbox->no_network || leave_network()));
+            leave_capabilities() && (!sandbox->filters || leave_others()) &&
+            (!sandbox->no_network || leave_network()));
 }
 
 /* ---- trying it out */
@@ -209,6 +253,9 @@ static enum found try_inside(const struct shoal_sandbox *sandbox, int ruleset) {
     if (!shoal_sandbox_enter(&files, ruleset) ||
         open("/proc/self/comm", O_WRONLY | O_CLOEXEC) >= 0 || errno != EACCES)
         return FOUND_NO_LANDLOCK;
+    if (!leave_others() || prlimit(getppid(), RLIMIT_NOFILE, NULL, NULL) == 0 ||
+        errno != EPERM)
+        return FOUND_NO_FILTER;
     if (sandbox->no_network &&
         (!leave_network() || socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) >= 0 ||
          errno != EACCES))
@@ -264,7 +311,8 @@ enum shoal_status shoal_sandbox_init(struct shoal_sandbox *ret_sandbox,
     if (status != SHOAL_OK)
         return status;
     enum found found = sandbox.abi < 1 ? FOUND_NO_LANDLOCK : try_out(&sandbox, ruleset);
-    if (found != FOUND_HOLDS)
+    sandbox.filters = found == FOUND_HOLDS;
+    if (found == FOUND_NO_LANDLOCK || (found == FOUND_NO_FILTER && no_network))
         return shoal_error_set(err, SHOAL_INVALID, "%s", sentences[found]);
     *ret_sandbox = sandbox;
     return SHOAL_OK;
@@ -287,4 +335,7 @@ void shoal_sandbox_tell(const struct shoal_sandbox *sandbox) {
                        "landlock=%d",
                        later[i].what, later[i].kernel, sandbox->abi);
     }
+    if (!sandbox->filters)
+        shoal_warn("this host does not let us filter system calls (seccomp), so the "
+                   "sandbox does not hold whose limits and priority tasks change");
 }

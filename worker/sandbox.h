@@ -1,7 +1,8 @@
 /* The sandbox of tasks (--sandbox): by Landlock they write to nothing but their own
  * directories and what the worker names, steer no other device and signal nobody
- * outside; by a filter of system calls, if asked, they have no network. Root's have no
- * capabilities. All of that passes on to what a task starts.
+ * outside; by filters of system calls a process changes limits, priority and scheduling
+ * of itself alone, and has no network if that is asked. Root's have no capabilities. All
+ * of that passes on to what a task starts.
  *
  * They read and start what they may without it. Modes, owners and times of files are not
  * held by Landlock: who owns a file can still change those. */
@@ -15,7 +16,8 @@
 #include <stddef.h>
 
 struct shoal_sandbox {
-    int abi; /* of the kernel's Landlock */
+    int abi;      /* of the kernel's Landlock */
+    bool filters; /* of system calls are let be used here */
     bool no_network;
     const struct shoal_option_list *writable; /* what tasks may write to besides */
 };

@@ -332,10 +332,17 @@ static bool has_sandbox(void) {
     return !is_missing(said.exit == 0, "Landlock and filters of system calls");
 }
 
+/* One that may change whose limits and priority it likes would end this test with them:
+ * what is set is what is so already, or the worker's alone. */
+#define OF_WORKER(call)                                                                  \
+    "WORKER=$PPID python3 -c 'import ctypes as c, os, sys\n"                             \
+    "worker = int(os.environ[\"WORKER\"])\n"                                             \
+    "libc = c.CDLL(None, use_errno=True)\n" call "'"
+
 /* Where `inside` is a directory that --sandbox-write names. */
 static const struct {
     const char *script;
-    enum { WORKS, HELD, HELD_SINCE_6_10, HELD_SINCE_6_12 } deed;
+    enum { WORKS, HELD, HELD_SINCE_6_10, HELD_SINCE_6_12, HELD_BY_FILTER } deed;
 } deeds[] = {
     {"echo x > $SHOAL_TMP/file && mkdir $SHOAL_TMP/a && mv $SHOAL_TMP/file $SHOAL_TMP/a",
      WORKS},
@@ -370,19 +377,65 @@ static const struct {
     {"tr '\\0' ' ' < /proc/$PPID/environ | grep .", HELD},
     {"unshare -Urm sh -c 'mount -t tmpfs x /mnt'", HELD},
     {"(setsid sh -c 'echo x > outside'; test -e outside)", HELD},
+    {"echo 0 > /proc/$PPID/oom_score_adj", HELD},
+    {"cat /proc/$PPID/maps | grep .", HELD},
+    {OF_WORKER("if libc.ptrace(0x4206, worker, None, None): sys.exit(1)"), HELD},
+    {OF_WORKER("vec = (c.c_size_t * 2)(4096, 1)\n"
+               "libc.process_vm_writev(worker, vec, 1, vec, 1, 0)\n"
+               "sys.exit(c.get_errno() == 1)"),
+     HELD},
+    {OF_WORKER("sys.exit(libc.syscall(438, os.pidfd_open(worker), 2, 0) < 0)"), HELD},
+    {OF_WORKER("import signal\n"
+               "signal.pidfd_send_signal(os.pidfd_open(worker), 0)"),
+     HELD_SINCE_6_12},
+    {OF_WORKER("os.killpg(os.getpgid(worker), 0)"), HELD_SINCE_6_12},
+    {"ulimit -n 100 && nice -n 5 ionice -c 3 chrt -b 0 true", WORKS},
+    {OF_WORKER("import threading\n"
+               "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+               "os.sched_setaffinity(threading.get_native_id(), {0})"),
+     WORKS}, /* as OpenMP does, which ends when it cannot */
+    {"prlimit --pid $PPID --nofile=100", HELD_BY_FILTER},
+    {"renice -n 1 -p $PPID", HELD_BY_FILTER},
+    {OF_WORKER("os.setpriority(os.PRIO_PGRP, os.getpgid(worker), 1)"), HELD_BY_FILTER},
+    {OF_WORKER("os.setpgid(0, os.getpgid(worker))\n"
+               "os.setpriority(os.PRIO_PGRP, 0, 1)"),
+     HELD_BY_FILTER},
+    {OF_WORKER("os.setpriority(os.PRIO_USER, 0, 0)"), HELD_BY_FILTER},
+    {"ionice -c 2 -n 7 -p $PPID", HELD_BY_FILTER},
+    {OF_WORKER("libc.syscall({\"x86_64\": 251}.get(os.uname().machine, 30), 2, "
+               "os.getpgid(worker), 3 << 13)\n"
+               "sys.exit(c.get_errno() == 1)"),
+     HELD_BY_FILTER}, /* ioprio_set() of a process group */
+    {OF_WORKER("os.sched_setscheduler(worker, os.SCHED_BATCH, os.sched_param(0))"),
+     HELD_BY_FILTER},
+    {OF_WORKER("os.sched_setparam(worker, os.sched_param(0))"), HELD_BY_FILTER},
+    {OF_WORKER("attr = (c.c_uint64 * 6)(48)\n"
+               "sys.exit(libc.syscall({\"x86_64\": 314}.get(os.uname().machine, 274), "
+               "worker, attr, 0) < 0)"),
+     HELD_BY_FILTER}, /* sched_setattr() */
+    {OF_WORKER("may = os.sched_getaffinity(worker)\n"
+               "os.sched_setaffinity(worker, {min(may)})\n"
+               "sys.exit(len(may) == 1 or os.sched_getaffinity(worker) == may)"),
+     HELD_BY_FILTER},
+    {OF_WORKER("import mmap\n"
+               "code = mmap.mmap(-1, 4096, prot=7)\n"
+               "code.write(bytes.fromhex(\"b814000000cd80c3\"))\n"
+               "c.CFUNCTYPE(c.c_int)(c.addressof(c.c_char.from_buffer(code)))()"),
+     HELD_BY_FILTER}, /* int 0x80, where calls have the numbers of 32 bits */
 };
 
-/* What the worker says of a kernel that does not hold it. */
+/* What the worker says of a host that does not hold it. */
 static const char *const of_older[] = {
     [HELD_SINCE_6_10] = "one since 6.10 does",
     [HELD_SINCE_6_12] = "one since 6.12 does",
+    [HELD_BY_FILTER] = "does not hold whose limits and priority tasks change",
 };
 
 static bool is_held_later(size_t i) {
     return deeds[i].deed > HELD && has_said(&worker, of_older[deeds[i].deed]);
 }
 
-START_TEST(sandbox_holds_writes) {
+START_TEST(sandbox_holds) {
     if (!has_sandbox())
         return;
     ok("echo kept > kept; mkdir inside");
@@ -535,7 +588,7 @@ int main(void) {
     tcase_add_test(tests, nothing_that_shoal_was_told_passes_to_tasks);
     tcase_add_test(tests, no_task_has_the_workers_terminal);
     tcase_add_test(tests, values_are_words_and_no_shell_reads_them);
-    tcase_add_test(tests, sandbox_holds_writes);
+    tcase_add_test(tests, sandbox_holds);
     tcase_add_test(tests, sandbox_has_the_tasks_checkpoint);
     tcase_add_test(tests, sandbox_of_another_user_is_his);
     tcase_add_test(tests, task_in_a_sandbox_is_ended_as_any_other);
