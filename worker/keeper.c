@@ -86,7 +86,7 @@ static void carry(struct shoal_worker_config *config, struct life *life,
  * start one of its own program again, whatever the new one does. */
 static void upgrade_worker(struct life *life) {
     life->word_ms = shoal_now_ms() + WORD_MS;
-    kill(life->worker, SIGUSR2);
+    kill(life->worker, SHOAL_WORKER_UPGRADES);
 }
 
 /* Signals stay blocked and wait for the new program, as does a wish for another upgrade.

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -280,6 +281,16 @@ static void take_upgrade(evutil_socket_t number, short what, void *owner) {
     event_base_loopbreak(worker->base);
 }
 
+/* Whoever told this process has told the wrong one: the keeper is who looks first whether
+ * the new program can take over. One that is gone is no more our parent. */
+static void pass_to_keeper(evutil_socket_t number, short what, void *owner) {
+    struct shoal_worker *worker = owner;
+    struct pollfd end = {.fd = worker->config->keeper, .events = POLLIN};
+    (void)what;
+    if (poll(&end, 1, 0) == 0)
+        kill(getppid(), (int)number);
+}
+
 /* Who the worker is, other than by its command line. */
 static void carry_self(struct shoal_worker_config *config,
                        struct shoal_handover *handover) {
@@ -389,7 +400,7 @@ static enum shoal_status make_slots(struct shoal_worker *worker, const char *fol
 
 /* What the loop listens to besides Redis. */
 struct watch {
-    struct event *events[6];
+    struct event *events[7];
     size_t n;
 };
 
@@ -408,7 +419,9 @@ static bool watch_all(struct shoal_worker *worker, struct watch *all) {
     return watch(all, evsignal_new(base, SIGTERM, take_signal, worker), 0) &&
            watch(all, evsignal_new(base, SIGINT, take_signal, worker), 0) &&
            watch(all, evsignal_new(base, SIGCHLD, reap, worker), 0) &&
-           watch(all, evsignal_new(base, SIGUSR2, take_upgrade, worker), 0) &&
+           watch(all, evsignal_new(base, SHOAL_WORKER_UPGRADES, take_upgrade, worker),
+                 0) &&
+           watch(all, evsignal_new(base, SIGUSR2, pass_to_keeper, worker), 0) &&
            watch(all, event_new(base, -1, EV_PERSIST, tick, worker), TICK_MS) &&
            (keeper < 0 ||
             watch(all, event_new(base, keeper, EV_READ, lose_keeper, worker), 0));

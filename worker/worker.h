@@ -43,7 +43,7 @@ struct shoal_worker_config {
     char session[SHOAL_ID_LEN + 1];
     char dead[SHOAL_ID_LEN + 1]; /* session of a predecessor that died, or "" */
     int keeper;          /* readable at its end: the keeper is gone; -1: there is none */
-    const char *program; /* what it becomes at SIGUSR2; NULL: nothing */
+    const char *program; /* what it becomes when it upgrades; NULL: nothing */
     char *const *argv;   /* as it was started with */
 };
 
@@ -56,6 +56,10 @@ enum { SHOAL_WORKER_ENDED_MAX = 3, SHOAL_WORKER_START_AGAIN = 70 };
 /* The signal by which a worker tells its keeper that it listens, also behind an upgrade:
  * one that means nothing to whoever else that process may be by then. */
 #define SHOAL_WORKER_LISTENS SIGURG
+
+/* The signal by which the keeper, who has looked at the new program, has a worker become
+ * that. SIGUSR2 of others a worker passes to its keeper. */
+#define SHOAL_WORKER_UPGRADES SIGURG
 
 /* Runs until it is drained, stopped or refused, or goes on with what the program before
  * it in this process has handed over. The program's exit status. */

@@ -18,7 +18,7 @@ static void begin(const char *const *args, const char *options) {
     daemons_start(args);
     setenv("PLUGIN", test_built("tests/support/tasks.so").text, 1);
     setenv("VERSION", SHOAL_VERSION, 1);
-    ok("mkdir bin; cp \"$(command -v shoal-worker)\" bin/");
+    ok("mkdir bin; cp \"$(command -v shoal-worker)\" bin/; shoal keygen key > keys");
     sh_start(&worker, "bin/shoal-worker --session-ttl 4s %s", options);
     wait_until(has_said(&worker, "message=registered"), LIMIT_MS);
 }
@@ -59,13 +59,24 @@ static const char *new_version(void) {
     return ok("echo $VERSION | tr 0-9 9");
 }
 
-static void upgrade(void) {
+/* The worker, else the keeper. Which of them comes to the same. */
+static void tell(bool inner) {
+    pid_t pid = inner ? worker_pid(&worker) : worker.pid;
+    ck_assert_int_gt(pid, 0);
+    ck_assert_int_eq(kill(pid, SIGUSR2), 0);
+}
+
+static void upgrade_by(bool inner) {
     size_t before = times_said(&worker, "message=upgraded ");
     size_t keepers = times_said(&worker, "message=\"the keeper is upgraded");
-    test_process_signal(&worker, SIGUSR2);
+    tell(inner);
     wait_until(times_said(&worker, "message=upgraded ") > before &&
                    times_said(&worker, "message=\"the keeper is upgraded") > keepers,
                LIMIT_MS);
+}
+
+static void upgrade(void) {
+    upgrade_by(false);
 }
 
 /* To the other version, whose session is the same. */
@@ -279,16 +290,16 @@ START_TEST(signal_right_behind_an_upgrade_is_heard) {
 }
 END_TEST
 
-/* The keeper told nobody; the worker is another program than its keeper then. */
-START_TEST(worker_alone_can_be_upgraded) {
+/* Both are, and the keeper has others of the new version. */
+START_TEST(worker_that_is_told_is_upgraded_with_its_keeper) {
     pid_t pid = worker_pid(&worker);
     replace_program();
-    kill(pid, SIGUSR2);
-    wait_until(has_said(&worker, "message=upgraded "), LIMIT_MS);
+    upgrade_by(true);
     wait_until(strcmp(shown("version"), new_version()) == 0, LIMIT_MS);
     ck_assert_int_eq(worker_pid(&worker), pid);
     kill(pid, SIGKILL);
     wait_until(times_said(&worker, "message=registered") >= 3, LIMIT_MS);
+    ck_assert_str_eq(shown("version"), new_version());
     sh_exit(0, "shoal run -- true");
     worker_end(&worker);
 }
@@ -322,6 +333,28 @@ START_TEST(unfit_program_is_refused_and_all_goes_on) {
     wait_until(has_said(&worker, "not upgraded, all goes on as before"), LIMIT_MS);
     ck_assert(has_said(&worker, unfit[_i].says));
     ck_assert_int_eq(worker_pid(&worker), pid);
+    ck_assert(is_alive((pid_t)number_of("pid")));
+    gate_open(gate);
+    finish(job);
+}
+END_TEST
+
+/* A mistake in a file that the worker reads when it starts. */
+START_TEST(worker_that_would_not_start_goes_on) {
+    begin(NULL, "--slots 2 --trust-keys keys");
+    int gate = gate_close("gate");
+    const char *job = ok("shoal submit --sign-key key -- sh -c 'echo $$ > pid; "
+                         "exec flock -sF gate true'");
+    wait_until(number_of("pid") > 0, LIMIT_MS);
+    pid_t pid = worker_pid(&worker);
+    ok("cp keys good; echo nonsense >> keys");
+    tell(_i == 1);
+    wait_until(has_said(&worker, "not upgraded, all goes on as before"), LIMIT_MS);
+    ck_assert(has_said(&worker, "line 2"));
+    ck_assert_int_eq(worker_pid(&worker), pid);
+    ck_assert(is_alive((pid_t)number_of("pid")));
+    ok("mv good keys");
+    upgrade_by(_i == 1);
     ck_assert(is_alive((pid_t)number_of("pid")));
     gate_open(gate);
     finish(job);
@@ -454,7 +487,7 @@ int main(void) {
                         (int)SHOAL_COUNT(loads));
     tcase_add_loop_test(tests, signal_right_behind_an_upgrade_is_heard, 0,
                         (int)SHOAL_COUNT(endings));
-    tcase_add_test(tests, worker_alone_can_be_upgraded);
+    tcase_add_test(tests, worker_that_is_told_is_upgraded_with_its_keeper);
     tcase_add_loop_test(tests, unfit_program_is_refused_and_all_goes_on, 0,
                         (int)SHOAL_COUNT(unfit));
     tcase_add_loop_test(tests, worker_that_cannot_take_over_leaves_nothing_behind, 0,
@@ -467,6 +500,7 @@ int main(void) {
     tcase_add_checked_fixture(own, NULL, teardown);
     tcase_add_test(own, outcomes_that_wait_for_redis_are_kept);
     tcase_add_test(own, outcomes_outlive_a_worker_that_cannot_take_over);
+    tcase_add_loop_test(own, worker_that_would_not_start_goes_on, 0, 2);
     suite_add_tcase(suite, own);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
