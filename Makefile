@@ -16,6 +16,7 @@ fuzz_packages := clang libclang-rt-dev
 coverage_packages := gcovr python3
 deb_packages := debhelper dh-python dpkg-dev git lintian python3
 test_deb_packages := debootstrap systemd-container
+cgroup2_packages := busybox-static cpio qemu-system-x86
 model_packages := gcc spin
 lint_packages := clang clang-format clang-tidy cppcheck groff-base lua-check pyflakes3 shellcheck
 libraries := hiredis libevent libevent_openssl openssl jansson zlib
@@ -257,7 +258,7 @@ folders := common broker worker client tests
 headers := $(sort $(wildcard $(addsuffix /*.h,$(folders)) tests/*/*.h))
 sources := $(sort $(wildcard $(addsuffix /*.c,$(folders)) client/examples/*.c tests/*/*.c))
 python_files := $(sort $(wildcard client/python/*/*.py tests/*/*.py))
-shell_files := .ci/run broker/embed.sh tests/coverage/redis-server tests/coverage/run tests/model/check \
+shell_files := .ci/run broker/embed.sh tests/cgroup2/init tests/coverage/redis-server tests/coverage/run tests/model/check \
                tests/packages tests/run $(sort $(wildcard $(addsuffix /*.sh,$(folders)) client/*/*.sh tests/*/*.sh docker/*.sh docker/*/*.sh))
 
 .PHONY: lint run-lint lint-format lint-tidy lint-cppcheck lint-shell lint-lua lint-python lint-headers lint-man lint-promises lint-access lint-symbols lint-install
@@ -424,6 +425,15 @@ test-deb: deb ## install, use, upgrade and remove these packages in a container,
 .PHONY: test-docker
 test-docker: ## build the image, start the cluster of docker/compose.yaml, and do to it what happens to clusters
 	@tests/docker/run.sh
+
+.PHONY: test-cgroup2 run-test-cgroup2
+in_machine = $(or $(TESTS),system/processes)
+test-cgroup2: ## test limits in a virtual machine that has control groups of version 2 alone (TESTS="system/upgrade...")
+	@tests/packages $(packages) $(test_packages) $(cgroup2_packages)
+	@$(MAKE) --no-print-directory $(parallel) run-test-cgroup2
+
+run-test-cgroup2: all $(in_machine:%=$(BUILD)/tests/%) $(odd_ones)
+	@$(if $(TESTS),,CK_RUN_CASE=groups) tests/cgroup2/run.sh $(BUILD) $(in_machine)
 
 # ---- the rest
 

@@ -588,6 +588,10 @@ int main(void) {
     tcase_add_test(tests, nothing_that_shoal_was_told_passes_to_tasks);
     tcase_add_test(tests, no_task_has_the_workers_terminal);
     tcase_add_test(tests, values_are_words_and_no_shell_reads_them);
+    suite_add_tcase(suite, tests);
+    tests = tcase_create("sandbox");
+    tcase_set_timeout(tests, 60);
+    tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, sandbox_holds);
     tcase_add_test(tests, sandbox_has_the_tasks_checkpoint);
     tcase_add_test(tests, sandbox_of_another_user_is_his);
