@@ -516,6 +516,57 @@ START_TEST(tasks_run_as_another_user) {
 }
 END_TEST
 
+START_TEST(tasks_have_the_group_that_goes_with_the_user) {
+    if (is_missing(geteuid() == 0, "other users"))
+        return;
+    ok("chmod 0711 . tmp");
+    worker_start(&worker, "--user nobody:daemon");
+    ok("shoal run --cwd / -- sh -c 'test $(id -un):$(id -gn) = nobody:daemon && "
+       "! id -G | grep -qw 0 && echo x > $SHOAL_TMP/file && "
+       "test $(stat -c %%G $SHOAL_TMP/file) = daemon'");
+    worker_end(&worker);
+    struct said said = sh_exit(2, "shoal-worker --user nobody:no-such-group-here");
+    ck_assert_ptr_nonnull(strstr(said.err, "no group 'no-such-group-here'"));
+}
+END_TEST
+
+/* Where no group counts them, the kernel counts those of the user, of other workers too:
+ * there may be fewer than that. */
+START_TEST(processes_of_another_user_are_bounded_without_groups) {
+    if (is_missing(geteuid() == 0, "other users"))
+        return;
+    ok("chmod 0711 . tmp; "
+       "echo '(n=0; while test $n -lt 60; do sleep 1000 & n=$((n + 1)); "
+       "echo n=$n > $SHOAL_RESULT; done) 2> /dev/null; true' > forks; chmod 0644 forks");
+    worker_start(&worker, "--user nobody --cgroup off");
+    ok("shoal run --cwd / --name free -- sh $PWD/forks");
+    ck_assert_int_eq(int_in(row_of("free", 0), "n"), 60);
+    ok("shoal run --cwd / --name bounded --max-processes 30 -- sh $PWD/forks");
+    ck_assert_int_lt(int_in(row_of("bounded", 0), "n"), 30);
+    ck_assert(!has_said(&worker, "are not held on this host"));
+    worker_end(&worker);
+}
+END_TEST
+
+/* Of a host that is short of memory the tasks end first, and the worker as what else is
+ * there. */
+START_TEST(tasks_are_offered_to_the_kernel_before_their_worker) {
+    static const char own[] = "cat /proc/%d/oom_score_adj";
+    worker_start(&worker, "");
+    ok("printf 'def score():\n    with open(\"/proc/self/oom_score_adj\") as file: "
+       "return int(file.read())\n' > score.py");
+    ck_assert_str_eq(
+        ok("shoal run --name program -- cat /proc/self/oom_score_adj > rows; "
+           "shoal results program --format jsonl | jq .result"),
+        "500");
+    ck_assert_str_eq(ok("shoal run --name function --python score:score > rows; "
+                        "shoal results function --format jsonl | jq .result"),
+                     "500");
+    ck_assert_str_eq(ok(own, (int)worker_pid(&worker)), ok(own, (int)getpid()));
+    worker_end(&worker);
+}
+END_TEST
+
 START_TEST(senseless_options_are_refused) {
     struct said said = sh_exit(2, "shoal-worker --cgroup /no/such/group");
     ck_assert_ptr_nonnull(strstr(said.err, "/no/such/group"));
@@ -566,6 +617,9 @@ int main(void) {
     tcase_add_loop_test(none, limit_that_does_not_hold_here_is_told_once, 0,
                         (int)SHOAL_COUNT(unheld));
     tcase_add_test(none, tasks_run_as_another_user);
+    tcase_add_test(none, tasks_have_the_group_that_goes_with_the_user);
+    tcase_add_test(none, processes_of_another_user_are_bounded_without_groups);
+    tcase_add_test(none, tasks_are_offered_to_the_kernel_before_their_worker);
     tcase_add_test(none, senseless_options_are_refused);
     suite_add_tcase(suite, none);
     SRunner *runner = srunner_create(suite);

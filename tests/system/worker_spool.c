@@ -211,6 +211,81 @@ START_TEST(full_disk_is_said_once_and_outcomes_wait_in_memory) {
 }
 END_TEST
 
+/* ---- how much of them is where */
+
+enum { LARGE = 8 };
+
+/* As many tasks with a result of 700,000 bytes each, behind a gate of its own; Redis ends
+ * while they run. */
+static const char *hold_large_ones(const char *options, int gates[LARGE]) {
+    daemons_start(saves);
+    for (int i = 0; i < LARGE; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "gate.%d", i);
+        gates[i] = gate_close(name);
+    }
+    worker_start(&worker, options);
+    const char *job = ok("shoal submit --max-result 1M -p i=0:%d -- sh -c "
+                         "': > began.{i}.$$; flock -s gate.{i} true; "
+                         "head -c 700000 /dev/zero | tr \"\\0\" x'",
+                         LARGE - 1);
+    wait_until(files("began.*") == LARGE, LIMIT_MS);
+    test_server_kill(&daemons.server);
+    wait_until(has_said(&worker, "Redis is away"), LIMIT_MS);
+    return job;
+}
+
+static void expect_all_large_ones(const char *job) {
+    come_back();
+    sh_exit(0, "shoal wait %s", job);
+    ck_assert_uint_eq(files("began.*"), LARGE);
+    ck_assert_str_eq(ok("shoal results %s --format jsonl | jq '.result | length' | "
+                        "sort | uniq -c | xargs",
+                        job),
+                     "8 700000");
+    expect_each_once(job);
+    expect_audit();
+    worker_end(&worker);
+}
+
+START_TEST(files_have_a_limit_and_the_rest_waits_in_memory) {
+    int gates[LARGE];
+    const char *job = hold_large_ones("--name w --slots 8 --spool-max 2M", gates);
+    for (int i = 0; i < LARGE; i++)
+        gate_open(gates[i]);
+    wait_until(told(".outcomes.commits") == LARGE, LIMIT_MS);
+    wait_until(has_said(&worker, "stay in memory only"), LIMIT_MS);
+    ck_assert_int_eq(told(".outcomes.spool / 700000 | floor"), 2);
+    ck_assert_int_ge(told(".outcomes.memory"), (LARGE - 2) * 700000);
+    ck_assert_str_eq(ok("test $(cat spool/*.spool | wc -c) -le $((2 << 20)) && echo 2M"),
+                     "2M");
+    expect_all_large_ones(job);
+}
+END_TEST
+
+/* Whatever waits for two seconds goes into a file; so one of the attempts has to be
+ * faster than that. */
+START_TEST(more_than_memory_holds_goes_to_files_at_once) {
+    int gates[LARGE], n = 0;
+    bool at_once = false;
+    const char *job = hold_large_ones("--name w --slots 8 --outbox-memory 1M", gates);
+    while (n < LARGE && !at_once) {
+        int64_t since = test_clock_ms();
+        gate_open(gates[n++]);
+        gate_open(gates[n++]);
+        wait_until(told("if .outcomes.memory == 0 then .outcomes.commits else 0 end") ==
+                       n,
+                   LIMIT_MS);
+        at_once = test_clock_ms() - since < 2000;
+    }
+    ck_assert(at_once);
+    while (n < LARGE)
+        gate_open(gates[n++]);
+    wait_until(told(".outcomes.commits") == LARGE, LIMIT_MS);
+    expect_all_large_ones(job);
+}
+END_TEST
+
 /* ---- what the status says */
 
 START_TEST(status_tells_without_redis) {
@@ -383,6 +458,8 @@ int main(void) {
     tcase_add_test(tests, damaged_spool_is_used_as_far_as_it_is_good);
     tcase_add_test(tests, outcomes_of_a_flushed_store_stay_in_their_file);
     tcase_add_test(tests, full_disk_is_said_once_and_outcomes_wait_in_memory);
+    tcase_add_test(tests, files_have_a_limit_and_the_rest_waits_in_memory);
+    tcase_add_test(tests, more_than_memory_holds_goes_to_files_at_once);
     tcase_add_test(tests, status_tells_without_redis);
     tcase_add_test(tests, status_tells_that_the_spool_cannot_be_written);
     tcase_add_test(tests, worker_that_does_not_answer_is_there);
