@@ -153,14 +153,17 @@ int main(int argc, char **argv) {
         return exit_status;
     struct shoal_error err = {.status = SHOAL_OK};
     struct broker broker = {.exit_status = 0};
-    if (start(&broker, &err) != SHOAL_OK)
-        return shoal_daemon_refuse(&text, &err);
     static const int ignored[] = {SIGPIPE, SIGUSR1, SIGUSR2};
     for (size_t i = 0; i < SHOAL_COUNT(ignored); i++)
         signal(ignored[i], SIG_IGN);
-    shoal_daemon_warn();
-    run(&broker);
+    if (start(&broker, &err) == SHOAL_OK) {
+        shoal_daemon_warn();
+        run(&broker);
+    } else {
+        broker.exit_status = shoal_daemon_refuse(&text, &err);
+    }
     shoal_redis_destroy(broker.redis);
-    event_base_free(broker.base);
+    if (broker.base != NULL)
+        event_base_free(broker.base);
     return broker.exit_status;
 }
