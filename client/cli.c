@@ -3,6 +3,7 @@
 #include "client/interrupt.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/crypto.h"
 #include "common/id.h"
 #include "common/log.h"
 
@@ -390,6 +391,8 @@ int shoal_cli_main(int argc, char **argv) {
     const struct shoal_cli_command *found = find_command(argv[command]);
     if (found == NULL)
         return unknown_command(argv[command]);
+    if (shoal_crypto_begin(&err) != SHOAL_OK)
+        return shoal_cli_fail(&err);
     SHOAL_CLEANUP(shoal_cleanup_free) char **moved = command_first(argc, argv, command);
     if (moved == NULL) {
         shoal_cli_say("shoal: no memory for the command line");

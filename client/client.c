@@ -5,6 +5,7 @@
 #include "client/pack.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/crypto.h"
 #include "common/id.h"
 #include "common/loop.h"
 #include "common/records.h"
@@ -159,9 +160,11 @@ enum shoal_status shoal_client_connect(const struct shoal_client_options *option
     const char *name_space = options->name_space == NULL ? "shoal" : options->name_space;
     if (!shoal_name_is_valid(name_space))
         return shoal_error_set(err, SHOAL_INVALID, "'%s' is no namespace", name_space);
-    enum shoal_status status =
-        shoal_redis_address_parse(url == NULL ? "redis://127.0.0.1:6379/0" : url,
-                                  options->password_file, &address, err);
+    enum shoal_status status = shoal_crypto_begin(err);
+    if (status != SHOAL_OK)
+        return status;
+    status = shoal_redis_address_parse(url == NULL ? "redis://127.0.0.1:6379/0" : url,
+                                       options->password_file, &address, err);
     if (status != SHOAL_OK)
         return status;
     int64_t timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : 10000;
