@@ -453,7 +453,10 @@ static enum shoal_status measure(struct shoal_table *table, const struct shoal_r
 static enum shoal_status lay_out(struct shoal_table *table, struct shoal_error *err) {
     for (size_t column = 0; column < table->columns.names.n; column++)
         table->layouts[column].width = show_name(table, column);
-    return for_each_pending(table, measure, err);
+    enum shoal_status status = for_each_pending(table, measure, err);
+    return status == SHOAL_OK
+               ? shoal_buffer_check(&table->line, "a line of the table", err)
+               : status;
 }
 
 static enum shoal_status find_columns(struct shoal_table *table,
