@@ -89,7 +89,7 @@ static bool make_room(struct shoal_dictionary *dictionary) {
 
 static bool append(struct shoal_dictionary *dictionary, const void *bytes, size_t len) {
     size_t start = dictionary->bytes.len;
-    if (len >= dictionary->bytes.limit - start || !make_room(dictionary))
+    if (!make_room(dictionary))
         return false;
     size_t *slot = slot_of(dictionary, bytes, len);
     shoal_buffer_add(&dictionary->bytes, bytes, len);
@@ -108,11 +108,13 @@ enum shoal_status shoal_dictionary_add(struct shoal_dictionary *dictionary,
                                        struct shoal_error *err) {
     size_t number = shoal_dictionary_find(dictionary, bytes, len);
     if (number == SHOAL_NOT_THERE) {
-        if (!append(dictionary, bytes, len))
+        if (len >= dictionary->bytes.limit - dictionary->bytes.len)
             return shoal_error_set(err, SHOAL_MEMORY,
                                    "there is no room for more than %zu different names "
                                    "or values",
                                    dictionary->n);
+        if (!append(dictionary, bytes, len))
+            return shoal_error_set(err, SHOAL_MEMORY, "no memory left for names");
         number = dictionary->n - 1;
     }
     *ret_number = number;

@@ -16,14 +16,17 @@ void shoal_buffer_finish(struct shoal_buffer *buffer) {
 void shoal_buffer_clear(struct shoal_buffer *buffer) {
     buffer->len = 0;
     buffer->failed = false;
+    buffer->is_full = false;
     if (buffer->data != NULL)
         buffer->data[0] = '\0';
 }
 
 /* Makes room for `more` bytes and the NUL; false, and failed, when there is none. */
 static bool reserve(struct shoal_buffer *buffer, size_t more) {
-    if (buffer->failed || more > buffer->limit - buffer->len) {
-        buffer->failed = true;
+    if (buffer->failed)
+        return false;
+    if (more > buffer->limit - buffer->len) {
+        buffer->failed = buffer->is_full = true;
         return false;
     }
     size_t needed = buffer->len + more + 1;
@@ -103,6 +106,8 @@ enum shoal_status shoal_buffer_check(const struct shoal_buffer *buffer, const ch
                                      struct shoal_error *err) {
     if (!buffer->failed)
         return SHOAL_OK;
+    if (!buffer->is_full)
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory left for %s", what);
     return shoal_error_set(err, SHOAL_MEMORY, "%s does not fit into %zu bytes", what,
                            buffer->limit);
 }

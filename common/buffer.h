@@ -17,6 +17,7 @@ struct shoal_buffer {
     size_t capacity;
     size_t limit;
     bool failed;
+    bool is_full; /* it failed by the limit */
 };
 
 void shoal_buffer_init(struct shoal_buffer *buffer, size_t limit);
@@ -43,7 +44,7 @@ void shoal_buffer_drop(struct shoal_buffer *buffer, size_t len);
 const char *shoal_buffer_text(const struct shoal_buffer *buffer);
 
 /* SHOAL_OK, or SHOAL_MEMORY with a sentence that names `what` when an addition did not
- * fit. */
+ * fit, which tells a limit from want of memory. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_buffer_check(const struct shoal_buffer *buffer, const char *what,
                                      struct shoal_error *err);
