@@ -32,6 +32,7 @@ enum {
     FLAPPED_MS = 10000, /* without a connection for so long, it is away */
     REPEAT_MS = 50,
     FEED_BYTES = 16384,   /* hiredis moves what is left of its buffer after each reply */
+    KEPT_BYTES = 1 << 16, /* of its buffer, when it is empty */
     LINE_BYTES = 1 << 20, /* of what must be a line: an error of a script, say */
     ELEMENTS_MAX = 1 << 22,  /* of one reply */
     OUTPUT_BYTES = 64 << 20, /* unsent before the next command is refused */
@@ -78,6 +79,7 @@ struct shoal_redis {
     redisReplyObjectFunctions makers; /* of replies: hiredis's own, but for arrays */
     void *(*make_array)(const redisReadTask *task, int elements);
     size_t reply_bytes;    /* fed since the last whole reply */
+    size_t largest;        /* that it was, of this reader */
     size_t elements;       /* of arrays in it */
     redisReply *answering; /* the one being told; whoever takes it writes NULL */
 
@@ -223,9 +225,23 @@ static bool make_reader(struct shoal_redis *redis) {
     redis->makers.createArray = make_array;
     redis->reader->fn = &redis->makers;
     redis->reader->privdata = redis;
+    redis->reader->maxbuf = 0;
     redis->reply_bytes = 0;
+    redis->largest = 0;
     redis->elements = 0;
     return true;
+}
+
+/* Gives a buffer back that was large once. hiredis would do it (maxbuf), but aborts where
+ * there is no memory for a small one then. */
+static void shrink_reader(struct shoal_redis *redis) {
+    redisReader *large = redis->reader;
+    if (redis->largest <= KEPT_BYTES || large->ridx >= 0 || large->pos < large->len)
+        return;
+    if (make_reader(redis))
+        redisReaderFree(large);
+    else
+        redis->reader = large;
 }
 
 /* Whether the reply that has begun can still end within bounds. */
@@ -312,11 +328,14 @@ static void read_replies(struct bufferevent *stream, void *owner) {
     while (is_open(redis) && (len = evbuffer_get_contiguous_space(input)) > 0) {
         if (len > FEED_BYTES)
             len = FEED_BYTES;
+        shrink_reader(redis);
         /* A failure of feeding comes back from the next redisReaderGetReply(). */
         redisReaderFeed(redis->reader, (const char *)evbuffer_pullup(input, (ssize_t)len),
                         len);
         evbuffer_drain(input, len);
         redis->reply_bytes += len;
+        if (redis->reply_bytes > redis->largest)
+            redis->largest = redis->reply_bytes;
         while (take_reply(redis))
             ;
     }
