@@ -96,12 +96,16 @@ static enum shoal_status cannot(const char *doing, const char *path,
                                            : "");
 }
 
-/* A stream to a new file, or NULL. */
+/* A stream to a new file; or NULL, and no file of ours is left. */
 static FILE *begin_file(const char *path, mode_t mode) {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
-    if (file == NULL && fd >= 0)
+    if (file == NULL && fd >= 0) {
+        int error = errno;
         close(fd);
+        unlink(path);
+        errno = error;
+    }
     return file;
 }
 
