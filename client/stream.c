@@ -211,11 +211,14 @@ static enum shoal_status step(struct shoal_stream *stream, bool *ret_idle,
     return status;
 }
 
-static void close_job(struct shoal_stream *stream) {
-    struct shoal_error err = {.status = SHOAL_OK};
-    stream->closing = true;
-    if (shoal_appender_close(stream->appender, &err) != SHOAL_OK)
-        stream->wrong = err;
+/* Once all is appended, unless that is done. */
+static enum shoal_status close_job(struct shoal_stream *stream, struct shoal_error *err) {
+    enum shoal_status status = SHOAL_OK;
+    if (stream->ended && stream->pack.n == 0 && !stream->closing) {
+        status = shoal_appender_close(stream->appender, err);
+        stream->closing = status == SHOAL_OK;
+    }
+    return status;
 }
 
 /* Waits, in the loop, for what comes next: more to read, or the time of the pack. What
@@ -246,8 +249,7 @@ static void work(struct shoal_stream *stream) {
     }
     if (stream->stopped)
         return;
-    if (stream->ended && stream->pack.n == 0 && !stream->closing)
-        close_job(stream);
+    close_job(stream, NULL); /* without memory, shoal_stream_tend() tries again */
     arm(stream, idle);
 }
 
@@ -316,8 +318,10 @@ enum shoal_status shoal_stream_tend(struct shoal_stream *stream,
         return SHOAL_OK;
     if (trouble->status == SHOAL_OK) /* a pack that was not even sent has no answer */
         *trouble = *shoal_appender_trouble(stream->appender);
-    if (trouble->status == SHOAL_OK)
-        return show_presence(stream, err);
+    if (trouble->status == SHOAL_OK) {
+        enum shoal_status status = close_job(stream, err);
+        return status == SHOAL_OK ? show_presence(stream, err) : status;
+    }
     if (is_refusal(trouble->status)) {
         stream->refused = *trouble;
         shoal_stream_stop(stream);
@@ -396,7 +400,7 @@ bool shoal_stream_was_cut(const struct shoal_stream *stream) {
 
 /* Whether the job is still open because of us. */
 static bool is_ours(const struct shoal_stream *stream) {
-    if (stream->appender == NULL || stream->refused.status != SHOAL_OK)
+    if (stream->client == NULL || stream->refused.status != SHOAL_OK)
         return false;
     return !stream->closing || !shoal_appender_is_idle(stream->appender);
 }
@@ -406,7 +410,9 @@ void shoal_stream_leave(struct shoal_stream *stream) {
     shoal_stream_stop(stream);
     if (!ours)
         return;
-    enum shoal_status status = shoal_appender_wait(stream->appender, true, NULL);
+    enum shoal_status status = stream->appender == NULL
+                                   ? SHOAL_OK
+                                   : shoal_appender_wait(stream->appender, true, NULL);
     if (status == SHOAL_OK && !stream->closing)
         status = shoal_close(stream->client, stream->job, NULL);
     if (status == SHOAL_OK)
