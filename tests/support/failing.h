@@ -12,6 +12,9 @@ enum { FAILING_FRAMES_MAX = 24, FAILING_SITES_MAX = 1 << 16 };
 struct failing_report {
     _Atomic uint64_t counted; /* calls that could have been the n-th */
     _Atomic uint64_t fired;
+    uint64_t ended;  /* by exit(): 1 more than its status */
+    uint64_t n_open; /* descriptors then, beside the first three */
+    char open[240];  /* what they are of */
     char function[32];
     uint64_t n_frames;
     struct failing_frame {

@@ -15,6 +15,9 @@
  * FAILING_REPORT  a file of `struct failing_report`, which is true at any time, also
  *                 behind a crash
  *
+ * Beside it liblsan.so.0 may be preloaded, behind it: it is begun before main(), which it
+ * would do by itself only in a program that is linked with it.
+ *
  * A program that is meant takes these out of its environment, so its children are safe.
  *
  * The functions have their symbol's name by __asm__ only, so that no prototype of a
@@ -22,6 +25,7 @@
  * whatever the types are, integers and pointers travel so. */
 #include "tests/support/failing.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
@@ -90,9 +94,9 @@ static void note_site(uint64_t number) {
         return;
     int n = backtrace(frames, SITE_FRAMES);
     for (int i = 0; i < n; i++) {
-        Dl_info info = {.dli_fbase = NULL};
-        dladdr(frames[i], &info);
-        uint64_t offset = (uint64_t)((char *)frames[i] - (char *)info.dli_fbase);
+        struct dl_find_object object = {.dlfo_map_start = NULL}; /* dladdr() takes long */
+        _dl_find_object(frames[i], &object);
+        uint64_t offset = (uint64_t)((char *)frames[i] - (char *)object.dlfo_map_start);
         hash = (hash ^ offset) * UINT64_C(1099511628211);
     }
     failing.report->sites[number - 1] = (uint32_t)(hash ^ hash >> 32);
@@ -371,14 +375,50 @@ static void be_forked(void) {
     generation++;
 }
 
+static void begin_leak_sanitizer(void) {
+    void (*init)(void);
+    *(void **)&init = dlsym(RTLD_DEFAULT, "__lsan_init");
+    if (init != NULL)
+        init();
+}
+
+static void note_open(struct failing_report *report, int folder, const char *number) {
+    char to[128];
+    ssize_t len = readlinkat(folder, number, to, sizeof(to) - 1);
+    size_t used = strlen(report->open);
+    to[len < 0 ? 0 : len] = '\0';
+    snprintf(report->open + used, sizeof(report->open) - used, " %s:%s", number, to);
+    report->n_open++;
+}
+
+/* What is open now is what nobody has closed. */
+static void be_ended(int status, void *unused) {
+    (void)unused;
+    if (generation != failing.generation)
+        return;
+    atomic_store(&busy, true);
+    failing.report->ended = 1 + (uint64_t)status;
+    DIR *folder = opendir("/proc/self/fd");
+    struct dirent *entry;
+    while (folder != NULL && (entry = readdir(folder)) != NULL) {
+        int fd = atoi(entry->d_name);
+        if (fd > STDERR_FILENO && fd != dirfd(folder))
+            note_open(failing.report, dirfd(folder), entry->d_name);
+    }
+    if (folder != NULL)
+        closedir(folder);
+}
+
 __attribute__((constructor)) static void begin(void) {
     const char *orders = getenv("FAILING"), *name = getenv("FAILING_IN");
     void *frames[4];
     if (orders == NULL || name == NULL || !is_meant(name))
         return;
+    begin_leak_sanitizer();
     read_orders(orders);
     failing.report = open_report(getenv("FAILING_REPORT"));
     pthread_atfork(NULL, NULL, be_forked);
+    on_exit(be_ended, NULL);
     backtrace(frames, 4); /* it loads a library the first time */
     unsetenv("FAILING");
     unsetenv("FAILING_IN");

@@ -35,13 +35,17 @@ static void teardown(void) {
     daemons_finish();
 }
 
-/* What stands in front of a program that is to fail; the report is new. */
+/* What stands in front of a program that is to fail; the report is new. Behind it stands
+ * LeakSanitizer, which writes a file when memory is lost. */
 static const char *fault(const char *program, const char *what, int nth) {
-    static char words[PATH_MAX + 256];
-    ok("rm -f report");
+    static char words[PATH_MAX + 512];
+    ok("rm -f report leak.*");
     snprintf(words, sizeof(words),
-             "env LD_PRELOAD=%s FAILING=%s:%d FAILING_IN=%s FAILING_REPORT=report",
-             test_built("tests/support/failing.so").text, what, nth, program);
+             "env LD_PRELOAD=%s:liblsan.so.0 FAILING=%s:%d FAILING_IN=%s "
+             "FAILING_REPORT=report LSAN_OPTIONS=log_path=%s/leak:exitcode=0:"
+             "handle_segv=0:handle_abort=0",
+             test_built("tests/support/failing.so").text, what, nth, program,
+             daemons.home.path);
     return words;
 }
 
@@ -64,13 +68,18 @@ static uint64_t counted(void) {
     return report.counted;
 }
 
+/* By itself: the shell tells of a signal so. */
+static bool has_ended(const struct said *said) {
+    return said->exit >= 0 && said->exit < 128;
+}
+
 /* ---- submitting */
 
 /* The job is there once or not at all, and whole. */
 static void expect_submitted(const struct said *said, const char *fault_words) {
     const json_t *jobs = json_lines(ok("shoal list --json"));
     size_t n = json_array_size(jobs);
-    ck_assert_msg(said->exit >= 0, "%s: ended with %d", fault_words, said->exit);
+    ck_assert_msg(has_ended(said), "%s: ended with %d", fault_words, said->exit);
     ck_assert_msg(said->exit == 0 ? n == 1 : n <= 1, "%s: %d, and %zu jobs", fault_words,
                   said->exit, n);
     ck_assert_msg(said->exit == 0 || *said->err != '\0', "%s: silent", fault_words);
@@ -111,6 +120,80 @@ START_TEST(command_is_submitted_with_all_of_its_words) {
 }
 END_TEST
 
+/* ---- looking */
+
+static struct said look(const char *command, int nth) {
+    struct said said = sh("%s %s", fault("shoal", "alloc", nth), command);
+    ck_assert_msg(has_ended(&said), "alloc:%d: %s ended with %d", nth, command,
+                  said.exit);
+    ck_assert_msg(said.exit == 0 || *said.err != '\0', "alloc:%d: silent", nth);
+    return said;
+}
+
+/* OpenSSL crashes where it is used although it could not begin. */
+START_TEST(command_without_memory_for_openssl_says_so) {
+    char show[64];
+    bool is_said = false;
+    snprintf(show, sizeof(show), "shoal show %s 0", ok("shoal submit -- true"));
+    for (int nth = 20; nth < 200; nth += 3) {
+        struct said said = look(show, nth);
+        is_said |= strstr(said.err, "no memory left for OpenSSL") != NULL;
+    }
+    ck_assert(is_said);
+}
+END_TEST
+
+/* The text of the functions is one answer, which leaves a large buffer behind. */
+START_TEST(doctor_without_memory_behind_a_large_answer_says_so) {
+    bool fired = true;
+    ok("shoal submit -- true");
+    for (int nth = 850; fired && nth < NTH_MAX; nth++) {
+        look("shoal doctor", nth);
+        fired = has_fired();
+    }
+    ck_assert(!fired);
+}
+END_TEST
+
+START_TEST(table_is_as_it_should_be_or_not_printed) {
+    struct test_process worker;
+    char results[64];
+    worker_start(&worker, "");
+    const char *job = ok("shoal submit -p i=1:3 -- echo {i}");
+    snprintf(results, sizeof(results), "shoal results %s", job);
+    sh_exit(0, "shoal wait %s", job);
+    worker_end(&worker);
+    SHOAL_CLEANUP(shoal_cleanup_free) char *whole = strdup(ok("%s", results));
+    bool fired = true;
+    for (int nth = 500; fired && nth < NTH_MAX; nth++) {
+        struct said said = look(results, nth);
+        fired = has_fired();
+        ck_assert_msg(said.exit != 0 || strncmp(said.out, whole, strlen(whole)) == 0,
+                      "alloc:%d: %s", nth, said.out);
+    }
+    ck_assert(!fired);
+}
+END_TEST
+
+/* ---- lines of stdin */
+
+/* Its job is closed, whatever lacks for a moment. */
+START_TEST(run_of_stdin_ends_and_leaves_no_open_job) {
+    struct test_process worker;
+    worker_start(&worker, "");
+    for (int nth = 180; nth < 220; nth++) {
+        const char *words = fault("shoal", "alloc", nth);
+        struct said said = sh("printf 'a\\nb\\n' | timeout 20 %s "
+                              "shoal run --from - -- echo {}",
+                              words);
+        ck_assert_msg(has_ended(&said) && said.exit != 124, "%s: %d", words, said.exit);
+        ok("shoal list --json | jq -r .id | while read -r id; do "
+           "timeout 20 shoal wait $id && shoal forget $id || exit 1; done");
+    }
+    worker_end(&worker);
+}
+END_TEST
+
 /* ---- replaying */
 
 static const struct {
@@ -134,6 +217,14 @@ END_TEST
 
 /* ---- working */
 
+/* But the pipe by which its keeper hears of its end. */
+static void expect_no_leak(const char *what, int nth, bool ends_well) {
+    struct failing_report report = read_report();
+    ck_assert_msg(files("leak.*") == 0, "%s:%d leaks memory", what, nth);
+    ck_assert_msg(!ends_well || report.n_open == 1, "%s:%d leaves open:%s", what, nth,
+                  report.open);
+}
+
 /* A job that a worker with a fault does, or one behind it. */
 static void work_with(const char *what, int nth) {
     struct test_process worker, heir;
@@ -151,6 +242,7 @@ static void work_with(const char *what, int nth) {
                       has_said(&worker, "[err]"),
                   "%s:%d is silent", what, nth);
     ck_assert_msg(files("tmp/*") == 0, "%s:%d leaves files", what, nth);
+    expect_no_leak(what, nth, exit == 0);
     test_process_finish(&worker);
     if (exit != 0 && !job_is(job, SHOAL_JOB_SUCCEEDED)) {
         worker_start(&heir, "");
@@ -175,7 +267,8 @@ static const struct {
     {"readv", 1},      {"writev", 3},      {"memfd_create", 1}, {"chdir", 1},
     {"dup2", 1},       {"socketpair", 1},  {"fcntl", 2},        {"unlinkat", 1},
     {"openat", 2},     {"epoll_wait", 20}, {"wait4", 1},        {"fcntl64", 2},
-    {"getdents64", 1}, {"setpgid", 3},     {"prctl", 3},        {"read", 3},
+    {"getdents64", 1}, {"fstat64", 11},    {"setpgid", 3},      {"prctl", 3},
+    {"read", 3},
 };
 
 START_TEST(worker_whose_call_fails_loses_nothing) {
@@ -278,6 +371,10 @@ static void add_tests(TCase *tests) {
     tcase_add_loop_test(tests, submit_that_lacks_something_leaves_a_whole_job_or_none, 0,
                         (int)SHOAL_COUNT(samples));
     tcase_add_test(tests, command_is_submitted_with_all_of_its_words);
+    tcase_add_test(tests, command_without_memory_for_openssl_says_so);
+    tcase_add_test(tests, doctor_without_memory_behind_a_large_answer_says_so);
+    tcase_add_test(tests, table_is_as_it_should_be_or_not_printed);
+    tcase_add_test(tests, run_of_stdin_ends_and_leaves_no_open_job);
     tcase_add_loop_test(tests, replay_says_why_it_cannot, 0, (int)SHOAL_COUNT(replays));
     tcase_add_loop_test(tests, worker_without_memory_for_something_loses_nothing, 0, 2);
     tcase_add_loop_test(tests, worker_whose_call_fails_loses_nothing, 0,
