@@ -118,10 +118,8 @@ static void run(struct broker *broker) {
     }
     while (!broker->ending) {
         int64_t wait = broker_tick(broker);
-        struct timeval tv = {.tv_sec = wait / 1000, .tv_usec = wait % 1000 * 1000};
-        event_base_loopexit(broker->base, &tv);
         if (!broker->ending)
-            event_base_dispatch(broker->base);
+            shoal_loop_run(broker->base, wait);
     }
     for (size_t i = 0; i < SHOAL_COUNT(signals); i++) {
         if (signals[i] != NULL)

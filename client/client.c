@@ -202,9 +202,7 @@ void shoal_client_destroy(struct shoal_client *client) {
 }
 
 void shoal_client_pause(struct shoal_client *client, int64_t ms) {
-    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
-    event_base_loopexit(client->base, &tv);
-    event_base_dispatch(client->base);
+    shoal_loop_run(client->base, ms);
 }
 
 bool shoal_client_is_told(const struct shoal_client *client,

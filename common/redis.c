@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/dial.h"
 #include "common/id.h"
+#include "common/loop.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -844,8 +845,7 @@ static enum shoal_status run_once(struct shoal_redis *redis, shoal_redis_sender 
 
 /* Before what was lost is sent again. */
 static void take_breath(struct shoal_redis *redis) {
-    event_base_loopexit(redis->base, &(struct timeval){.tv_usec = REPEAT_MS * 1000});
-    event_base_dispatch(redis->base);
+    shoal_loop_run(redis->base, REPEAT_MS);
 }
 
 enum shoal_status shoal_redis_run_with(struct shoal_redis *redis, shoal_redis_sender send,
