@@ -107,10 +107,10 @@ def storm(build, name, seed, share, keep):
 
 
 def fail(build, seed, share):
-    """Each place of the code in the long form; a few of some of the paths in others."""
+    """A quarter of the paths in the short form."""
     names = [path.name for path in failing.paths()]
-    chosen = random.Random(seed).sample(names, max(len(names) // 4, int(len(names) * share)))
-    row, _ = failing.storm(build, "sites" if share == 1 else "few", seed, chosen)
+    chosen = names if share else random.Random(seed).sample(names, len(names) // 4)
+    row, _ = failing.storm(build, share, seed, chosen)
     show(row, ())
     return row
 
