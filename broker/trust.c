@@ -454,11 +454,15 @@ enum shoal_status shoal_trust_open(const struct shoal_trust *trust, const char *
                                "it was signed with the key %.*s…, which is not among the "
                                "keys that are trusted here",
                                SHORT, name.digits);
-    if (!shoal_seal_holds(text, text + SHOAL_SEAL_BYTES, len - SHOAL_SEAL_BYTES))
+    enum shoal_status status =
+        shoal_seal_check(text, text + SHOAL_SEAL_BYTES, len - SHOAL_SEAL_BYTES);
+    if (status == SHOAL_MEMORY)
+        return shoal_error_set(err, status, "no memory to check a signature");
+    if (status != SHOAL_OK)
         return shoal_error_set(err, SHOAL_REFUSED,
                                "its signature does not hold: the warrant was altered "
                                "since it was signed");
-    enum shoal_status status = shoal_warrant_read(text, len, ret_warrant, err);
+    status = shoal_warrant_read(text, len, ret_warrant, err);
     return status == SHOAL_GARBAGE ? SHOAL_REFUSED : status;
 }
 
@@ -557,7 +561,10 @@ static enum shoal_status check_arguments(const struct shoal_claim *claim,
                               claim->pack_len);
     if (text.failed)
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for arguments");
-    if (!shoal_seal_holds(claim->seal, text.data, text.len))
+    enum shoal_status status = shoal_seal_check(claim->seal, text.data, text.len);
+    if (status == SHOAL_MEMORY)
+        return shoal_error_set(err, status, "no memory to check a signature");
+    if (status != SHOAL_OK)
         return shoal_error_set(err, SHOAL_REFUSED,
                                "the arguments of task %" PRId64
                                " are not what was signed: they were altered",

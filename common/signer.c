@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <stdio.h>
@@ -267,20 +268,32 @@ bool shoal_seal_name(const char *head, size_t len, struct shoal_signer_name *ret
     return true;
 }
 
-bool shoal_seal_holds(const char *head, const char *bytes, size_t len) {
+enum shoal_status shoal_seal_check(const char *head, const char *bytes, size_t len) {
     unsigned char name[SHOAL_SIGNER_BYTES], signature[SIGNATURE_BYTES];
+    enum shoal_status status = SHOAL_MEMORY;
     if (!read_head(head, name, signature))
-        return false;
+        return SHOAL_REFUSED;
+    ERR_clear_error();
     EVP_PKEY *key =
         EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, name, sizeof(name));
     EVP_MD_CTX *context = EVP_MD_CTX_new();
-    bool holds = key != NULL && context != NULL &&
-                 EVP_DigestVerifyInit(context, NULL, NULL, NULL, key) == 1 &&
-                 EVP_DigestVerify(context, signature, sizeof(signature),
-                                  (const unsigned char *)bytes, len) == 1;
+    if (key != NULL && context != NULL &&
+        EVP_DigestVerifyInit(context, NULL, NULL, NULL, key) == 1) {
+        int good = EVP_DigestVerify(context, signature, sizeof(signature),
+                                    (const unsigned char *)bytes, len);
+        if (good == 1)
+            status = SHOAL_OK;
+        else if (good == 0 && ERR_peek_error() == 0) /* it is a wrong one, and no more */
+            status = SHOAL_REFUSED;
+    }
     EVP_MD_CTX_free(context);
     EVP_PKEY_free(key);
-    return holds;
+    ERR_clear_error();
+    return status;
+}
+
+bool shoal_seal_holds(const char *head, const char *bytes, size_t len) {
+    return shoal_seal_check(head, bytes, len) == SHOAL_OK;
 }
 
 static bool hash_by(const char *algorithm, const char *bytes, size_t len,

@@ -63,7 +63,11 @@ enum shoal_status shoal_signer_head(const struct shoal_signer *signer, const cha
 /* Whose head it is; false: it is none. Says nothing yet of what was signed. */
 bool shoal_seal_name(const char *head, size_t len, struct shoal_signer_name *ret_name);
 
-/* Whether the head's signature is that of its key over these bytes. */
+/* Whether the head's signature is that of its key over these bytes: SHOAL_OK,
+ * SHOAL_REFUSED, or SHOAL_MEMORY when that could not be found out. */
+enum shoal_status shoal_seal_check(const char *head, const char *bytes, size_t len);
+
+/* The same, and false for whatever is not SHOAL_OK. */
 bool shoal_seal_holds(const char *head, const char *bytes, size_t len);
 
 /* SHA-256 in hexadecimal digits. False: no memory. */

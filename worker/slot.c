@@ -412,6 +412,8 @@ static void check_proof(struct shoal_slot *slot, struct shoal_held *held) {
         shoal_known_is_wrong(held->known);
     if (status == SHOAL_OK)
         admit(held, key);
+    else if (status == SHOAL_MEMORY)
+        pause_slot(slot, &err);
     else
         refuse(slot, held, &err);
 }
@@ -436,6 +438,7 @@ static bool ask_for_proof(struct shoal_slot *slot, struct shoal_held *held) {
     } else if (warrant->state == SHOAL_KNOWN_READY &&
                held->known->state == SHOAL_KNOWN_READY) {
         check_proof(slot, held);
+        return slot->paused_till_ms == 0;
     } else {
         return false;
     }
