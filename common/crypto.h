@@ -10,4 +10,9 @@
 SHOAL_MUST_CHECK
 enum shoal_status shoal_crypto_begin(struct shoal_error *err);
 
+/* The same, and looks up what is needed later: OpenSSL 3.0 does so once, and what it has
+ * no memory for then it never finds again. For programs that live long. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_crypto_find_all(struct shoal_error *err);
+
 #endif

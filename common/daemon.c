@@ -152,7 +152,7 @@ int shoal_daemon_begin(const struct shoal_daemon_text *text, int argc, char **ar
     shoal_log_init(text->program, (enum shoal_log_level)shoal_daemon.log_level,
                    (enum shoal_log_format)shoal_daemon.log_format);
     event_set_log_callback(log_of_events);
-    if (shoal_crypto_begin(&err) != SHOAL_OK)
+    if (shoal_crypto_find_all(&err) != SHOAL_OK)
         return shoal_daemon_refuse(text, &err);
     return -1;
 }
