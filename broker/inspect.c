@@ -712,6 +712,15 @@ static int64_t hash_number(const redisReply *hash, const char *name) {
     return text == NULL ? 0 : bounded(strtoll(text, NULL, 10));
 }
 
+enum shoal_status shoal_queue_is_full(struct shoal_queue *queue, bool *ret_full,
+                                      struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *fleet = NULL;
+    enum shoal_status status = read_clock(queue, &fleet, err);
+    if (status == SHOAL_OK)
+        *ret_full = hash_number(fleet, "full") == 1;
+    return status;
+}
+
 /* How long the fleet's clock has stood still: nobody has kept house since then. */
 static enum shoal_status read_standstill(struct shoal_queue *queue,
                                          const redisReply *fleet, int64_t *ret_ms,

@@ -273,6 +273,9 @@ struct shoal_queue_info {
 };
 
 SHOAL_MUST_CHECK
+enum shoal_status shoal_queue_is_full(struct shoal_queue *queue, bool *ret_full,
+                                      struct shoal_error *err);
+SHOAL_MUST_CHECK
 enum shoal_status shoal_queue_queues(struct shoal_queue *queue,
                                      struct shoal_queue_info **ret_queues, size_t *ret_n,
                                      struct shoal_error *err);

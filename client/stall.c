@@ -17,7 +17,7 @@ enum {
     TEXT_MAX = 2000,
 };
 
-enum cause { PAUSED = 1, UNSERVED = 2, NOT_STARTED = 4 };
+enum cause { PAUSED = 1, UNSERVED = 2, NOT_STARTED = 4, FULL = 8 };
 
 /* Whether it was not said yet; it is now, and on a line of its own. */
 static bool is_news(struct shoal_stall *stall, enum cause cause) {
@@ -46,6 +46,19 @@ static bool is_paused(struct shoal_stall *stall, struct shoal_use *use,
         return true;
     }
     return false;
+}
+
+static bool is_full(struct shoal_stall *stall, struct shoal_use *use,
+                    const struct shoal_job *job) {
+    bool full = false;
+    if (shoal_queue_is_full(&use->client->queue, &full, NULL) != SHOAL_OK)
+        return true;
+    if (full && is_news(stall, FULL))
+        shoal_cli_say("shoal: job %s waits, since Redis is full and nothing is handed "
+                      "out; 'shoal forget' of jobs that have ended makes room, or raise "
+                      "maxmemory",
+                      job->id);
+    return full;
 }
 
 /* Adds the queues of a list that are not among the others yet. */
@@ -105,8 +118,8 @@ static void say_not_started(const struct shoal_job *job,
     shoal_buffer_init(&why, TEXT_MAX);
     shoal_text_escape(&worker, attempt->worker, attempt->worker_len);
     shoal_text_escape(&why, attempt->text, attempt->text_len);
-    shoal_cli_say("shoal: job %s waits for a worker that can start it; '%s' could not: "
-                  "%s",
+    shoal_cli_say("shoal: job %s waits for a worker that can start it and is free; '%s' "
+                  "could not: %s",
                   job->id, shoal_buffer_text(&worker), shoal_buffer_text(&why));
 }
 
@@ -130,7 +143,10 @@ static void look_at_attempts(struct shoal_stall *stall, struct shoal_use *use,
 void shoal_stall_look(struct shoal_stall *stall, struct shoal_use *use, const char *id) {
     struct shoal_job job;
     int64_t now = shoal_now_ms();
-    if (now < stall->next_ms || shoal_describe(use->client, id, &job, NULL) != SHOAL_OK)
+    if (now < stall->next_ms)
+        return;
+    stall->next_ms = now + PAUSE_LEAST_MS;
+    if (shoal_describe(use->client, id, &job, NULL) != SHOAL_OK)
         return;
     bool stands =
         job.state == SHOAL_JOB_ACTIVE && job.queued > 0 && job.leased == 0 && !job.held;
@@ -140,6 +156,7 @@ void shoal_stall_look(struct shoal_stall *stall, struct shoal_use *use, const ch
     stall->done = done;
     stall->pause_ms = pause > PAUSE_MOST_MS ? PAUSE_MOST_MS : pause;
     stall->next_ms = now + stall->pause_ms;
-    if (still && !is_paused(stall, use, &job) && !is_unserved(stall, use, &job))
+    if (still && !is_full(stall, use, &job) && !is_paused(stall, use, &job) &&
+        !is_unserved(stall, use, &job))
         look_at_attempts(stall, use, &job);
 }

@@ -61,13 +61,23 @@ static void refuse_to_load(struct call *call) {
                     is_told ? ")" : "");
 }
 
+static bool is_listed(const char *versions, const char *version) {
+    size_t len = strlen(version);
+    for (const char *at = versions; (at = strstr(at, version)) != NULL; at += len) {
+        if ((at == versions || at[-1] == ' ') && strchr(", ", at[len]) != NULL)
+            return true;
+    }
+    return false;
+}
+
 /* One as its build has written it; who may load functions may have written anything. */
 static void add_version(char *versions, const char *version) {
     static const char good[] = "0123456789abcdefghijklmnopqrstuvwxyz.+~-";
     size_t len = strlen(versions), room = SHOAL_VERSIONS_ROOM - len;
+    const char *more = strcmp(version, SHOAL_VERSION) == 0 ? " of another build" : "";
     if (*version != '\0' && version[strspn(version, good)] == '\0' &&
-        strlen(version) + 3 <= room)
-        snprintf(versions + len, room, "%s%s", len == 0 ? "" : ", ", version);
+        !is_listed(versions, version) && strlen(version) + strlen(more) + 3 <= room)
+        snprintf(versions + len, room, "%s%s%s", len == 0 ? "" : ", ", version, more);
 }
 
 /* Each library's functions say in their descriptions of which version they are. */

@@ -21,7 +21,7 @@
 
 #include <event2/event.h>
 
-enum { SHOAL_HANDOVER_VERSION = 6, SHOAL_HANDOVER_FDS_MAX = 16384 };
+enum { SHOAL_HANDOVER_VERSION = 7, SHOAL_HANDOVER_FDS_MAX = 16384 };
 
 struct shoal_handover {
     bool saves; /* else it restores */

@@ -10,6 +10,7 @@
 #include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -73,6 +74,11 @@ static const char *const devices[] = {"/dev/full", "/dev/null", "/dev/zero"};
 /* Answers a call so unless its n-th argument is that. */
 #define ONLY_WITH(call, n, value, answer)                                                \
     LOAD(nr), SKIP_UNLESS(call, 3), LOAD(args[n]), SKIP_IF(value, 1), RETURN(answer)
+/* The usual way of scheduling is also asked for by a thread's number, as pthread_create()
+ * does with attributes of its own; that every thread has anyway, so it seems done, too. */
+#define SCHEDULER(answer)                                                                \
+    LOAD(nr), SKIP_UNLESS(SYS_sched_setscheduler, 6), LOAD(args[0]), SKIP_IF(0, 4),      \
+        LOAD(args[1]), SKIP_UNLESS(SCHED_OTHER, 1), RETURN(PASSED_OVER), RETURN(answer)
 #define FORBIDDEN (SECCOMP_RET_ERRNO | EPERM)
 #define PASSED_OVER (SECCOMP_RET_ERRNO | 0)
 
@@ -94,7 +100,7 @@ static struct sock_filter of_others[] = {
     ONLY_WITH(SYS_ioprio_set, 1, 0, FORBIDDEN),
     ONLY_WITH(SYS_sched_setattr, 0, 0, FORBIDDEN),
     ONLY_WITH(SYS_sched_setparam, 0, 0, FORBIDDEN),
-    ONLY_WITH(SYS_sched_setscheduler, 0, 0, FORBIDDEN),
+    SCHEDULER(FORBIDDEN),
     ONLY_WITH(SYS_sched_setaffinity, 0, 0, PASSED_OVER),
     RETURN(SECCOMP_RET_ALLOW),
 };

@@ -32,13 +32,15 @@ local uncounted -- something was committed, and not yet counted
 local POLICY = { exit = 'charged', signal = 'charged', timeout = 'charged', oom = 'charged',
   rejected = 'final', ['too-large'] = 'final', spawn = 'spawn', stopped = 'back',
   continue = 'back' }
-local MOMENT_US, PAUSE_MS = 1000000, 1000 -- who wants to go on within a moment waits that long
+-- Who wants to go on within a moment waits for a pause. A bar lasts its least time however often
+-- sessions end. In one table: a function of Lua's has 200 locals at most.
+local SPAN = { moment_us = 1000000, pause_ms = 1000, bar_ms = 60000, least_bar_ms = 5000 }
 
 -- Whether an attempt, whose record says how it ended, was over within a moment: its seventh item is
 -- the µs that it took.
 local function was_short(record)
   local wall = record:match('^%*%d+\r\n' .. ('%$%d+\r\n[^\r]*\r\n'):rep(6) .. '%$%d+\r\n(%d+)\r')
-  return not wall or tonumber(wall) < MOMENT_US
+  return not wall or tonumber(wall) < SPAN.moment_us
 end
 
 -- A bar is "until:sessions that had ended when it was set". Whoever could not start the job counts
@@ -52,7 +54,7 @@ end
 -- Whether all live workers of the job's queue, and whether three, could not start it.
 local function who_could_not(j)
   local now, bars, others = fleet_ms(), {}, 0
-  call('HSET', barred_key(j.id), sid, fmt(now + 60000) .. ':' .. fmt(sessions_ended()))
+  call('HSET', barred_key(j.id), sid, fmt(now + SPAN.bar_ms) .. ':' .. fmt(sessions_ended()))
   j.marks = 1
   local all = call('HGETALL', barred_key(j.id))
   local n = 0
@@ -84,7 +86,7 @@ local function judge(j, r, index, attempt, reason, record)
     if j.state == 'stopping' then
       remember(j, index, index + 1, attempt, 'c')
     elseif reason == 'continue' and was_short(record) then
-      put_later(j, r, r.fails, PAUSE_MS)
+      put_later(j, r, r.fails, SPAN.pause_ms)
     else
       put(j, index, index + 1, attempt + 1, r.fails, r.lost, 'q', true)
     end
@@ -173,7 +175,7 @@ local function commit()
     for i, a in ipairs(accepted) do ranges[i] = fmt(a[1]) .. '-' .. fmt(a[2]) end
     local all = table.concat(ranges, ',')
     local fine, why = pcall(add_result, j, all == own and entry or all .. entry:sub(#own + 1))
-    if not fine then -- no task has ended whose result is nowhere
+    if not fine then -- no success whose result is nowhere
       for _, r in ipairs(taken) do
         j.ok = j.ok - (r.hi - r.lo)
         put(j, r.lo, r.hi, r.attempt, r.fails, r.lost, r.label)
@@ -357,7 +359,8 @@ end
 local function barred(j)
   if j.spawnless == 1 or j.marks == 0 then return false end
   local till, ended = read_bar(call('HGET', barred_key(j.id), sid))
-  return till > fleet_ms() and ended == sessions_ended()
+  local left = till - fleet_ms()
+  return left > 0 and (ended == sessions_ended() or left > SPAN.bar_ms - SPAN.least_bar_ms)
 end
 
 -- The first job of a list that this worker may take; those that it may not stay in front, but those

@@ -490,7 +490,18 @@ START_TEST(worker_that_dies_is_not_waited_for_any_longer) {
 }
 END_TEST
 
+/* They hold nothing meanwhile. */
+static void live_on(int64_t ms, const char *const *sessions) {
+    const char *names[] = {"none", NULL};
+    struct test_answer beaten;
+    test_pass_time(&fleet, ms);
+    for (; *sessions != NULL; sessions++)
+        test_heartbeat(&fleet, *sessions, names, &beaten);
+}
+
+/* But for the first seconds: where sessions come and go, it would try all the time. */
 START_TEST(worker_that_leaves_is_not_waited_for_any_longer) {
+    const char *const all[] = {one, two, three, NULL};
     play_start(_i);
     play_join(two);
     play_join(three);
@@ -499,6 +510,9 @@ START_TEST(worker_that_leaves_is_not_waited_for_any_longer) {
     lease = play_lease(two, "a", 1);
     test_commit(&fleet, two, &lease, 0, "p", true);
     test_finish(&fleet, three);
+    play_no_lease(one, "b");
+    live_on(3000, all);
+    live_on(3000, all);
     lease = play_lease(one, "b", 1); /* the other's try counts as it did */
     test_commit(&fleet, one, &lease, 0, "p", true);
     expect_state(SHOAL_JOB_FAILED);

@@ -172,7 +172,7 @@ START_TEST(dead_worker_is_not_waited_for) {
     worker_kill(&other);
     sh_start(&run, "shoal run -- out/bad");
     ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 1);
-    ck_assert(has_said(&run, "waits for a worker that can start it; 'listed' could not: "
+    ck_assert(has_said(&run, "waits for a worker that can start it and is free; 'listed' could not: "
                              "this worker does not start 'out/bad'"));
     test_process_finish(&run);
     worker_end(&worker);

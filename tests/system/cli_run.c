@@ -439,7 +439,9 @@ START_TEST(queue_that_no_worker_serves_is_told_of_once) {
                LIMIT_MS);
     ok("shoal pause nosuch");
     wait_until(has_said(&run, "'shoal resume nosuch' lets it go on\n"), LIMIT_MS);
-    ok("shoal resume nosuch");
+    ok("shoal resume nosuch; redis-cli -s ${SHOAL_REDIS#unix:} config set maxmemory 1mb");
+    wait_until(has_said(&run, "Redis is full"), LIMIT_MS);
+    ok("redis-cli -s ${SHOAL_REDIS#unix:} config set maxmemory 0");
     worker_start(&other, "--queue nosuch");
     ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 0);
     ck_assert_uint_eq(times_said(&run, "no worker serves"), 1);
