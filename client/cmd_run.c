@@ -73,6 +73,8 @@ struct run {
     int64_t full_since_ms; /* 0: Redis takes more rows */
     bool unacknowledged;
     bool told_of_worker; /* that it has ended */
+    struct shoal_error
+        no_worker; /* why the one that was started for it failed; OK: not */
 };
 
 /* ---- Ctrl-C */
@@ -229,12 +231,33 @@ static void note_no_rows(struct run *run) {
     run->unacknowledged |= shoal_stream_wants_acknowledging(run->stream);
 }
 
-/* Nobody may ever run what is waited for: the local worker could not begin, or was killed
- * together with its keeper. */
+static bool has_begun(const struct shoal_job *job) {
+    return job->leased > 0 || job->ran > 0 || job->ok + job->failed > 0;
+}
+
+/* The worker that was started for this job failed before it had any of it: the job is
+ * stopped, and the command ends with why. */
+static enum shoal_status give_up(struct run *run, struct shoal_error *err) {
+    if (run->use.cluster == NULL || run->no_worker.status != SHOAL_OK ||
+        has_begun(shoal_report_job(run->report)))
+        return SHOAL_OK;
+    struct shoal_error why = {.status = SHOAL_OK};
+    if (shoal_cluster_check_worker(run->use.cluster, &why) == SHOAL_OK)
+        return SHOAL_OK;
+    if (run->stream != NULL)
+        shoal_stream_stop(run->stream);
+    enum shoal_status status = shoal_cancel(run->use.client, run->id, false, err);
+    if (status == SHOAL_OK)
+        run->no_worker = why;
+    return status;
+}
+
+/* Nobody may ever run what is waited for: the local worker was killed together with its
+ * keeper, or another command's could not begin. */
 static void note_no_worker(struct run *run) {
     char log[PATH_MAX];
-    if (run->told_of_worker || run->use.cluster == NULL ||
-        !shoal_cluster_worker_ended(run->use.cluster) ||
+    if (run->told_of_worker || run->no_worker.status != SHOAL_OK ||
+        run->use.cluster == NULL || !shoal_cluster_worker_ended(run->use.cluster) ||
         shoal_state_path("worker.log", log, sizeof(log), NULL) != SHOAL_OK)
         return;
     run->told_of_worker = true;
@@ -256,6 +279,8 @@ static enum shoal_status look(struct run *run, bool *ret_more, struct shoal_erro
         shoal_error_clear(&why);
         status = flush_rows(run, false, &why);
         note_no_rows(run);
+        if (status == SHOAL_OK)
+            status = give_up(run, &why);
         note_no_worker(run);
         shoal_stall_look(&run->stall, &run->use, run->id);
         draw(run);
@@ -357,6 +382,8 @@ static int say_missing(const struct run *run, const struct shoal_job *job) {
 }
 
 static int exit_status(const struct run *run, const struct shoal_job *job) {
+    if (run->no_worker.status != SHOAL_OK)
+        return shoal_cli_fail(&run->no_worker);
     bool cut = run->stream != NULL && shoal_stream_was_cut(run->stream);
     if (shoal_interrupts() > 0 && (cut || job->state != SHOAL_JOB_SUCCEEDED))
         return SHOAL_EXIT_INTERRUPTED;

@@ -37,8 +37,10 @@ struct shoal_cluster {
     char password_file[PATH_ROOM];        /* "": none is needed */
     char listens[SHOAL_LISTEN_HOST + 16]; /* "HOST:PORT"; "": it does not */
     char name_space[SHOAL_NAME_MAX + 1];
-    char trusted_keys[PATH_ROOM];  /* "": nobody else could ever write to it */
-    char worker[SHOAL_LOCAL_NAME]; /* the pid file of the one that works for us */
+    char trusted_keys[PATH_ROOM];   /* "": nobody else could ever write to it */
+    char worker[SHOAL_LOCAL_NAME];  /* the pid file of the one that works for us */
+    struct shoal_local_watch watch; /* of it */
+    pid_t started;                  /* its keeper, if that was started by us; else 0 */
 };
 
 /* ---- the job submitted last */
@@ -319,13 +321,15 @@ static enum shoal_status ensure_worker(struct shoal_cluster *cluster, const char
                         (const char *const[]){"--trust-keys", cluster->trusted_keys,
                                               is_listed ? NULL : "--allow-any", NULL});
     }
-    const struct shoal_local_watch watch = {.name = "worker",
-                                            .pid_file = worker.pid_file,
-                                            .log = worker_log,
-                                            .heard = shoal_local_log_size(worker_log),
-                                            .ask = is_known};
+    cluster->watch = (struct shoal_local_watch){.name = "worker",
+                                                .pid_file = cluster->worker,
+                                                .log = worker_log,
+                                                .heard = shoal_local_log_size(worker_log),
+                                                .ask = is_known};
     status = shoal_local_ensure(&worker, err);
-    return status == SHOAL_OK && begun ? wait_until_begun(cluster, &watch, err) : status;
+    cluster->started = worker.pid;
+    return status == SHOAL_OK && begun ? wait_until_begun(cluster, &cluster->watch, err)
+                                       : status;
 }
 
 /* ---- stopping */
@@ -573,6 +577,14 @@ const char *shoal_cluster_trusted_keys(const struct shoal_cluster *cluster) {
 
 bool shoal_cluster_worker_ended(const struct shoal_cluster *cluster) {
     return *cluster->worker != '\0' && shoal_local_holder(cluster->worker) == 0;
+}
+
+enum shoal_status shoal_cluster_check_worker(const struct shoal_cluster *cluster,
+                                             struct shoal_error *err) {
+    if (cluster->started == 0 || *cluster->listens != '\0' ||
+        !shoal_cluster_worker_ended(cluster))
+        return SHOAL_OK;
+    return shoal_local_check(&cluster->watch, cluster->started, err);
 }
 
 /* Trying for the exclusive lock may lose the shared one, which is taken back. */

@@ -74,6 +74,12 @@ const char *shoal_cluster_trusted_keys(const struct shoal_cluster *cluster);
  * begin; `worker.log` says why. */
 bool shoal_cluster_worker_ended(const struct shoal_cluster *cluster);
 
+/* SHOAL_LOST: that one was started by this use and has failed, and nobody else's worker
+ * can be there for it; the sentence quotes its last words. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_cluster_check_worker(const struct shoal_cluster *cluster,
+                                             struct shoal_error *err);
+
 /* Whether nobody else uses the cluster and `up` does not keep it: whoever leaves last
  * looks for unfinished jobs and, if there are none, says so to leave(). */
 bool shoal_cluster_is_last(struct shoal_cluster *cluster);

@@ -278,8 +278,10 @@ enum shoal_status shoal_local_start(struct shoal_local_daemon *daemon,
         got = pid < 0 ? 0 : read(ends[0], &why, sizeof(why)); /* ends with exec */
     } while (got < 0 && errno == EINTR);
     close(ends[0]);
-    if (pid >= 0 && got == 0)
+    if (pid >= 0 && got == 0) {
+        daemon->pid = pid;
         return SHOAL_OK;
+    }
     if (pid > 0) {
         kill(pid, SIGKILL); /* it may run, if it was the pipe that failed */
         waitpid(pid, NULL, 0);
@@ -334,6 +336,17 @@ static enum shoal_status tell_end(const struct shoal_local_watch *watch, const c
     return shoal_error_set(err, SHOAL_LOST,
                            "the local %s ended at once%s%s; see '%.150s'", watch->name,
                            *words == '\0' ? "" : ": ", words, log);
+}
+
+enum shoal_status shoal_local_check(const struct shoal_local_watch *watch, pid_t pid,
+                                    struct shoal_error *err) {
+    char log[PATH_ROOM];
+    siginfo_t end = {.si_pid = 0};
+    if (waitid(P_PID, (id_t)pid, &end, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+        end.si_pid != pid || end.si_code != CLD_EXITED || end.si_status == 0)
+        return SHOAL_OK;
+    enum shoal_status status = shoal_state_path(watch->log, log, sizeof(log), err);
+    return status == SHOAL_OK ? tell_end(watch, log, err) : status;
 }
 
 static enum shoal_status tell_silence(const struct shoal_local_watch *watch,

@@ -45,6 +45,7 @@ struct shoal_local_daemon {
     const char *pid_file;
     const char *log;
     const char *argv[SHOAL_LOCAL_WORDS]; /* the program first, NULL behind the last */
+    pid_t pid; /* this process's child, once it was started here; else 0 */
 };
 
 /* Adds words behind those that are there. */
@@ -103,6 +104,12 @@ struct shoal_local_watch {
 };
 
 off_t shoal_local_log_size(const char *log);
+
+/* SHOAL_LOST: a child that was started here (`pid`) has ended by itself, and not in good
+ * order; the sentence quotes its last words. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_local_check(const struct shoal_local_watch *watch, pid_t pid,
+                                    struct shoal_error *err);
 
 /* Asks until it has begun, 20 s at most, or until it is interrupted. SHOAL_LOST: it has
  * not, or has ended; the sentence quotes its last words. */

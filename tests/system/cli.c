@@ -646,14 +646,29 @@ START_TEST(folders_of_the_local_worker_are_absolute) {
 }
 END_TEST
 
-START_TEST(run_says_that_its_worker_could_not_begin) {
-    static const char why[] = "--spool: nothing can be kept in";
+/* With `up`, with rows of stdin that never end, and with parameters. */
+static const char *const fruitless[] = {"shoal up --slots 1",
+                                        "yes | shoal run --slots 1 --from - -- true {}",
+                                        "shoal run --slots 1 -p i=1:1000 -- true {i}"};
+
+START_TEST(what_needs_a_worker_ends_when_it_could_not_begin) {
     ok(": > spool"); /* where SHOAL_SPOOL leads */
-    sh_start(&run, "env -u SHOAL_REDIS shoal run --slots 1 -- true");
+    struct said said = sh_exit(3, "unset SHOAL_REDIS; %s", fruitless[_i]);
+    expect_in(said.err, "the local worker ended at once: ");
+    expect_in(said.err, "--spool: nothing can be kept in");
+    test_none_left(daemons.mark, LIMIT_MS);
+    ok("unset SHOAL_REDIS; test $(shoal list --json | grep -c active) = 0; shoal down");
+}
+END_TEST
+
+START_TEST(run_says_that_its_worker_was_killed) {
+    sh_start(&run, "env -u SHOAL_REDIS shoal run --slots 1 -- "
+                   "sh -c 'test -e began || { : > began; exec sleep 1000; }'");
+    wait_until(files("began") == 1, LIMIT_MS);
+    ok("kill -KILL $(cat .local/state/shoal/worker.pid)");
     wait_until(has_said(&run, "the local worker has ended, '"), LIMIT_MS);
-    expect_in(sh_exit(3, "unset SHOAL_REDIS; shoal up --slots 1").err, why);
     expect_in(ok("unset SHOAL_REDIS; shoal list"), "active"); /* goes on */
-    ok("rm spool; unset SHOAL_REDIS; shoal up --slots 1");
+    ok("unset SHOAL_REDIS; shoal up --slots 1");
     ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 0);
     test_process_finish(&run);
     ok("unset SHOAL_REDIS; shoal down");
@@ -790,7 +805,9 @@ static void add_cluster(Suite *suite) {
                         0, (int)SHOAL_COUNT(starts));
     tcase_add_test(tests, up_says_why_its_worker_could_not_begin);
     tcase_add_test(tests, folders_of_the_local_worker_are_absolute);
-    tcase_add_test(tests, run_says_that_its_worker_could_not_begin);
+    tcase_add_loop_test(tests, what_needs_a_worker_ends_when_it_could_not_begin, 0,
+                        (int)SHOAL_COUNT(fruitless));
+    tcase_add_test(tests, run_says_that_its_worker_was_killed);
     tcase_add_test(tests, run_whose_terminal_is_closed_stops_its_cluster);
     tcase_add_test(tests, submitted_job_keeps_the_cluster_up);
     tcase_add_test(tests, pid_file_that_cannot_be_looked_at_is_named);
