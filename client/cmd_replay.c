@@ -241,6 +241,11 @@ static enum shoal_status check(struct shoal_use *use, const struct shoal_one_tas
                                "not run here: %s; 'shoal show' tells what it is, and "
                                "--trust-redis runs it all the same",
                                why.text);
+    if (status == SHOAL_OK && one->changed)
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "not run here: the spec of job %s was changed in Redis; "
+                               "submit the job again",
+                               one->job.id);
     return status == SHOAL_OK ? status : shoal_error_set(err, status, "%s", why.text);
 }
 

@@ -38,14 +38,23 @@ static void find_signer(struct shoal_one_task *one) {
     shoal_warrant_finish(&warrant);
 }
 
+static enum shoal_status hash_spec(struct shoal_one_task *one, const char *text,
+                                   size_t len, struct shoal_error *err) {
+    char digits[SHOAL_HASH_DIGITS + 1];
+    if (!shoal_hash(text, len, one->spec_hash) || !shoal_redis_hash(text, len, digits))
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for a spec");
+    one->changed = strncmp(digits, one->job.spec, strlen(one->job.spec)) != 0;
+    return SHOAL_OK;
+}
+
 static enum shoal_status read_spec(struct shoal_use *use, struct shoal_one_task *one,
                                    struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_free) char *text = NULL;
     size_t len = 0;
     enum shoal_status status =
         shoal_queue_spec(&use->client->queue, one->job.spec, &text, &len, err);
-    if (status == SHOAL_OK && !shoal_hash(text, len, one->spec_hash))
-        status = shoal_error_set(err, SHOAL_MEMORY, "no memory for a spec");
+    if (status == SHOAL_OK)
+        status = hash_spec(one, text, len, err);
     if (status == SHOAL_OK)
         status = read_warrant(use, one, err);
     if (status != SHOAL_OK)

@@ -16,7 +16,8 @@ struct shoal_one_task {
     char *warrant; /* NULL: none */
     size_t warrant_len;
     char spec_hash[SHOAL_HASH_DIGITS + 1];
-    char *pack; /* NULL: it has no arguments */
+    bool changed; /* the spec is not what its digest says */
+    char *pack;   /* NULL: it has no arguments */
     size_t pack_len;
     int64_t first;
     char seal[SHOAL_SEAL_BYTES + 1];

@@ -172,8 +172,9 @@ START_TEST(dead_worker_is_not_waited_for) {
     worker_kill(&other);
     sh_start(&run, "shoal run -- out/bad");
     ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 1);
-    ck_assert(has_said(&run, "waits for a worker that can start it and is free; 'listed' could not: "
-                             "this worker does not start 'out/bad'"));
+    ck_assert(has_said(
+        &run, "waits for a worker that can start it and is free; 'listed' could not: "
+              "this worker does not start 'out/bad'"));
     test_process_finish(&run);
     worker_end(&worker);
 }
@@ -394,6 +395,10 @@ static const struct {
                "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
                "os.sched_setaffinity(threading.get_native_id(), {0})"),
      WORKS}, /* as OpenMP does, which ends when it cannot */
+    {OF_WORKER("import threading\n"
+               "os.sched_setscheduler(threading.get_native_id(), os.SCHED_OTHER, "
+               "os.sched_param(0))"),
+     WORKS}, /* as pthread_create() does with attributes of its own */
     {"prlimit --pid $PPID --nofile=100", HELD_BY_FILTER},
     {"renice -n 1 -p $PPID", HELD_BY_FILTER},
     {OF_WORKER("os.setpriority(os.PRIO_PGRP, os.getpgid(worker), 1)"), HELD_BY_FILTER},

@@ -248,6 +248,7 @@ START_TEST(spec_that_was_changed_in_redis_does_not_run) {
        "s=${k}spec:$(r hget ${k}job:%s spec); "
        "%s",
        job, changes[_i].change);
+    ck_assert_int_ne(sh("shoal replay %s 0", job).exit, 0);
     worker_start(&first, "");
     wait_for(job, 1);
     wait_for(ok("shoal submit -p i=1:9 -- echo good=1"), 0); /* which writes it anew */
