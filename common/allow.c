@@ -127,13 +127,20 @@ static bool pattern_is_open_to(mode_t writers, const char *pattern, char *path) 
     return shoal_allow_is_open_to(writers, path);
 }
 
-/* Whether what it names is there. */
-static bool is_there(const char *pattern) {
+/* Warns of a pattern by which nothing runs as things are. */
+static void tell_of_nothing(const char *pattern) {
     struct stat status;
     char path[PATH_MAX];
     int folder = folder_of(pattern);
     snprintf(path, sizeof(path), "%.*s", folder < 0 ? PATH_MAX - 1 : folder, pattern);
-    return stat(*path == '\0' ? "/" : path, &status) == 0;
+    if (stat(*path == '\0' ? "/" : path, &status) != 0)
+        shoal_warn("nothing is there now that this would allow: allow=%s", pattern);
+    else if (folder < 0 && S_ISDIR(status.st_mode))
+        shoal_warn("this is a folder, of which nothing may run: allow=%s write=%s/*",
+                   pattern, pattern);
+    else if (folder >= 0 && !S_ISDIR(status.st_mode))
+        shoal_warn("this is no folder, so nothing may run by it: allow=%s write=%s",
+                   pattern, path);
 }
 
 /* ---- the list */
@@ -228,9 +235,7 @@ void shoal_allow_tell(const struct shoal_allow *allow) {
     char folder[PATH_MAX];
     shoal_info("tasks are what --allow lists: patterns=%zu", allow->n);
     for (size_t i = 0; i < allow->n; i++) {
-        if (!is_there(allow->patterns[i]))
-            shoal_warn("nothing is there now that this would allow: allow=%s",
-                       allow->patterns[i]);
+        tell_of_nothing(allow->patterns[i]);
         if (pattern_is_open_to(S_IWGRP, allow->patterns[i], folder))
             shoal_warn("a group decides with you what tasks may run, as it can write "
                        "there: folder=%s allow=%s",

@@ -38,7 +38,7 @@ enum shoal_status shoal_allow_init(struct shoal_allow *ret_allow,
 void shoal_allow_finish(struct shoal_allow *allow);
 
 /* Says in the log how many there are, which folders a group may write in, and which
- * patterns name nothing that is there. */
+ * patterns nothing runs by as things are. */
 void shoal_allow_tell(const struct shoal_allow *allow);
 
 /* What it is called in sentences. */

@@ -145,6 +145,16 @@ START_TEST(pattern_of_nothing_is_warned_of) {
     ck_assert(has_said(&worker, "would allow\" allow=/no/such/*\n"));
     ck_assert(has_said(&worker, "would allow\" allow=/no/such/file\n"));
     ck_assert_uint_eq(times_said(&worker, "nothing is there now"), 2); /* no others */
+    ck_assert_uint_eq(times_said(&worker, "of which nothing may run"), 0);
+    ck_assert_uint_eq(times_said(&worker, "nothing may run by it"), 0);
+    worker_end(&worker);
+}
+END_TEST
+
+START_TEST(pattern_that_is_not_what_is_there_is_warned_of) {
+    worker_start(&worker, "--allow '/usr/bin:/usr/bin/env/**'");
+    ck_assert(has_said(&worker, "may run\" allow=/usr/bin write=/usr/bin/*\n"));
+    ck_assert(has_said(&worker, "by it\" allow=/usr/bin/env/** write=/usr/bin/env\n"));
     worker_end(&worker);
 }
 END_TEST
@@ -583,6 +593,7 @@ int main(void) {
     tcase_add_loop_test(tests, what_is_not_listed_is_refused, 0,
                         (int)SHOAL_COUNT(refused));
     tcase_add_test(tests, pattern_of_nothing_is_warned_of);
+    tcase_add_test(tests, pattern_that_is_not_what_is_there_is_warned_of);
     tcase_add_test(tests, other_workers_run_what_one_does_not);
     tcase_add_test(tests, dead_worker_is_not_waited_for);
     tcase_add_test(tests, link_that_changes_behind_the_check_changes_nothing);
