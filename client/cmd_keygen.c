@@ -53,12 +53,23 @@ static void tell_where_lines_go(void) {
 /* What is there is kept; most often it is the line of that key which is looked for. */
 static enum shoal_status refuse_to_overwrite(const char *path, bool is_usual,
                                              struct shoal_error *err) {
-    return shoal_error_set(
-        err, SHOAL_REFUSED,
-        "'%.200s' is there already%s, and a key is never overwritten; its line for "
-        "workers is in '%.200s.pub'; for another key name another file: shoal keygen "
-        "FILE",
-        path, is_usual ? " and signs by itself" : "", path);
+    struct shoal_signer *signer = NULL;
+    struct shoal_error why = {.status = SHOAL_OK};
+    char comment[SHOAL_COMMENT_ROOM];
+    shoal_key_comment(comment);
+    if (shoal_signer_read(path, &signer, &why) != SHOAL_OK)
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "what is there already is never overwritten: %s; for a "
+                               "key name another file: shoal keygen FILE",
+                               why.text);
+    shoal_error_set(err, SHOAL_REFUSED,
+                    "'%.200s' is there already%s, and a key is never overwritten; its "
+                    "line for workers is '%s %s'; for another key name another file: "
+                    "shoal keygen FILE",
+                    path, is_usual ? " and signs by itself" : "",
+                    shoal_signer_name(signer)->digits, comment);
+    shoal_signer_destroy(signer);
+    return SHOAL_REFUSED;
 }
 
 static enum shoal_status make_key(const char *path, struct shoal_error *err) {

@@ -205,8 +205,8 @@ enum shoal_status shoal_signer_read(const char *path, struct shoal_signer **ret_
     if (key == NULL || EVP_PKEY_is_a(key, "ED25519") != 1) {
         EVP_PKEY_free(key);
         return shoal_error_set(err, SHOAL_INVALID,
-                               "'%.200s' is no Ed25519 key without a passphrase; 'shoal "
-                               "keygen' makes one",
+                               "'%.200s' is no Ed25519 key without a passphrase, such as "
+                               "'shoal keygen' makes",
                                path);
     }
     return make(key, ret_signer, err);

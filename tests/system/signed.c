@@ -547,9 +547,36 @@ START_TEST(keygen_keeps_what_is_there) {
     const char *before = ok("cat .config/shoal/signing.key");
     struct said said = sh_exit(2, "shoal keygen");
     ck_assert_ptr_nonnull(strstr(said.err, "never overwritten; its line for workers"));
-    ck_assert_ptr_nonnull(strstr(said.err, "signing.key.pub'; for another key name"));
+    ck_assert_ptr_nonnull(strstr(said.err, ok("cat mine.line")));
     ck_assert_str_eq(ok("cat .config/shoal/signing.key"), before);
     ck_assert_str_eq(ok("cat .config/shoal/signing.key.pub"), ok("cat mine.line"));
+}
+END_TEST
+
+/* The line is that of the key, be there such a file beside it or not. */
+START_TEST(keygen_tells_the_line_of_a_key_that_is_there) {
+    const char *line = ok("shoal keygen eighth");
+    ok("rm eighth.pub");
+    ck_assert_ptr_nonnull(strstr(sh_exit(2, "shoal keygen eighth").err, line));
+}
+END_TEST
+
+/* How something comes there that is no key, and what is said. */
+static const struct {
+    const char *made_by, *said;
+} no_keys[] = {
+    {"echo junk > none; chmod 600 none", "'none' is no Ed25519 key"},
+    {"mkdir none", "'none' is no file"},
+    {"mkfifo none", "'none' is no file"},
+    {"shoal keygen none; chmod 644 none", "others than its owner may read"},
+};
+
+START_TEST(keygen_tells_of_what_is_there_and_no_key) {
+    ok("%s", no_keys[_i].made_by);
+    struct said said = sh_exit(2, "shoal keygen none");
+    ck_assert_ptr_nonnull(strstr(said.err, "never overwritten: "));
+    ck_assert_msg(strstr(said.err, no_keys[_i].said) != NULL, "%s", said.err);
+    ck_assert_ptr_null(strstr(said.err, "line for workers"));
 }
 END_TEST
 
@@ -675,6 +702,9 @@ int main(void) {
     tcase_add_test(cases, no_sign_overrules_the_key_of_the_environment);
     tcase_add_test(cases, keygen_says_where_the_line_goes);
     tcase_add_test(cases, keygen_keeps_what_is_there);
+    tcase_add_test(cases, keygen_tells_the_line_of_a_key_that_is_there);
+    tcase_add_loop_test(cases, keygen_tells_of_what_is_there_and_no_key, 0,
+                        (int)SHOAL_COUNT(no_keys));
     tcase_add_test(cases, replay_runs_what_is_signed_and_nothing_else);
     tcase_add_test(cases, replay_asks_for_signatures_of_a_cluster_that_others_reach);
     tcase_add_test(cases, upgraded_worker_goes_on_with_signed_jobs);
