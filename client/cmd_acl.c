@@ -166,6 +166,28 @@ static void add_rules(struct user *user, int role, const char *prefix, int datab
         shoal_access_rules((enum shoal_role)role, prefix, database, rules);
 }
 
+static void name_users(struct users *users) {
+    for (int role = 0; role < USERS; role++)
+        snprintf(users->of[role].name, USER_MAX, "%s%s%s",
+                 user_prefix_given ? user_prefix : shoal_cli.name_space,
+                 user_prefix_given ? "" : "-", name_of(role));
+}
+
+static bool is_of_folder(const struct users *users, int role) {
+    return folder != NULL && !users->of[role].wanted && !(role == ADMIN && keep_default);
+}
+
+/* Passwords that are to be renamed are looked for before anything is written. */
+static enum shoal_status find_rotated(const struct users *users,
+                                      struct shoal_error *err) {
+    enum shoal_status status = SHOAL_OK;
+    for (int role = 0; role < USERS && status == SHOAL_OK; role++) {
+        if (is_rotated(role) && is_of_folder(users, role))
+            status = shoal_credential_find(folder, users->of[role].name, err);
+    }
+    return status;
+}
+
 /* Those of a folder are all users, those of hashes the ones that have some. */
 static enum shoal_status make_users(struct users *users, int database,
                                     struct shoal_error *err) {
@@ -174,14 +196,14 @@ static enum shoal_status make_users(struct users *users, int database,
     shoal_key_prefix(prefix, shoal_cli.name_space);
     for (size_t i = 0; i < hashes.n && status == SHOAL_OK; i++)
         status = take_hash(users, hashes.items[i], err);
+    name_users(users);
+    if (keep_default)
+        users->of[ADMIN].wanted = false;
+    if (status == SHOAL_OK)
+        status = find_rotated(users, err);
     for (int role = 0; role < USERS && status == SHOAL_OK; role++) {
         struct user *user = &users->of[role];
-        snprintf(user->name, sizeof(user->name), "%s%s%s",
-                 user_prefix_given ? user_prefix : shoal_cli.name_space,
-                 user_prefix_given ? "" : "-", name_of(role));
-        if (role == ADMIN && keep_default) {
-            user->wanted = false;
-        } else if (folder != NULL && !user->wanted) {
+        if (is_of_folder(users, role)) {
             user->wanted = true;
             status = shoal_credential_take(folder, user->name, is_rotated(role),
                                            &user->credential, err);

@@ -80,9 +80,24 @@ static enum shoal_status make_old(const char *path, const char *old,
                            strerror(errno));
 }
 
+enum shoal_status shoal_credential_find(const char *folder, const char *user,
+                                        struct shoal_error *err) {
+    char path[PATH_MAX];
+    enum shoal_status status =
+        shoal_credential_path(folder, user, path, sizeof(path), err);
+    if (status == SHOAL_OK && access(path, F_OK) != 0)
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "there is no password to rotate in '%.300s': %s", path,
+                               strerror(errno));
+    return status;
+}
+
 /* Who can write there can put a password of his own in the place of a user's. */
 static enum shoal_status check_folder(const char *folder, struct shoal_error *err) {
     char real[PATH_MAX];
+    struct stat stat_of;
+    if (stat(folder, &stat_of) == 0 && !S_ISDIR(stat_of.st_mode))
+        return shoal_error_set(err, SHOAL_INVALID, "'%.300s' is no folder", folder);
     if (realpath(folder, real) == NULL)
         return shoal_error_set(err, SHOAL_SYSTEM,
                                "cannot look at the folder '%.300s': %s", folder,

@@ -662,6 +662,8 @@ static const struct {
     {"--hash read=" A16 A16 A16 A16 " --rotate read", "give --passwords-dir"},
     {"--passwords-dir passwords --rotate readers", "does not name a role"},
     {"--passwords-dir passwords --user-prefix 'a b'", "user-prefix"},
+    {"--passwords-dir passwords --rotate worker", "there is no password to rotate"},
+    {"--passwords-dir /dev/null", "'/dev/null' is no folder"},
 };
 
 START_TEST(mistake_is_told) {
