@@ -35,9 +35,9 @@ static const struct shoal_option options[] = {
 /* ---- the words */
 
 /* Options that tell what the token tells. */
-static const char *const of_token[] = {"--redis",   "--redis-password-file",
-                                       "--tls-ca",  "--tls-cert",
-                                       "--tls-key", "--namespace"};
+static const char *const of_token[] = {
+    "--redis",   "--redis-password-file", "--tls-ca",     "--tls-cert",
+    "--tls-key", "--namespace",           "--trust-redis"};
 
 static enum shoal_status check_others(int n, char *const *words,
                                       struct shoal_error *err) {
@@ -47,7 +47,8 @@ static enum shoal_status check_others(int n, char *const *words,
             if (strlen(of_token[k]) == len && strncmp(words[i], of_token[k], len) == 0)
                 return shoal_error_set(err, SHOAL_INVALID,
                                        "--join and %s do not go together: the token says "
-                                       "where Redis is, and how one gets in",
+                                       "where Redis is, how one gets in, and whose jobs "
+                                       "may run",
                                        of_token[k]);
         }
     }
@@ -66,7 +67,9 @@ static enum shoal_status take_join(int *n, char **words, struct shoal_error *err
             value = ++i < *n ? words[i] : "";
         else
             words[to++] = words[i];
-        if (value != NULL && (join != NULL || *value == '\0'))
+        if (value != NULL && join != NULL)
+            return shoal_error_set(err, SHOAL_INVALID, "--join stands there twice");
+        if (value != NULL && *value == '\0')
             return shoal_error_set(
                 err, SHOAL_INVALID,
                 "--join needs a value: one file with a token, or '-'; see "

@@ -395,7 +395,7 @@ static const struct {
     {"--join .", "is not a file"},
     {"--join", "--join needs a value: one file"},
     {"--join=", "--join needs a value: one file"},
-    {"--join token --join token", "--join needs a value: one file"},
+    {"--join token --join token", "--join stands there twice"},
     {"--join \"$(cat token)\"", "on the command line"},
     {"--join \"$(sed -n 2p token)\"", "cannot read the join token"},
     {"--join open", "run chmod 600"},
@@ -409,6 +409,7 @@ static const struct {
     {"--join - < /dev/zero", "is no join token"},
     {"--join token --redis redis://127.0.0.1", "--join and --redis do not go together"},
     {"--namespace=x --join token", "--join and --namespace do not go together"},
+    {"--join token --trust-redis", "--join and --trust-redis do not go together"},
 };
 
 START_TEST(token_that_is_none_is_refused) {
