@@ -75,7 +75,7 @@ static const char *const devices[] = {"/dev/full", "/dev/null", "/dev/zero"};
 #define ONLY_WITH(call, n, value, answer)                                                \
     LOAD(nr), SKIP_UNLESS(call, 3), LOAD(args[n]), SKIP_IF(value, 1), RETURN(answer)
 /* The usual way of scheduling is also asked for by a thread's number, as pthread_create()
- * does with attributes of its own; that every thread has anyway, so it seems done, too. */
+ * does with attributes of its own; every thread has that anyway, so it seems done. */
 #define SCHEDULER(answer)                                                                \
     LOAD(nr), SKIP_UNLESS(SYS_sched_setscheduler, 6), LOAD(args[0]), SKIP_IF(0, 4),      \
         LOAD(args[1]), SKIP_UNLESS(SCHED_OTHER, 1), RETURN(PASSED_OVER), RETURN(answer)
