@@ -234,15 +234,22 @@ static pid_t next_ended(int *status, struct rusage *usage) {
     return pid;
 }
 
-static void reap(evutil_socket_t number, short what, void *owner) {
-    struct shoal_worker *worker = owner;
+/* Returns whether any had ended. */
+static bool reap_all(struct shoal_worker *worker) {
     struct rusage usage;
     int status = 0;
+    bool any = false;
     pid_t pid;
+    for (; (pid = next_ended(&status, &usage)) > 0; any = true)
+        give_to_slot(worker, pid, status, &usage);
+    return any;
+}
+
+static void reap(evutil_socket_t number, short what, void *owner) {
+    struct shoal_worker *worker = owner;
     (void)number;
     (void)what;
-    while ((pid = next_ended(&status, &usage)) > 0)
-        give_to_slot(worker, pid, status, &usage);
+    reap_all(worker);
     free(sweep_tree(worker));
     try_to_end(worker, shoal_now_ms());
 }
@@ -254,6 +261,8 @@ static void tick(evutil_socket_t fd, short what, void *owner) {
     int64_t now = shoal_now_ms();
     (void)fd;
     (void)what;
+    if (reap_all(worker)) /* libevent may fail to tell of a signal */
+        free(sweep_tree(worker));
     for (int64_t i = 0; i < worker->config->slots; i++)
         shoal_slot_tick(&worker->slots[i], now);
     if (now - worker->tidied_ms >= TIDY_MS) {
