@@ -197,12 +197,17 @@ class Execute(Path):
         (home / "lines").write_text("a\nb\nc\n")
         words = [word.format(plugin=stage.build / "tests/support/tasks.so") for word in self.words]
         # Where all fails it waits for a better time, without end.
-        return stage.run(home, fault, "shoal", "run", "--format", "csv", *words, patient=fault.from_there_on,
-                         stdin=home / "lines")
+        run = stage.run(home, fault, "shoal", "run", "--format", "csv", *words, patient=fault.from_there_on,
+                        stdin=home / "lines")
+        run.from_there_on = fault.from_there_on
+        return run
 
     def check(self, stage, home, run):
+        """Rows that did not all come are cancelled by themselves in an hour; a job that is open is left so by whoever
+        can do nothing any more, as by who is killed."""
         for job in stage.jobs():
-            if job["state"] == "waiting":  # its rows did not all come: cancelled by itself in an hour
+            is_open = job["state"] == "active" and not (job["queued"] or job["delayed"] or job["leased"])
+            if job["state"] == "waiting" or is_open and run.from_there_on and run.exit != 0:
                 stage.shoal("cancel", job["id"])
         complaints = settle(stage)
         rows = sorted(line.split(",")[0] for line in run.out.splitlines()[1:])
