@@ -202,7 +202,7 @@ def rollbacks(place):
     fleet(place, 3, 4)
     storm = Rollbacks(place)
     with clients(place, 3, storm.submit_and_wait):
-        for _ in range(place.times(6, 60)):
+        for _ in range(place.times(6, 200)):
             storm.roll_back()
     storm.judge_told()
 
