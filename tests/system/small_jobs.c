@@ -354,10 +354,10 @@ static void no_oddity(struct shoal_submit_options *job) {
 }
 
 /* Cancels those that are leased and have not begun, as far as that can be seen, one in so
- * many. Returns how many. */
+ * many. Returns how many. Goes towards the workers, or it might always be behind them. */
 static size_t cancel_some(size_t one_in, bool kill, bool *was_cancelled) {
     size_t leased = 0, n = 0;
-    for (size_t i = 50; i < n_jobs; i++) {
+    for (size_t i = n_jobs; i-- > 50;) {
         was_cancelled[i] = now(i).leased == 1 && leased++ % one_in == 0;
         if (!was_cancelled[i])
             continue;
