@@ -68,11 +68,20 @@ static int64_t number_in(int group, const char *name) {
 
 /* ---- ending what is in a group */
 
+/* Whether somebody has removed it, as each worker that begins does with those of the
+ * dead. */
+static bool is_gone(int group) {
+    return faccessat(group, "cgroup.procs", F_OK, 0) != 0 &&
+           (errno == ENOENT || errno == ENODEV);
+}
+
 static bool is_empty(int group) {
     char text[256];
     if (get(group, "cgroup.events", text, sizeof(text)))
         return number_behind(text, "populated") == 0;
-    return get(group, "cgroup.procs", text, sizeof(text)) && *text == '\0';
+    if (get(group, "cgroup.procs", text, sizeof(text)))
+        return *text == '\0';
+    return is_gone(group);
 }
 
 static void kill_each(int group) {
@@ -253,7 +262,8 @@ static bool end_all(const char *path, int depth) {
     }
     if (folder != NULL)
         closedir(folder);
-    return group < 0 || (end_processes(group, SESSION_MS) && rmdir(path) == 0);
+    return group < 0 ||
+           (end_processes(group, SESSION_MS) && (rmdir(path) == 0 || errno == ENOENT));
 }
 
 bool shoal_cgroups_end(struct shoal_cgroups *cgroups, const char *session) {
