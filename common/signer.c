@@ -268,7 +268,7 @@ bool shoal_seal_name(const char *head, size_t len, struct shoal_signer_name *ret
     return true;
 }
 
-enum shoal_status shoal_seal_check(const char *head, const char *bytes, size_t len) {
+static enum shoal_status check_once(const char *head, const char *bytes, size_t len) {
     unsigned char name[SHOAL_SIGNER_BYTES], signature[SIGNATURE_BYTES];
     enum shoal_status status = SHOAL_MEMORY;
     if (!read_head(head, name, signature))
@@ -290,6 +290,13 @@ enum shoal_status shoal_seal_check(const char *head, const char *bytes, size_t l
     EVP_PKEY_free(key);
     ERR_clear_error();
     return status;
+}
+
+/* OpenSSL does not tell a wrong signature from some of the memory that it lacked: what is
+ * wrong is so twice. */
+enum shoal_status shoal_seal_check(const char *head, const char *bytes, size_t len) {
+    enum shoal_status status = check_once(head, bytes, len);
+    return status == SHOAL_REFUSED ? check_once(head, bytes, len) : status;
 }
 
 bool shoal_seal_holds(const char *head, const char *bytes, size_t len) {
