@@ -2,6 +2,7 @@
 #include "worker/cgroup.h"
 
 #include "common/cleanup.h"
+#include "common/id.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -103,6 +104,32 @@ START_TEST(off_is_none) {
 }
 END_TEST
 
+/* As a worker that begins does with the groups of a dead one whose keeper still looks at
+ * them: the directory is open, and what was in it can no longer be read. */
+START_TEST(groups_that_somebody_else_removed_are_empty) {
+    char session[SHOAL_ID_LEN + 1];
+    struct shoal_cgroup *group = NULL;
+    struct shoal_limits rest, limits = {0};
+    shoal_id_make(session);
+    ck_assert_int_eq(shoal_cgroups_find("auto", &found, NULL), SHOAL_OK);
+    shoal_cgroups_begin(&found, session);
+    if (found.n == 0)
+        return; /* a host that has none, or gives none to this user */
+    ck_assert_int_eq(
+        shoal_cgroup_prepare(&group, &found, session, "0", &limits, &rest, NULL),
+        SHOAL_OK);
+    ck_assert_int_eq(shoal_cgroup_count(group), 0);
+    struct shoal_cgroups other = found;
+    for (size_t i = 0; i < other.n; i++)
+        other.trees[i].lock = -1;
+    ck_assert(shoal_cgroups_end(&other, session));
+    ck_assert_int_eq(shoal_cgroup_count(group), -1);
+    ck_assert(shoal_cgroup_kill(group));
+    shoal_cgroup_destroy(group);
+    ck_assert(shoal_cgroups_end(&found, session));
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("cgroup");
     TCase *tests = tcase_create("cgroup");
@@ -110,6 +137,7 @@ int main(void) {
                         (int)SHOAL_COUNT(hosts));
     tcase_add_loop_test(tests, words_that_are_no_group_are_refused, 0, 7);
     tcase_add_test(tests, off_is_none);
+    tcase_add_test(tests, groups_that_somebody_else_removed_are_empty);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
