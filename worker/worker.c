@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -87,9 +88,7 @@ static void stop(struct shoal_worker *worker, const char *why) {
     shoal_worker_stop_job(worker, NULL, false);
 }
 
-static void take_signal(evutil_socket_t number, short what, void *owner) {
-    struct shoal_worker *worker = owner;
-    (void)what;
+static void take_signal(struct shoal_worker *worker, int number) {
     if (worker->phase == SHOAL_WORKER_WORKS)
         shoal_worker_drain(worker);
     else
@@ -234,22 +233,13 @@ static pid_t next_ended(int *status, struct rusage *usage) {
     return pid;
 }
 
-/* Returns whether any had ended. */
-static bool reap_all(struct shoal_worker *worker) {
+static void reap(struct shoal_worker *worker, int number) {
     struct rusage usage;
     int status = 0;
-    bool any = false;
     pid_t pid;
-    for (; (pid = next_ended(&status, &usage)) > 0; any = true)
-        give_to_slot(worker, pid, status, &usage);
-    return any;
-}
-
-static void reap(evutil_socket_t number, short what, void *owner) {
-    struct shoal_worker *worker = owner;
     (void)number;
-    (void)what;
-    reap_all(worker);
+    while ((pid = next_ended(&status, &usage)) > 0)
+        give_to_slot(worker, pid, status, &usage);
     free(sweep_tree(worker));
     try_to_end(worker, shoal_now_ms());
 }
@@ -261,8 +251,6 @@ static void tick(evutil_socket_t fd, short what, void *owner) {
     int64_t now = shoal_now_ms();
     (void)fd;
     (void)what;
-    if (reap_all(worker)) /* libevent may fail to tell of a signal */
-        free(sweep_tree(worker));
     for (int64_t i = 0; i < worker->config->slots; i++)
         shoal_slot_tick(&worker->slots[i], now);
     if (now - worker->tidied_ms >= TIDY_MS) {
@@ -282,22 +270,18 @@ static void known_changed(void *owner) {
 
 /* ---- an upgrade */
 
-static void take_upgrade(evutil_socket_t number, short what, void *owner) {
-    struct shoal_worker *worker = owner;
+static void take_upgrade(struct shoal_worker *worker, int number) {
     (void)number;
-    (void)what;
     worker->upgrades = true;
     event_base_loopbreak(worker->base);
 }
 
 /* Whoever told this process has told the wrong one: the keeper is who looks first whether
  * the new program can take over. One that is gone is no more our parent. */
-static void pass_to_keeper(evutil_socket_t number, short what, void *owner) {
-    struct shoal_worker *worker = owner;
+static void pass_to_keeper(struct shoal_worker *worker, int number) {
     struct pollfd end = {.fd = worker->config->keeper, .events = POLLIN};
-    (void)what;
     if (poll(&end, 1, 0) == 0)
-        kill(getppid(), (int)number);
+        kill(getppid(), number);
 }
 
 /* Who the worker is, other than by its command line. */
@@ -345,26 +329,48 @@ static void hand_over(struct shoal_worker *worker) {
     shoal_handover_finish(&handover);
 }
 
-/* No signal is lost: what comes now waits until the new program listens, and what came
- * before is heard here. */
 static void upgrade(struct shoal_worker *worker) {
-    sigset_t all, before;
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, &before);
-    event_base_loop(worker->base, EVLOOP_NONBLOCK);
     worker->upgrades = false;
     if (!worker->over && worker->config->program != NULL)
         hand_over(worker);
-    sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
-/* Those that the program before this one has left waiting, and a look at children: one
- * may have ended meanwhile. */
-static void hear_signals(void) {
-    sigset_t none;
+/* ---- signals */
+
+static const struct {
+    int number;
+    void (*hear)(struct shoal_worker *worker, int number);
+} signals[] = {
+    {SIGTERM, take_signal},    {SIGINT, take_signal},
+    {SIGCHLD, reap},           {SHOAL_WORKER_UPGRADES, take_upgrade},
+    {SIGUSR2, pass_to_keeper},
+};
+
+static void hear_signals(evutil_socket_t fd, short what, void *owner) {
+    struct shoal_worker *worker = owner;
+    struct signalfd_siginfo heard;
+    (void)what;
+    while (!worker->over && !worker->upgrades &&
+           read(fd, &heard, sizeof(heard)) == sizeof(heard)) {
+        for (size_t i = 0; i < SHOAL_COUNT(signals); i++) {
+            if (signals[i].number == (int)heard.ssi_signo)
+                signals[i].hear(worker, signals[i].number);
+        }
+    }
+}
+
+/* A descriptor that they are read from, or -1. They stay blocked, so that none is lost:
+ * not before the loop listens or when it has ended, and not in an upgrade, after which
+ * the new program finds those that wait. One of them may be that of a child that ended
+ * when nobody listened. */
+static int listen_to_signals(void) {
+    sigset_t all;
+    sigemptyset(&all);
+    for (size_t i = 0; i < SHOAL_COUNT(signals); i++)
+        sigaddset(&all, signals[i].number);
+    sigprocmask(SIG_SETMASK, &all, NULL);
     raise(SIGCHLD);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    return signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
 /* ---- life */
@@ -409,7 +415,8 @@ static enum shoal_status make_slots(struct shoal_worker *worker, const char *fol
 
 /* What the loop listens to besides Redis. */
 struct watch {
-    struct event *events[7];
+    int signals;
+    struct event *events[3];
     size_t n;
 };
 
@@ -425,23 +432,21 @@ static bool watch(struct watch *all, struct event *event, int64_t ms) {
 static bool watch_all(struct shoal_worker *worker, struct watch *all) {
     struct event_base *base = worker->base;
     int keeper = worker->config->keeper;
-    return watch(all, evsignal_new(base, SIGTERM, take_signal, worker), 0) &&
-           watch(all, evsignal_new(base, SIGINT, take_signal, worker), 0) &&
-           watch(all, evsignal_new(base, SIGCHLD, reap, worker), 0) &&
-           watch(all, evsignal_new(base, SHOAL_WORKER_UPGRADES, take_upgrade, worker),
-                 0) &&
-           watch(all, evsignal_new(base, SIGUSR2, pass_to_keeper, worker), 0) &&
+    return all->signals >= 0 &&
+           watch(
+               all,
+               event_new(base, all->signals, EV_READ | EV_PERSIST, hear_signals, worker),
+               0) &&
            watch(all, event_new(base, -1, EV_PERSIST, tick, worker), TICK_MS) &&
            (keeper < 0 ||
             watch(all, event_new(base, keeper, EV_READ, lose_keeper, worker), 0));
 }
 
 static void run_loop(struct shoal_worker *worker) {
-    struct watch all = {.n = 0};
+    struct watch all = {.signals = listen_to_signals()};
     if (watch_all(worker, &all)) {
         if (worker->config->keeper >= 0)
             kill(getppid(), SHOAL_WORKER_LISTENS);
-        hear_signals();
         do {
             event_base_dispatch(worker->base);
             if (worker->upgrades)
@@ -450,14 +455,13 @@ static void run_loop(struct shoal_worker *worker) {
         /* One more turn, so that what was just sent leaves. */
         event_base_loop(worker->base, EVLOOP_NONBLOCK);
     } else {
-        shoal_err("no memory for what the loop listens to");
+        shoal_err("cannot listen to signals and timers: %s", strerror(errno));
         worker->exit_status = 1;
     }
-    sigset_t all_signals;
-    sigfillset(&all_signals);
-    sigprocmask(SIG_SETMASK, &all_signals, NULL); /* it ends, and is not to die of one */
     for (size_t i = 0; i < all.n; i++)
         event_free(all.events[i]);
+    if (all.signals >= 0)
+        close(all.signals);
 }
 
 static void make_outbox(struct shoal_worker *worker) {
