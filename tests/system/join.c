@@ -20,7 +20,18 @@ static struct test_process joined;
 static const json_t *told; /* by 'shoal up --listen' */
 
 /* The other Redis of these tests is not asked: its variable is taken out. */
+/* An address of this host that no other test has: a port of it that is free for a moment
+ * stays free. */
+static struct in_addr address;
+
+static void choose_address(void) {
+    uint32_t pid = (uint32_t)getpid();
+    address.s_addr = htonl(127u << 24 | (pid % 0xffffff + 1));
+    setenv("ADDRESS", inet_ntoa(address), 1);
+}
+
 static void setup(void) {
+    choose_address();
     daemons_start(NULL);
     snprintf(daemons.redis, sizeof(daemons.redis), "SHOAL_REDIS");
     ok("mkdir other");
@@ -51,24 +62,23 @@ static void join(void) {
 /* Whether somebody listens at that port of this host. */
 static bool is_open(const char *port) {
     SHOAL_CLEANUP(shoal_cleanup_fd) int fd = socket(AF_INET, SOCK_STREAM, 0);
-    const struct sockaddr_in address = {.sin_family = AF_INET,
-                                        .sin_port = htons((uint16_t)atoi(port)),
-                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    return connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
+    const struct sockaddr_in place = {.sin_family = AF_INET,
+                                      .sin_port = htons((uint16_t)atoi(port)),
+                                      .sin_addr = address};
+    return connect(fd, (const struct sockaddr *)&place, sizeof(place)) == 0;
 }
 
 /* Listens there, as another program; 0: anywhere. The descriptor is the caller's. */
 static int take_port(int port) {
     char text[8];
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(address);
+    struct sockaddr_in place = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = address};
+    socklen_t len = sizeof(place);
     int yes = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ck_assert(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)) == 0 &&
-              bind(fd, (struct sockaddr *)&address, len) == 0 && listen(fd, 1) == 0 &&
-              getsockname(fd, (struct sockaddr *)&address, &len) == 0);
-    snprintf(text, sizeof(text), "%d", ntohs(address.sin_port));
+              bind(fd, (struct sockaddr *)&place, len) == 0 && listen(fd, 1) == 0 &&
+              getsockname(fd, (struct sockaddr *)&place, &len) == 0);
+    snprintf(text, sizeof(text), "%d", ntohs(place.sin_port));
     setenv("TAKEN", text, 1);
     return fd;
 }
@@ -151,7 +161,7 @@ static void expect_nothing_secret_shows(void) {
 /* ---- it works */
 
 START_TEST(sweep_runs_on_both_hosts_and_nothing_secret_shows) {
-    up("127.0.0.1:0 --namespace lab"); /* which is said once */
+    up("$ADDRESS:0 --namespace lab"); /* which is said once */
     expect_in(text_in(told, "command"), "join | shoal worker --join - --allow-any");
     expect_in(ok("cat .config/shoal/signing.key.pub"), text_in(told, "key"));
     join();
@@ -180,7 +190,7 @@ static bool is_refused_by_both(void) {
 }
 
 START_TEST(nobody_runs_what_was_not_signed) {
-    up("127.0.0.1:0");
+    up("$ADDRESS:0");
     join();
     wait_until(is_refused_by_both(), LIMIT_MS);
     ck_assert_uint_eq(files("ran"), 0);
@@ -190,7 +200,7 @@ START_TEST(nobody_runs_what_was_not_signed) {
 END_TEST
 
 START_TEST(who_joined_comes_back_when_the_cluster_does) {
-    up("127.0.0.1:0");
+    up("$ADDRESS:0");
     const char *port = ok("echo $PORT");
     join();
     ok("shoal down");
@@ -207,11 +217,11 @@ START_TEST(who_joined_comes_back_when_the_cluster_does) {
               "is not signed"); /* others may have left it */
     expect_in(sh_exit(2, "shoal replay %s 0", job).err, "is not signed");
     ok("shoal cancel %s; shoal wait %s || true; test ! -e ran; shoal down", job, job);
-    up("127.0.0.1:0");
+    up("$ADDRESS:0");
     wait_until(times_said(&joined, "message=registered") == 2, LIMIT_MS);
     const char *token = text_of(STATE "/join");
     ok("echo '# by hand' >> " STATE "/trusted-keys");
-    up("127.0.0.1"); /* says it once more */
+    up("$ADDRESS"); /* says it once more */
     ck_assert_str_eq(text_of(STATE "/join"), token);
     ok("grep '^# by hand' " STATE "/trusted-keys");
     ck_assert_str_eq(getenv("PORT"), port);
@@ -230,7 +240,7 @@ static void signal_all(int number) {
 
 /* As after a crash, and after a power cut. */
 START_TEST(redis_comes_back_as_it_was_and_not_after_all_was_gone) {
-    up("127.0.0.1:0");
+    up("$ADDRESS:0");
     join();
     ck_assert_int_eq(kill(redis_pid(), SIGKILL), 0);
     wait_until(!is_open(getenv("PORT")), LIMIT_MS);
@@ -248,7 +258,7 @@ END_TEST
 
 /* Work that goes on is not ended by who only looks. */
 START_TEST(redis_that_cannot_come_back_ends_no_worker) {
-    up("127.0.0.1:0");
+    up("$ADDRESS:0");
     int64_t worker = number_of(STATE "/worker.pid");
     ok("shoal submit -- sh -c ': > began; while test ! -e end; do sleep 0.05; done'");
     wait_until(files("began") == 1, LIMIT_MS);
@@ -268,7 +278,7 @@ END_TEST
 
 /* ---- it holds */
 
-#define DIALS "redis-cli --no-auth-warning --tls -h 127.0.0.1 -p $PORT "
+#define DIALS "redis-cli --no-auth-warning --tls -h $ADDRESS -p $PORT "
 #define TRUSTS "--cacert " STATE "/listen/authority.pem "
 #define SHOWS                                                                            \
     TRUSTS "--cert " STATE "/listen/worker.pem --key " STATE "/listen/worker.key "
@@ -279,7 +289,7 @@ static const struct {
     const char *way;
     const char *says;
 } attempts[] = {
-    {"redis-cli -h 127.0.0.1 -p $PORT PING", "closed|reset"},
+    {"redis-cli -h $ADDRESS -p $PORT PING", "closed|reset"},
     {DIALS TRUSTS "PING", "certificate required|closed|reset"},
     {DIALS TRUSTS "--cert " STATE "/listen/server.pem --key " STATE
                   "/listen/server.key PING",
@@ -297,7 +307,7 @@ static const struct {
     {DIALS AS("worker") "FUNCTION LOAD x", "^NOPERM"},
     {DIALS AS("worker") "SET other x", "^NOPERM"},
     {DIALS AS("worker") "MONITOR", "^NOPERM"},
-    {"shoal submit --redis rediss://worker@127.0.0.1:$PORT --redis-password-file " STATE
+    {"shoal submit --redis rediss://worker@$ADDRESS:$PORT --redis-password-file " STATE
      "/listen/passwords/worker --tls-ca " STATE "/listen/authority.pem --tls-cert " STATE
      "/listen/worker.pem --tls-key " STATE "/listen/worker.key --no-sign -- true",
      "this user may not do that in Redis.*the move 'submit'"},
@@ -305,7 +315,7 @@ static const struct {
 };
 
 START_TEST(token_is_good_for_work_alone) {
-    up("127.0.0.1:0");
+    up("$ADDRESS:0");
     for (size_t i = 0; i < SHOAL_COUNT(attempts); i++) {
         setenv("WANTED", attempts[i].says, 1);
         struct said said = sh("(%s) 2>&1 < /dev/null | tee said | "
@@ -322,7 +332,7 @@ END_TEST
 /* What it was made of is moved away, as the README says for one in wrong hands. */
 /* Whoever comes with one, or when nobody listens, is told what to do. */
 START_TEST(join_that_leads_nowhere_says_what_may_be_wrong) {
-    up("127.0.0.1:0");
+    up("$ADDRESS:0");
     ok("shoal down; mv " STATE "/listen before; cp " STATE "/join token");
     for (int i = 0; i < 2; i++) {
         sh_start(&joined, "env " OTHER "shoal worker --join token --slots 1 "
@@ -332,15 +342,15 @@ START_TEST(join_that_leads_nowhere_says_what_may_be_wrong) {
         wait_until(has_said(&joined, "Redis is away"), LIMIT_MS); /* and goes on */
         ck_assert(!has_said(&joined, "message=registered"));
         test_process_finish(&joined);
-        up("127.0.0.1:0"); /* with other keys */
+        up("$ADDRESS:0"); /* with other keys */
     }
 }
 END_TEST
 
 START_TEST(token_of_before_is_good_no_more) {
-    up("127.0.0.1:0");
+    up("$ADDRESS:0");
     ok("shoal down; mv " STATE "/listen before; cp " STATE "/join token");
-    up("127.0.0.1:0");
+    up("$ADDRESS:0");
     sh_exit(1, "cmp -s token " STATE "/join");
     ok(DIALS TRUSTS "--cert before/worker.pem --key before/worker.key PING 2>&1 | "
                     "grep -iE 'unknown ca|closed|reset'");
@@ -361,15 +371,15 @@ static const struct {
     {"127.255.255.255:0", "is no address of this host"},
     {"[ff02::1]:0", "is no address of this host"},
     {"no..name", "nobody knows the name"}, /* asks no server */
-    {"127.0.0.1:65536", "too large"},
-    {"127.0.0.1:-1", "the port of --listen"},
-    {"127.0.0.1:", "the port of --listen"},
+    {"$ADDRESS:65536", "too large"},
+    {"$ADDRESS:-1", "the port of --listen"},
+    {"$ADDRESS:", "the port of --listen"},
     {"''", "write an address"},
     {":6380", "write an address"},
     {"'[::1'", "write an address"},
     {"'a b'", "write an address"},
     {"'x,DNS:evil'", "write an address"},
-    {"127.0.0.1:$TAKEN", "is taken by another program"},
+    {"$ADDRESS:$TAKEN", "is taken by another program"},
 };
 
 START_TEST(address_that_makes_no_sense_is_refused) {
@@ -382,7 +392,7 @@ START_TEST(address_that_makes_no_sense_is_refused) {
     }
     ck_assert_uint_eq(files(STATE "/redis"), 0); /* nothing was started */
     ok("shoal up --slots 1");
-    expect_in(sh_exit(2, "shoal up --listen 127.0.0.1:0").err, "run 'shoal down' first");
+    expect_in(sh_exit(2, "shoal up --listen $ADDRESS:0").err, "run 'shoal down' first");
     ok("shoal run -- true");
 }
 END_TEST
@@ -407,13 +417,13 @@ static const struct {
     {"--join - < cut", "is no join token"},
     {"--join - < /dev/null", "is no join token"},
     {"--join - < /dev/zero", "is no join token"},
-    {"--join token --redis redis://127.0.0.1", "--join and --redis do not go together"},
+    {"--join token --redis redis://$ADDRESS", "--join and --redis do not go together"},
     {"--namespace=x --join token", "--join and --namespace do not go together"},
     {"--join token --trust-redis", "--join and --trust-redis do not go together"},
 };
 
 START_TEST(token_that_is_none_is_refused) {
-    up("127.0.0.1:0");
+    up("$ADDRESS:0");
     ok("umask 077; cp " STATE "/join token; cp token open; chmod 644 open; "
        "cp token written; chmod 622 written; head -n 5 token > cut; : > empty; "
        "sed 5d token > gap; head -c 100000 /dev/urandom > large");
@@ -429,7 +439,7 @@ END_TEST
 
 /* What is shoal-worker's goes there, from stdin too, whose end does not matter. */
 START_TEST(other_options_are_the_workers) {
-    up("127.0.0.1:0");
+    up("$ADDRESS:0");
     expect_in(sh_exit(2, "env " OTHER "shoal worker --nonsense").err, "shoal-worker: ");
     expect_in(sh_exit(2, "env " OTHER "shoal worker --slots x --join " STATE "/join").err,
               "shoal-worker: ");
@@ -446,13 +456,13 @@ END_TEST
 
 /* And the port is another only where it has to be. */
 START_TEST(token_of_changed_files_is_not_given_out) {
-    up("127.0.0.1:0");
+    up("$ADDRESS:0");
     ok("cd " STATE "/listen/passwords; echo changed | tee local > worker");
     expect_in(sh_exit(3, "shoal status").err, "does not let its own user in");
-    expect_in(sh_exit(2, "shoal up --listen 127.0.0.1").err, "makes no good join token");
+    expect_in(sh_exit(2, "shoal up --listen $ADDRESS").err, "makes no good join token");
     ok("shoal down; rm -r " STATE "/listen/passwords");
     int fd = take_port(atoi(getenv("PORT")));
-    expect_in(sh_exit(0, "shoal up --slots 1 --listen 127.0.0.1:0").err, "is taken now");
+    expect_in(sh_exit(0, "shoal up --slots 1 --listen $ADDRESS:0").err, "is taken now");
     shoal_cleanup_fd(&fd);
     ok("shoal run -- true");
 }
