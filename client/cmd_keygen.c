@@ -72,6 +72,25 @@ static enum shoal_status refuse_to_overwrite(const char *path, bool is_usual,
     return SHOAL_REFUSED;
 }
 
+/* Names that are a slip: '-' is no stdout here, and what has a control character in it
+ * can hardly be named again. */
+static enum shoal_status check_name(const char *path, struct shoal_error *err) {
+    if (*path == '\0')
+        return shoal_error_set(err, SHOAL_INVALID, "the name of the key's file is empty");
+    if (strcmp(path, "-") == 0)
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "'-' is no file for a key, which is never printed; name "
+                               "one: shoal keygen FILE");
+    for (const char *at = path; *at != '\0'; at++) {
+        if ((unsigned char)*at < ' ' || *at == '\x7f')
+            return shoal_error_set(err, SHOAL_INVALID,
+                                   "the name of the key's file has a control character "
+                                   "in it, its character %zd; name another",
+                                   at - path + 1);
+    }
+    return SHOAL_OK;
+}
+
 static enum shoal_status make_key(const char *path, struct shoal_error *err) {
     char usual[PATH_MAX], comment[SHOAL_COMMENT_ROOM];
     struct shoal_signer *signer = NULL;
@@ -80,6 +99,8 @@ static enum shoal_status make_key(const char *path, struct shoal_error *err) {
     if (is_usual) {
         path = usual;
         status = shoal_signer_usual_path(usual, sizeof(usual), err);
+    } else {
+        status = check_name(path, err);
     }
     if (status == SHOAL_OK && access(path, F_OK) == 0)
         status = refuse_to_overwrite(path, is_usual, err);

@@ -580,6 +580,24 @@ START_TEST(keygen_tells_of_what_is_there_and_no_key) {
 }
 END_TEST
 
+static const struct {
+    const char *name, *said;
+} no_names[] = {
+    {"-", "'-' is no file for a key"},
+    {"''", "is empty"},
+    {"\"$(printf 'a\\nb')\"", "a control character in it, its character 2"},
+    {"\"$(printf 'a\\177')\"", "a control character in it, its character 2"},
+};
+
+START_TEST(keygen_refuses_a_name_that_is_a_slip) {
+    ok("mkdir empty");
+    size_t before = files("empty");
+    struct said said = sh_exit(2, "cd empty; shoal keygen %s", no_names[_i].name);
+    ck_assert_msg(strstr(said.err, no_names[_i].said) != NULL, "%s", said.err);
+    ck_assert_uint_eq(files("empty"), before);
+}
+END_TEST
+
 /* ---- replay, on whose own machine it runs */
 
 #define SPEC "S=${K}spec:$(r hget ${K}job:$J spec); "
@@ -703,6 +721,8 @@ int main(void) {
     tcase_add_test(cases, keygen_says_where_the_line_goes);
     tcase_add_test(cases, keygen_keeps_what_is_there);
     tcase_add_test(cases, keygen_tells_the_line_of_a_key_that_is_there);
+    tcase_add_loop_test(cases, keygen_refuses_a_name_that_is_a_slip, 0,
+                        SHOAL_COUNT(no_names));
     tcase_add_loop_test(cases, keygen_tells_of_what_is_there_and_no_key, 0,
                         (int)SHOAL_COUNT(no_keys));
     tcase_add_test(cases, replay_runs_what_is_signed_and_nothing_else);
