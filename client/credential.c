@@ -65,30 +65,36 @@ static enum shoal_status make_password(const char *path, struct shoal_error *err
     return SHOAL_SYSTEM;
 }
 
+static enum shoal_status refuse_third(const char *old, struct shoal_error *err) {
+    return shoal_error_set(err, SHOAL_REFUSED,
+                           "'%.300s' is there, so two passwords are good already; delete "
+                           "it when nobody uses that one any more, and run this again",
+                           old);
+}
+
 /* What is called old has been told to Redis, and is good until it is deleted. */
 static enum shoal_status make_old(const char *path, const char *old,
                                   struct shoal_error *err) {
     if (link(path, old) == 0 && unlink(path) == 0)
         return SHOAL_OK;
     if (errno == EEXIST)
-        return shoal_error_set(
-            err, SHOAL_REFUSED,
-            "'%.300s' is there, so two passwords are good already; delete it when "
-            "nobody uses that one any more, and run this again",
-            old);
+        return refuse_third(old, err);
     return shoal_error_set(err, SHOAL_SYSTEM, "cannot rename '%.300s': %s", path,
                            strerror(errno));
 }
 
 enum shoal_status shoal_credential_find(const char *folder, const char *user,
                                         struct shoal_error *err) {
-    char path[PATH_MAX];
+    char path[PATH_MAX], old[PATH_MAX + 4];
     enum shoal_status status =
         shoal_credential_path(folder, user, path, sizeof(path), err);
     if (status == SHOAL_OK && access(path, F_OK) != 0)
         return shoal_error_set(err, SHOAL_REFUSED,
                                "there is no password to rotate in '%.300s': %s", path,
                                strerror(errno));
+    snprintf(old, sizeof(old), "%s.old", path);
+    if (status == SHOAL_OK && access(old, F_OK) == 0)
+        return refuse_third(old, err);
     return status;
 }
 

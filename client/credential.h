@@ -26,7 +26,8 @@ enum shoal_status shoal_credential_take(const char *folder, const char *user, bo
                                         struct shoal_credential *ret_credential,
                                         struct shoal_error *err);
 
-/* Whether there is a password that may be rotated; SHOAL_REFUSED: there is none. */
+/* Whether there is a password that may be rotated. SHOAL_REFUSED: there is none, or an
+ * old one besides. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_credential_find(const char *folder, const char *user,
                                         struct shoal_error *err);

@@ -608,8 +608,10 @@ START_TEST(two_passwords_are_good_while_one_takes_the_place_of_another) {
     ok("shoal acl --passwords-dir passwords --rotate read --apply --keep-default");
     ok("cmp first passwords/shoal-read.old && ! cmp -s first passwords/shoal-read");
     ck_assert_str_eq(ok(two_pings), "PONG\nPONG");
+    ok("rm passwords/shoal-submit");
     struct said said = sh_exit(2, "shoal acl --passwords-dir passwords --rotate read");
     ck_assert_ptr_nonnull(strstr(said.err, "two passwords are good already"));
+    ok("! test -e passwords/shoal-submit"); /* what is refused makes nothing */
     ok("rm passwords/shoal-read.old");
     make_users();
     ck_assert_str_eq(ok(two_pings), "PONG");
