@@ -37,14 +37,22 @@ static const struct shoal_option options[] = {
 /* Options that tell what the token tells. */
 static const char *const of_token[] = {
     "--redis",   "--redis-password-file", "--tls-ca",     "--tls-cert",
-    "--tls-key", "--namespace",           "--trust-redis"};
+    "--tls-key", "--namespace",           "--trust-keys", "--trust-redis"};
+
+/* Whether a word is the name of an option, or, as the worker reads it, a beginning of it
+ * that is no other's name. */
+static bool names(const char *word, size_t len, const char *option) {
+    return len > 2 && strncmp(word, option, len) == 0 &&
+           (option[len] == '\0' || len != strlen("--name") ||
+            strncmp(word, "--name", len) != 0);
+}
 
 static enum shoal_status check_others(int n, char *const *words,
                                       struct shoal_error *err) {
     for (int i = 0; i < n; i++) {
         size_t len = strcspn(words[i], "=");
         for (size_t k = 0; k < SHOAL_COUNT(of_token); k++) {
-            if (strlen(of_token[k]) == len && strncmp(words[i], of_token[k], len) == 0)
+            if (names(words[i], len, of_token[k]))
                 return shoal_error_set(err, SHOAL_INVALID,
                                        "--join and %s do not go together: the token says "
                                        "where Redis is, how one gets in, and whose jobs "
@@ -299,8 +307,9 @@ const struct shoal_cli_command shoal_cmd_worker = {
         "--allow names\n"
         "(or all of it: --allow-any), and nothing else. What the token says is kept in "
         "the\n"
-        "state directory, for its owner alone; options that say where Redis is do not "
-        "go with it.",
+        "state directory, for its owner alone; options that say where Redis is or whom "
+        "to trust do\n"
+        "not go with it.",
     .tables = tables,
     .passes_on = true,
     .words_most = -1,

@@ -419,6 +419,8 @@ static const struct {
     {"--join - < /dev/zero", "is no join token"},
     {"--join token --redis redis://$ADDRESS", "--join and --redis do not go together"},
     {"--namespace=x --join token", "--join and --namespace do not go together"},
+    {"--join token --trust-keys keys", "--join and --trust-keys do not go together"},
+    {"--join token --trust-k=keys", "--join and --trust-keys do not go together"},
     {"--join token --trust-redis", "--join and --trust-redis do not go together"},
 };
 
