@@ -260,6 +260,8 @@ static int replay(int n, char **words) {
         status = find_trust(&use, &trust, &err);
     if (status == SHOAL_OK)
         status = shoal_one_task_find(&use, words[0], words[1], &one, &err);
+    if (status == SHOAL_OK && one.damage.status != SHOAL_OK)
+        status = shoal_error_set(&err, SHOAL_GARBAGE, "%s", one.damage.text);
     if (status == SHOAL_OK)
         status = check(&use, &one, &trust, &err);
     shoal_use_end(&use); /* a long replay needs no Redis */

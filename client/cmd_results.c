@@ -364,9 +364,27 @@ static void clean_up(struct results *results) {
     shoal_use_end(&results->use);
 }
 
+/* What was taken could not be made whole by putting the spec back. */
+static enum shoal_status check_spec(const struct results *results, bool *ret_whole,
+                                    struct shoal_error *err) {
+    struct shoal_error why = {.status = SHOAL_OK};
+    enum shoal_status status = shoal_report_check(results->report, &why);
+    *ret_whole = status == SHOAL_OK;
+    if (status == SHOAL_OK)
+        return SHOAL_OK;
+    if (config.take)
+        return shoal_error_set(err, status,
+                               "%s; nothing is taken, without --take its "
+                               "rows are shown",
+                               why.text);
+    shoal_cli_say("shoal: %s; its rows are shown without their parameters", why.text);
+    return SHOAL_OK;
+}
+
 static int results_command(int n, char **words) {
     SHOAL_CLEANUP(clean_up) struct results results = {.end = -1};
     struct shoal_error err = {.status = SHOAL_OK};
+    bool whole = true;
     (void)n;
     if (shoal_cli.json)
         config.format = SHOAL_TABLE_JSONL;
@@ -374,10 +392,14 @@ static int results_command(int n, char **words) {
     shoal_columns_init(&results.columns);
     enum shoal_status status = open_all(&results, words[0], &err);
     if (status == SHOAL_OK)
+        status = check_spec(&results, &whole, &err);
+    if (status == SHOAL_OK)
         status = print_all(&results, &err);
     if (status == SHOAL_OK && config.take)
         status = shoal_report_acknowledge(results.report, true, &err);
-    return status == SHOAL_OK ? SHOAL_EXIT_OK : shoal_cli_fail(&err);
+    if (status != SHOAL_OK)
+        return shoal_cli_fail(&err);
+    return shoal_cli_status(whole ? SHOAL_OK : SHOAL_GARBAGE);
 }
 
 static const struct shoal_option *const tables[] = {options, NULL};
@@ -386,9 +408,12 @@ const struct shoal_cli_command shoal_cmd_results = {
     .name = "results",
     .usage = "[OPTION]... JOB",
     .summary = "print the table of a job, also while it runs",
-    .details = "Rows come in the order of completion, or by task with --sort (in "
-               "bounded memory),\n"
-               "and of a job that was retried always by task, each once.",
+    .details =
+        "Rows come in the order of completion, or by task with --sort (in "
+        "bounded memory),\n"
+        "and of a job that was retried always by task, each once. When Redis has lost or "
+        "garbled what\n"
+        "the job says it wants, rows have no parameters, and the exit status is 3.",
     .tables = tables,
     .reads = true,
     .words_least = 1,

@@ -453,6 +453,8 @@ static int run_job(struct run *run) {
             : shoal_stream_start(run->stream, run->use.client, run->id, &err);
     if (status == SHOAL_OK)
         status = shoal_report_create(run->use.client, run->id, &run->report, &err);
+    if (status == SHOAL_OK)
+        status = shoal_report_check(run->report, &err);
     run->stall.progress = &run->progress;
     run->stall.has_worker = run->use.cluster != NULL;
     shoal_redis_repeat(run->use.client->redis, false); /* bear() does, and says so */

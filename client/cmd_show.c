@@ -84,11 +84,8 @@ static void add_signer(struct shoal_buffer *page, const struct shoal_one_task *o
                                 "nobody: it is not what was signed any more");
 }
 
-static void add_task(struct shoal_buffer *page, const struct shoal_one_task *one) {
-    shoal_buffer_add_format(page, "%-12s %s%s%s\n", "job", one->job.id,
-                            one->job.name[0] == '\0' ? "" : " ", one->job.name);
-    shoal_buffer_add_format(page, "%-12s %" PRId64 "\n", "task", one->task.index);
-    shoal_buffer_add_format(page, "%-12s %" PRIu64 "\n", "seed", one->task.seed);
+/* What the spec says. */
+static void add_spec(struct shoal_buffer *page, const struct shoal_one_task *one) {
     if (shoal_sweep_repetitions(one->spec.sweep) > 1)
         shoal_buffer_add_format(page, "%-12s %" PRId64 "\n", "rep",
                                 one->parameters.repetition);
@@ -101,6 +98,15 @@ static void add_task(struct shoal_buffer *page, const struct shoal_one_task *one
     add_text(page, "directory", one->spec.directory, strlen(one->spec.directory));
     add_limits(page, &one->spec.limits);
     add_warning(page, &one->spec.warning);
+}
+
+static void add_task(struct shoal_buffer *page, const struct shoal_one_task *one) {
+    shoal_buffer_add_format(page, "%-12s %s%s%s\n", "job", one->job.id,
+                            one->job.name[0] == '\0' ? "" : " ", one->job.name);
+    shoal_buffer_add_format(page, "%-12s %" PRId64 "\n", "task", one->task.index);
+    shoal_buffer_add_format(page, "%-12s %" PRIu64 "\n", "seed", one->task.seed);
+    if (one->damage.status == SHOAL_OK)
+        add_spec(page, one);
     add_signer(page, one);
 }
 
@@ -204,23 +210,33 @@ static void add_json_limits(struct shoal_buffer *json,
     free(text);
 }
 
+/* What the spec says; members without it are null. */
+static void add_json_spec(struct shoal_buffer *json, const struct shoal_one_task *one) {
+    if (one->damage.status != SHOAL_OK) {
+        shoal_buffer_add_text(json, ",\"rep\":null,\"parameters\":null,\"command\":null,"
+                                    "\"directory\":null,\"limits\":null");
+        return;
+    }
+    shoal_buffer_add_format(
+        json, ",\"rep\":%" PRId64 ",\"parameters\":", one->parameters.repetition);
+    add_json_parameters(json, &one->parameters);
+    shoal_buffer_add_text(json, ",\"command\":");
+    add_json_words(json, one->argv);
+    shoal_buffer_add_text(json, ",\"directory\":");
+    add_json_text(json, one->spec.directory, strlen(one->spec.directory));
+    shoal_buffer_add_text(json, ",\"limits\":");
+    add_json_limits(json, &one->spec.limits);
+}
+
 /* `attempts`: objects with commas between them. */
 static void print_json(const struct shoal_one_task *one, const struct shoal_row *row,
                        bool found, const struct shoal_buffer *attempts) {
     struct shoal_buffer json;
     shoal_buffer_init(&json, 64 << 20);
     shoal_buffer_add_format(&json,
-                            "{\"job\":\"%s\",\"task\":%" PRId64 ",\"seed\":%" PRIu64
-                            ",\"rep\":%" PRId64 ",\"parameters\":",
-                            one->job.id, one->task.index, one->task.seed,
-                            one->parameters.repetition);
-    add_json_parameters(&json, &one->parameters);
-    shoal_buffer_add_text(&json, ",\"command\":");
-    add_json_words(&json, one->argv);
-    shoal_buffer_add_text(&json, ",\"directory\":");
-    add_json_text(&json, one->spec.directory, strlen(one->spec.directory));
-    shoal_buffer_add_text(&json, ",\"limits\":");
-    add_json_limits(&json, &one->spec.limits);
+                            "{\"job\":\"%s\",\"task\":%" PRId64 ",\"seed\":%" PRIu64,
+                            one->job.id, one->task.index, one->task.seed);
+    add_json_spec(&json, one);
     if (one->signed_by[0] != '\0')
         shoal_buffer_add_format(&json, ",\"signed_by\":\"%s\"", one->signed_by);
     shoal_buffer_add_text(&json, ",\"row\":");
@@ -356,6 +372,10 @@ static int show(int n, char **words) {
     if (status == SHOAL_OK)
         status = shoal_cli.json ? show_json(&use, &one, &row, found, &err)
                                 : show_words(&use, &one, &row, found, &err);
+    if (status == SHOAL_OK && one.damage.status != SHOAL_OK)
+        status = shoal_error_set(&err, SHOAL_GARBAGE,
+                                 "%s; the task is shown without what that says",
+                                 one.damage.text);
     return status == SHOAL_OK ? SHOAL_EXIT_OK : shoal_cli_fail(&err);
 }
 
@@ -366,7 +386,10 @@ const struct shoal_cli_command shoal_cmd_show = {
     .details =
         "Parameters, command, outcome, and each attempt that did not succeed with its\n"
         "reason, worker, usage and the end of stderr. 'shoal replay' runs it here and "
-        "now.",
+        "now. When\n"
+        "Redis has lost or garbled what the job says it wants, the rest is shown, and "
+        "the\n"
+        "exit status is 3.",
     .reads = true,
     .words_least = 2,
     .words_most = 2,

@@ -21,6 +21,7 @@ struct shoal_report {
     struct shoal_client *client;
     struct shoal_results *results;
     struct shoal_spec spec;
+    struct shoal_error damage; /* why the job's own cannot be read; OK: it can */
     struct shoal_row_maker *maker;
     struct pack packs[PACKS]; /* those used last, in turn */
     size_t turn;
@@ -47,6 +48,30 @@ static enum shoal_status read_spec(struct shoal_report *report, struct shoal_err
                               : status;
 }
 
+/* A spec that is garbled or gone takes the parameters with it, and not the outcomes: of
+ * explicit arguments, which are not looked at, there may be any number. */
+static enum shoal_status do_without_spec(struct shoal_report *report,
+                                         const struct shoal_error *why,
+                                         struct shoal_error *err) {
+    shoal_error_set(&report->damage, SHOAL_GARBAGE,
+                    "the spec of job %s cannot be read: %.300s",
+                    shoal_report_job(report)->id, why->text);
+    shoal_spec_finish(&report->spec);
+    shoal_spec_init(&report->spec);
+    report->spec.arguments = SHOAL_ARGUMENTS_FIELDS;
+    enum shoal_status status = shoal_sweep_create(&report->spec.sweep, err);
+    return status == SHOAL_OK ? shoal_row_maker_create(&report->spec, &report->maker, err)
+                              : status;
+}
+
+static enum shoal_status find_spec(struct shoal_report *report, struct shoal_error *err) {
+    struct shoal_error why = {.status = SHOAL_OK};
+    enum shoal_status status = read_spec(report, &why);
+    if (status == SHOAL_GARBAGE || status == SHOAL_UNKNOWN)
+        return do_without_spec(report, &why, err);
+    return status == SHOAL_OK ? SHOAL_OK : shoal_error_set(err, status, "%s", why.text);
+}
+
 enum shoal_status shoal_report_create(struct shoal_client *client, const char *job,
                                       struct shoal_report **ret_report,
                                       struct shoal_error *err) {
@@ -56,7 +81,7 @@ enum shoal_status shoal_report_create(struct shoal_client *client, const char *j
     report->client = client;
     enum shoal_status status = shoal_results_open(client, job, &report->results, err);
     if (status == SHOAL_OK)
-        status = read_spec(report, err);
+        status = find_spec(report, err);
     if (status != SHOAL_OK) {
         shoal_report_destroy(report);
         return status;
@@ -78,6 +103,13 @@ void shoal_report_destroy(struct shoal_report *report) {
 
 void shoal_report_cleanup(struct shoal_report **report) {
     shoal_report_destroy(*report);
+}
+
+enum shoal_status shoal_report_check(const struct shoal_report *report,
+                                     struct shoal_error *err) {
+    return report->damage.status == SHOAL_OK
+               ? SHOAL_OK
+               : shoal_error_set(err, SHOAL_GARBAGE, "%s", report->damage.text);
 }
 
 const struct shoal_job *shoal_report_job(const struct shoal_report *report) {
@@ -167,7 +199,8 @@ static enum shoal_status make_row(struct shoal_report *report,
     };
     if (!shoal_reason_parse(result->reason, strlen(result->reason), &outcome.reason))
         outcome.reason = SHOAL_REASON_REJECTED;
-    if (report->spec.arguments != SHOAL_ARGUMENTS_NONE) {
+    if (report->spec.arguments != SHOAL_ARGUMENTS_NONE &&
+        report->damage.status == SHOAL_OK) {
         struct pack *pack = NULL;
         enum shoal_status status = need_pack(report, result->index, &pack, err);
         if (status != SHOAL_OK)

@@ -8,12 +8,18 @@
 
 struct shoal_report;
 
+/* A job whose spec is garbled or missing has a report too, of rows without parameters. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_report_create(struct shoal_client *client, const char *job,
                                       struct shoal_report **ret_report,
                                       struct shoal_error *err);
 void shoal_report_destroy(struct shoal_report *report);
 void shoal_report_cleanup(struct shoal_report **report);
+
+/* SHOAL_GARBAGE: the spec could not be read. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_report_check(const struct shoal_report *report,
+                                     struct shoal_error *err);
 
 /* The job as of the last look, and what makes its rows. */
 const struct shoal_job *shoal_report_job(const struct shoal_report *report);

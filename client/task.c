@@ -63,6 +63,19 @@ static enum shoal_status read_spec(struct shoal_use *use, struct shoal_one_task 
     return shoal_spec_read(text, len, &one->spec, err);
 }
 
+static enum shoal_status find_spec(struct shoal_use *use, struct shoal_one_task *one,
+                                   struct shoal_error *err) {
+    struct shoal_error why = {.status = SHOAL_OK};
+    enum shoal_status status = read_spec(use, one, &why);
+    if (status == SHOAL_OK)
+        return SHOAL_OK;
+    if (status != SHOAL_GARBAGE && status != SHOAL_UNKNOWN)
+        return shoal_error_set(err, status, "%s", why.text);
+    shoal_error_set(&one->damage, SHOAL_GARBAGE,
+                    "the spec of job %s cannot be read: %.300s", one->job.id, why.text);
+    return SHOAL_OK;
+}
+
 static enum shoal_status make_parameters(struct shoal_use *use,
                                          struct shoal_one_task *one, int64_t index,
                                          struct shoal_error *err) {
@@ -107,8 +120,9 @@ enum shoal_status shoal_one_task_find(struct shoal_use *use, const char *job,
                                  "job %s has no task %.40s, they go from 0 to %" PRId64,
                                  id, index, one->job.total - 1);
     if (status == SHOAL_OK)
-        status = read_spec(use, one, err);
-    if (status == SHOAL_OK)
+        status = find_spec(use, one, err);
+    bool whole = one->damage.status == SHOAL_OK;
+    if (status == SHOAL_OK && whole)
         status = make_parameters(use, one, number, err);
     one->task = (struct shoal_task){
         .job = one->job.id,
@@ -116,8 +130,9 @@ enum shoal_status shoal_one_task_find(struct shoal_use *use, const char *job,
         .seed = shoal_task_seed(one->job.seed, (uint64_t)number),
         .parameters = &one->parameters,
     };
-    return status == SHOAL_OK ? shoal_spec_expand(&one->spec, &one->task, &one->argv, err)
-                              : status;
+    return status == SHOAL_OK && whole
+               ? shoal_spec_expand(&one->spec, &one->task, &one->argv, err)
+               : status;
 }
 
 /* The files of its lists would have to be looked at as a worker does where it starts

@@ -23,10 +23,12 @@ struct shoal_one_task {
     char seal[SHOAL_SEAL_BYTES + 1];
     struct shoal_task task; /* points into the above */
     char **argv;
+    struct shoal_error damage; /* why the spec cannot be read; OK: it can */
 };
 
 /* Finds job and task by their words; finish it whatever comes. SHOAL_UNKNOWN: no such
- * job, no such task, or its argument was trimmed. */
+ * job, no such task, or its argument was trimmed. Of one whose spec is garbled or missing
+ * only job, index and seed are known, and there is no argv. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_one_task_find(struct shoal_use *use, const char *job,
                                       const char *index, struct shoal_one_task *one,

@@ -26,6 +26,67 @@ static void run_odd(void) {
                "echo x={n}{rep}; echo who=\"a, {n}\"'");
 }
 
+/* ---- a spec that Redis has no more, or not as it was */
+
+static const struct {
+    const char *change; /* of $s */
+    const char *said;
+} changes[] = {
+    {"r set $s nonsense", "the job's spec is garbled: it is no JSON"},
+    {"r set $s '{}'", "the job's spec is garbled"},
+    {"r del $s; r rpush $s nonsense", "has type list, which is not of shoal"},
+    {"r del $s", "is not there"},
+};
+
+static void spoil_spec(const char *change) {
+    run_odd();
+    ok("r() { redis-cli -s ${SHOAL_REDIS#unix:} \"$@\"; }; k='shoal:{0}:'; "
+       "s=${k}spec:$(r hget ${k}job:$(shoal list --json | jq -r .id) spec); %s",
+       change);
+}
+
+static void expect_damage(struct said said, const char *why) {
+    ck_assert_msg(strstr(said.err, "the spec of job ") != NULL &&
+                      strstr(said.err, why) != NULL,
+                  "%s", said.err);
+}
+
+START_TEST(rows_are_shown_without_their_spec) {
+    spoil_spec(changes[_i].change);
+    struct said said = sh_exit(3, "shoal results --sort --format csv odd > rows");
+    expect_damage(said, changes[_i].said);
+    ck_assert_str_eq(ok("cut -d, -f1-4,9- rows | sed -n '1p;4,6p'"),
+                     "task,status,reason,attempt,x,who\n"
+                     "2,ok,,1,20,\"a, 2\"\n"
+                     "3,ok,,1,21,\"a, 2\"\n"
+                     "4,failed,exit,1,,");
+    said = sh_exit(3, "shoal results --failed --json odd");
+    ck_assert_uint_eq(json_array_size(json_lines(said.out)), 2);
+    sh_exit(3, "shoal results --by status odd");
+    said = sh_exit(3, "shoal results --take odd");
+    expect_damage(said, "nothing is taken");
+    ck_assert_str_eq(said.out, "");
+    ck_assert_int_eq(job_now(ok("shoal list --json | jq -r .id")).trimmed, 0);
+}
+END_TEST
+
+START_TEST(task_is_shown_without_its_spec) {
+    spoil_spec(changes[_i].change);
+    struct said said = sh_exit(3, "shoal show odd 4");
+    expect_damage(said, changes[_i].said);
+    ck_assert_ptr_nonnull(strstr(said.out, "failed"));
+    ck_assert_ptr_nonnull(strstr(said.out, "ended      exit 3 at"));
+    ck_assert_ptr_nonnull(strstr(said.out, "too much"));
+    ck_assert_ptr_null(strstr(said.out, "command"));
+    said = sh_exit(3, "shoal show --json odd 7");
+    const json_t *task = json_array_get(json_lines(said.out), 0);
+    ck_assert_int_eq(int_in(task, "task"), 7);
+    ck_assert(json_is_null(json_object_get(task, "command")));
+    ck_assert_int_eq(int_in(json_object_get(task, "row"), "x"), 41);
+    expect_damage(sh_exit(3, "shoal replay odd 4"), changes[_i].said);
+}
+END_TEST
+
 /* ---- results */
 
 #define HEAD "task,n,rep,status,reason,attempt,worker,wall_s,cpu_s,rss_mb,x,who"
@@ -414,6 +475,9 @@ int main(void) {
     TCase *tests = tcase_create("cli_results");
     tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, setup, teardown);
+    tcase_add_loop_test(tests, rows_are_shown_without_their_spec, 0,
+                        SHOAL_COUNT(changes));
+    tcase_add_loop_test(tests, task_is_shown_without_its_spec, 0, SHOAL_COUNT(changes));
     tcase_add_test(tests, csv_has_a_line_for_each_task);
     tcase_add_test(tests, json_has_an_object_for_each_task);
     tcase_add_test(tests, table_is_aligned);
