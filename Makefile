@@ -213,8 +213,12 @@ bench: ## measure, beside a floor for each figure (LONG=1: more work and rounds;
 run-bench: all $(floors) $(measured)
 	@tests/bench/bench.py $(BUILD) $(if $(LONG),--long) $(FIGURES)
 
+# Ends a recipe before anything is built for a variable that is given and no number.
+check_number = @case '$($1)' in *[!0-9]*) echo "make $@: $1 is a number, not '$($1)'" >&2; exit 2;; esac
+
 .PHONY: chaos run-chaos
 chaos: ## storms, after which nothing may be lost or doubled (LONG=1: in full, 0.1: a tenth; STORMS="NAME..." SEED=n JOBS=n)
+	$(call check_number,SEED)
 	@tests/packages $(packages) $(chaos_packages)
 	@$(MAKE) --silent $(parallel) run-chaos
 
@@ -233,6 +237,8 @@ run-instructions: $(BUILD)/tests/bench/hot_loops
 fuzz_unknown := $(filter-out $(notdir $(targets)),$(FUZZ))
 fuzz: ## feed made-up bytes to all that reads some from outside (SECONDS=10 each; FUZZ="TARGET..."; SEED=1)
 	$(if $(fuzz_unknown),@echo "make fuzz: there is no target '$(fuzz_unknown)'; FUZZ takes some of: $(notdir $(targets))" >&2; exit 2)
+	$(call check_number,SECONDS)
+	$(call check_number,SEED)
 	@tests/packages $(packages) check $(fuzz_packages)
 	@$(MAKE) --no-print-directory $(parallel) CC=clang BUILD=build-fuzz SANITIZE=fuzzer-no-link,address,undefined run-fuzz
 
@@ -246,6 +252,8 @@ model: ## check a model of the queue for every order of events, with Spin (LONG=
 
 .PHONY: histories run-histories
 histories: ## play random moves against a model of the queue and compare after each (MOVES=100000 SEED=n)
+	$(call check_number,MOVES)
+	$(call check_number,SEED)
 	@tests/packages $(packages) check
 	@$(MAKE) --silent $(parallel) run-histories
 

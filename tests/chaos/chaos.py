@@ -128,27 +128,26 @@ def run_all(names, jobs, run):
         return rows
 
 
-def share_of(text):
-    share = float(text)
-    if not 0 <= share <= 1:
-        raise ValueError
-    return share
-
-
-def jobs_of(text):
-    jobs = int(text)
-    if not 1 <= jobs <= 64:
-        raise ValueError
-    return jobs
+def within(kind, least, most):
+    """What reads a number of that kind and within these bounds."""
+    def read(text):
+        try:
+            number = kind(text)
+        except ValueError:
+            number = None
+        if number is None or not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"'{text}' is no number from {least} to {most}")
+        return number
+    return read
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("build", type=pathlib.Path, metavar="BUILD", help="the build folder")
-    parser.add_argument("--long", type=share_of, default=0, metavar="SHARE",
+    parser.add_argument("--long", type=within(float, 0, 1), default=0, metavar="SHARE",
                         help="1: the full numbers; 0.1: a tenth of them, where that is more than in the short form")
     parser.add_argument("--seed", type=int, help="repeats a storm; a random one unless said")
-    parser.add_argument("--jobs", type=jobs_of, metavar="N",
+    parser.add_argument("--jobs", type=within(int, 1, 64), metavar="N",
                         help="so many at a time, 1 to 64; unless said as many as processors, but one with --long")
     parser.add_argument("--keep", metavar="FOLDER", help="where to leave what a storm that found something has left")
     parser.add_argument("names", nargs="*", metavar="STORM", help=f"of {', '.join(NAMES)}; default: all")

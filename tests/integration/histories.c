@@ -13,6 +13,7 @@
 #include "tests/support/wait.h"
 
 #include <check.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -755,7 +756,12 @@ static void play(uint64_t seed) {
 
 static int64_t from_environment(const char *name, int64_t usual) {
     const char *text = getenv(name);
-    return text == NULL ? usual : strtoll(text, NULL, 10);
+    char *end = NULL;
+    errno = 0;
+    int64_t number = text == NULL ? usual : strtoll(text, &end, 10);
+    if (text != NULL && (end == text || *end != '\0' || errno != 0 || number < 0))
+        ck_abort_msg("%s is a number from 0 on, not '%s'", name, text);
+    return number;
 }
 
 static const char *const args[] = {"--appendonly", "yes", NULL};
