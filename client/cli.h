@@ -101,6 +101,10 @@ enum shoal_status shoal_use_find(struct shoal_use *use, const char *word, char *
 
 enum { SHOAL_LOOK_MOST = 10000 }; /* jobs that are looked at for those under way */
 
+/* Says so when the worker of the local cluster has not the slots that were asked for,
+ * since it ran already. */
+void shoal_use_note_slots(const struct shoal_cluster *cluster, int64_t asked);
+
 /* Says so when neither a job nor a worker has had to do with a queue: its name may be
  * mistyped. */
 void shoal_use_note_queue(struct shoal_use *use, const char *queue);

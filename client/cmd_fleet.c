@@ -84,8 +84,8 @@ static enum shoal_status print_workers(struct shoal_use *use, struct shoal_error
     for (size_t i = 0; i < n && status == SHOAL_OK; i++)
         status = add_worker(table, &row, &workers[i], err);
     if (status == SHOAL_OK && n == 0)
-        shoal_cli_say(
-            "shoal: there are no workers; start one with 'shoal up' or shoal-worker");
+        shoal_cli_say("shoal: there are no workers; start one with %s",
+                      use->cluster != NULL ? "'shoal up'" : "shoal-worker");
     return status == SHOAL_OK ? shoal_table_end(table, err) : status;
 }
 

@@ -185,6 +185,21 @@ static enum shoal_status begin(struct shoal_invitation *invitation,
                               : status;
 }
 
+/* Whether the URL comes from the environment. */
+static bool is_of_environment(void) {
+    const char *own = getenv("SHOAL_REDIS");
+    return own != NULL && shoal_cli.redis != NULL && strcmp(own, shoal_cli.redis) == 0;
+}
+
+static enum shoal_status check_redis(const char *what, struct shoal_error *err) {
+    return !shoal_cli.redis_given || is_of_environment()
+               ? SHOAL_OK
+               : shoal_error_set(err, SHOAL_INVALID,
+                                 "'shoal %s' %s a Redis of its own, so --redis does not "
+                                 "go with it; shoal-worker works for another Redis",
+                                 what, *what == 'u' ? "starts" : "stops");
+}
+
 static int up(int n, char **words) {
     struct shoal_cluster *cluster = NULL;
     struct shoal_invitation invitation;
@@ -193,12 +208,19 @@ static int up(int n, char **words) {
     (void)n;
     (void)words;
     shoal_interrupts_begin();
-    enum shoal_status status = begin(&invitation, &key, &cluster, &err);
+    enum shoal_status status = check_redis("up", &err);
+    if (status == SHOAL_OK)
+        status = begin(&invitation, &key, &cluster, &err);
     if (status == SHOAL_OK)
         status = shoal_cluster_keep(cluster, &err);
     if (status == SHOAL_OK)
+        shoal_use_note_slots(cluster, slots);
+    if (status == SHOAL_OK)
         status = listens == NULL ? tell_url(cluster, &err)
                                  : tell_how_to_join(&invitation, &key, &err);
+    if (status == SHOAL_OK && shoal_cli.redis_given)
+        shoal_cli_say("shoal: SHOAL_REDIS is set, so other commands of this shell go "
+                      "there and not to the local cluster; unset it to use that");
     shoal_cluster_leave(cluster, false);
     return status == SHOAL_OK ? SHOAL_EXIT_OK : shoal_cli_fail(&err);
 }
@@ -208,7 +230,8 @@ static int down(int n, char **words) {
     struct shoal_local_end end;
     (void)n;
     (void)words;
-    if (shoal_cluster_down(&end, &err) != SHOAL_OK)
+    if (check_redis("down", &err) != SHOAL_OK ||
+        shoal_cluster_down(&end, &err) != SHOAL_OK)
         return shoal_cli_fail(&err);
     if (end.killed)
         shoal_cli_say("shoal: a worker or the broker did not end within 15 s and was "
@@ -228,11 +251,13 @@ const struct shoal_cli_command shoal_cmd_up = {
     .details =
         "A private redis-server on a unix socket, a broker and a worker. Other commands "
         "find\n"
-        "it by themselves while no Redis is configured. 'shoal down' stops it. With "
-        "--listen\n"
-        "workers of other hosts may join: it prints what they run, and where the token "
-        "is that\n"
-        "lets them in.",
+        "it by themselves while no Redis is configured. 'shoal down' stops it. What runs "
+        "already\n"
+        "stays as it is, also its slots; for another queue a worker of its own is "
+        "started, which\n"
+        "stays too. With --listen workers of other hosts may join: it prints what they "
+        "run, and\n"
+        "where the token is that lets them in.",
     .tables = tables,
     .reads = true,
     .run = up,

@@ -41,6 +41,8 @@ struct shoal_cluster {
     char worker[SHOAL_LOCAL_NAME];  /* the pid file of the one that works for us */
     struct shoal_local_watch watch; /* of it */
     pid_t started;                  /* its keeper, if that was started by us; else 0 */
+    int64_t kept_slots; /* of one that ran, if others were asked for; else 0 */
+    bool has_others;    /* other workers ran before */
 };
 
 /* ---- the job submitted last */
@@ -255,19 +257,40 @@ static bool is_child_of(pid_t pid, pid_t parent) {
     return file != NULL && fscanf(file, "%*d (%*[^)]) %*c %d", &is) == 1 && is == parent;
 }
 
-/* Whether Redis knows the worker, whose keeper has the pid file. */
-static enum shoal_status is_known(struct shoal_client *client, pid_t keeper,
-                                  struct shoal_error *err) {
+/* The slots of the worker whose keeper has the pid file. SHOAL_LOST: Redis does not know
+ * it. */
+static enum shoal_status find_slots(struct shoal_client *client, pid_t keeper,
+                                    int64_t *ret_slots, struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_free) struct shoal_worker_info *workers = NULL;
     size_t n = 0;
     enum shoal_status status = shoal_queue_workers(&client->queue, &workers, &n, err);
     for (size_t i = 0; i < n; i++) {
-        if (is_child_of((pid_t)workers[i].pid, keeper))
+        if (is_child_of((pid_t)workers[i].pid, keeper)) {
+            *ret_slots = workers[i].slots;
             return SHOAL_OK;
+        }
     }
     return status == SHOAL_OK ? shoal_error_set(err, SHOAL_LOST,
                                                 "it has not told Redis that it is there")
                               : status;
+}
+
+static enum shoal_status is_known(struct shoal_client *client, pid_t keeper,
+                                  struct shoal_error *err) {
+    int64_t slots;
+    return find_slots(client, keeper, &slots, err);
+}
+
+/* A worker that runs stays as it is. One that Redis does not know yet, or no more, is
+ * nothing to tell of. */
+static void note_kept_slots(struct shoal_cluster *cluster, int64_t asked) {
+    SHOAL_CLEANUP(destroy_client) struct shoal_client *client = NULL;
+    int64_t slots = 0;
+    pid_t keeper;
+    if (shoal_local_find(cluster->worker, &keeper, NULL) == SHOAL_OK && keeper != 0 &&
+        make_client(cluster, &client, NULL) == SHOAL_OK &&
+        find_slots(client, keeper, &slots, NULL) == SHOAL_OK && slots != asked)
+        cluster->kept_slots = slots;
 }
 
 /* A folder of its worker: the one that the variable names, as for any worker, or `name`
@@ -328,8 +351,11 @@ static enum shoal_status ensure_worker(struct shoal_cluster *cluster, const char
                                                 .ask = is_known};
     status = shoal_local_ensure(&worker, err);
     cluster->started = worker.pid;
-    return status == SHOAL_OK && begun ? wait_until_begun(cluster, &cluster->watch, err)
-                                       : status;
+    if (status == SHOAL_OK && begun)
+        status = wait_until_begun(cluster, &cluster->watch, err);
+    if (status == SHOAL_OK && cluster->started == 0 && slots > 0)
+        note_kept_slots(cluster, slots);
+    return status;
 }
 
 /* ---- stopping */
@@ -451,12 +477,15 @@ static bool is_what_runs(const struct shoal_invitation *running,
            (asked->listen.port <= 0 || asked->listen.port == running->listen.port);
 }
 
-/* Whether something of the cluster runs. */
-static enum shoal_status look_around(bool *ret_runs, struct shoal_error *err) {
+/* Whether something of the cluster runs, and whether workers are among it. */
+static enum shoal_status look_around(bool *ret_runs, bool *ret_workers,
+                                     struct shoal_error *err) {
     static char names[SHOAL_LOCAL_MAX][SHOAL_LOCAL_NAME];
     size_t n = 0;
     enum shoal_status status = shoal_local_list(names, &n, err);
     *ret_runs = n > 0 || shoal_local_holder("redis.pid") != 0;
+    for (size_t i = 0; i < n; i++)
+        *ret_workers = *ret_workers || strncmp(names[i], "worker", 6) == 0;
     return status;
 }
 
@@ -515,7 +544,7 @@ static enum shoal_status use(enum shoal_cluster_need need, const char *name_spac
         status = become_user(cluster, err);
     bool ran = true;
     if (status == SHOAL_OK)
-        status = look_around(&ran, err);
+        status = look_around(&ran, &cluster->has_others, err);
     if (status == SHOAL_OK && !ran)
         shoal_invitation_end();
     if (status == SHOAL_OK)
@@ -585,6 +614,14 @@ enum shoal_status shoal_cluster_check_worker(const struct shoal_cluster *cluster
         !shoal_cluster_worker_ended(cluster))
         return SHOAL_OK;
     return shoal_local_check(&cluster->watch, cluster->started, err);
+}
+
+int64_t shoal_cluster_kept_slots(const struct shoal_cluster *cluster) {
+    return cluster->kept_slots;
+}
+
+bool shoal_cluster_added_worker(const struct shoal_cluster *cluster) {
+    return cluster->started != 0 && cluster->has_others;
 }
 
 /* Trying for the exclusive lock may lose the shared one, which is taken back. */

@@ -74,6 +74,11 @@ const char *shoal_cluster_trusted_keys(const struct shoal_cluster *cluster);
  * begin; `worker.log` says why. */
 bool shoal_cluster_worker_ended(const struct shoal_cluster *cluster);
 
+/* How many slots it has when it ran already, and not with those that were asked for; else
+ * 0. And whether it was started by this use, beside workers that ran. */
+int64_t shoal_cluster_kept_slots(const struct shoal_cluster *cluster);
+bool shoal_cluster_added_worker(const struct shoal_cluster *cluster);
+
 /* SHOAL_LOST: that one was started by this use and has failed, and nobody else's worker
  * can be there for it; the sentence quotes its last words. */
 SHOAL_MUST_CHECK

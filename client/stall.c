@@ -79,11 +79,10 @@ static void add_queues(struct shoal_buffer *served, const char *list) {
     }
 }
 
-static void say_unserved(const struct shoal_job *job, const char *served) {
+static void say_unserved(const struct shoal_job *job, bool is_local, const char *served) {
     if (*served == '\0')
-        shoal_cli_say("shoal: job %s waits, since there is no worker; 'shoal up' or "
-                      "shoal-worker starts one",
-                      job->id);
+        shoal_cli_say("shoal: job %s waits, since there is no worker; %s starts one",
+                      job->id, is_local ? "'shoal up'" : "shoal-worker");
     else
         shoal_cli_say("shoal: job %s waits, since no worker serves the queue '%s'; "
                       "served are: %s",
@@ -107,7 +106,7 @@ static bool is_unserved(struct shoal_stall *stall, struct shoal_use *use,
         add_queues(&served, workers[i].queues);
     }
     if (!stall->has_worker && is_news(stall, UNSERVED))
-        say_unserved(job, shoal_buffer_text(&served));
+        say_unserved(job, use->cluster != NULL, shoal_buffer_text(&served));
     return true;
 }
 

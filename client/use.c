@@ -4,7 +4,9 @@
 #include "client/interrupt.h"
 #include "common/cleanup.h"
 #include "common/id.h"
+#include "common/number.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,6 +40,26 @@ static enum shoal_status open_client(const char *url, const char *name_space,
     return status;
 }
 
+void shoal_use_note_slots(const struct shoal_cluster *cluster, int64_t asked) {
+    int64_t kept = shoal_cluster_kept_slots(cluster);
+    if (kept > 0)
+        shoal_cli_say("shoal: the local worker runs already, and goes on with %" PRId64
+                      " slot%s; to have %" PRId64 ", run 'shoal down' first, which gives "
+                      "back to the queue what runs",
+                      kept, shoal_plural(kept), asked);
+}
+
+/* What a use has done with the local cluster, or not, that one might not expect. */
+static void tell_of_worker(const struct shoal_cluster *cluster, const char *queue,
+                           int64_t slots) {
+    shoal_use_note_slots(cluster, slots);
+    if (shoal_cluster_added_worker(cluster))
+        shoal_cli_say("shoal: started a worker for the queue '%s', which the local "
+                      "cluster did not serve; it stays as long as that does ('shoal "
+                      "down' stops all)",
+                      queue == NULL ? "default" : queue);
+}
+
 static enum shoal_status begin(enum shoal_cluster_need need, const char *queue,
                                int64_t slots, bool check, struct shoal_use *use,
                                struct shoal_error *err) {
@@ -51,6 +73,8 @@ static enum shoal_status begin(enum shoal_cluster_need need, const char *queue,
         shoal_interrupts_begin(); /* what is started now must be stopped by somebody */
     enum shoal_status status =
         shoal_cluster_use(need, name_space, queue, slots, &use->cluster, err);
+    if (status == SHOAL_OK)
+        tell_of_worker(use->cluster, queue, slots);
     if (status == SHOAL_OK)
         status = open_client(
             shoal_cluster_url(use->cluster), shoal_cluster_name_space(use->cluster),

@@ -435,8 +435,20 @@ END_TEST
 
 /* ---- what tells of the fleet */
 
+START_TEST(job_without_a_worker_is_told_how_to_get_one) {
+    sh_start(&run, "shoal run -- true");
+    wait_until(has_said(&run, "since there is no worker; shoal-worker starts one\n"),
+               LIMIT_MS);
+    worker_start(&worker, "");
+    ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 0);
+    worker_end(&worker);
+    test_process_finish(&run);
+}
+END_TEST
+
 START_TEST(workers_tell_of_the_fleet) {
-    expect_in(sh_exit(0, "shoal workers").err, "there are no workers");
+    expect_in(sh_exit(0, "shoal workers").err,
+              "there are no workers; start one with shoal-worker\n");
     worker_start(&worker, "--name busy --slots 3 --queue a,b");
     ok("shoal submit -q a -n s -- sh -c ': > began; exec sleep 1000'");
     wait_until(files("began") == 1, LIMIT_MS);
@@ -585,6 +597,41 @@ START_TEST(cluster_stays_up_until_down) {
     test_none_left(daemons.mark, LIMIT_MS);
     expect_in(sh_exit(0, "unset SHOAL_REDIS; shoal down").err, "no local cluster");
     ck_assert_str_eq(ok("unset SHOAL_REDIS; shoal results --format csv - | wc -l"), "5");
+    test_none_left(daemons.mark, LIMIT_MS);
+}
+END_TEST
+
+/* A worker that runs stays as it is; each queue has one of its own. */
+START_TEST(what_stays_of_a_running_cluster_is_told) {
+    static const char slots[] = "goes on with 1 slot; to have 3, run 'shoal down'";
+    static const char added[] = "started a worker for the queue 'dafault'";
+    ck_assert_str_eq(sh_exit(0, "unset SHOAL_REDIS; shoal up -s 1").err, "");
+    ck_assert_str_eq(sh_exit(0, "unset SHOAL_REDIS; shoal up -s 1; shoal up").err, "");
+    expect_in(sh_exit(0, "unset SHOAL_REDIS; shoal up -s 3").err, slots);
+    expect_in(sh_exit(0, "unset SHOAL_REDIS; shoal run -s 3 -- true").err, slots);
+    struct said said = sh_exit(0, "unset SHOAL_REDIS; shoal run -q dafault -s 3 -- true");
+    expect_in(said.err, added);
+    ck_assert_ptr_null(strstr(said.err, "goes on with"));
+    said = sh_exit(0, "unset SHOAL_REDIS; shoal run -q dafault -- true");
+    ck_assert_ptr_null(strstr(said.err, "started a worker"));
+    ck_assert_str_eq(ok("unset SHOAL_REDIS; shoal workers --json | jq .slots | sort"),
+                     "1\n3");
+    ok("unset SHOAL_REDIS; shoal down");
+    said = sh_exit(0, "unset SHOAL_REDIS; shoal run -q dafault -- true");
+    ck_assert_ptr_null(strstr(said.err, "started a worker")); /* and stops it */
+    test_none_left(daemons.mark, LIMIT_MS);
+}
+END_TEST
+
+START_TEST(up_tells_which_redis_is_used) {
+    static const char *const words[] = {"up", "down"};
+    for (size_t i = 0; i < SHOAL_COUNT(words); i++)
+        expect_in(
+            sh_exit(2, "unset SHOAL_REDIS; shoal %s --redis unix:/nowhere", words[i]).err,
+            "--redis does not go with it");
+    test_none_left(daemons.mark, 0);
+    expect_in(sh_exit(0, "shoal up -s 1").err, "SHOAL_REDIS is set, so other commands");
+    sh_exit(0, "shoal down");
     test_none_left(daemons.mark, LIMIT_MS);
 }
 END_TEST
@@ -783,6 +830,7 @@ static void add_jobs_and_fleet(Suite *suite) {
     tcase_add_test(tests, status_without_a_job_shows_what_has_not_ended);
     tcase_add_test(tests, status_looks_at_the_newest_jobs);
     tcase_add_test(tests, list_has_the_newest_first);
+    tcase_add_test(tests, job_without_a_worker_is_told_how_to_get_one);
     tcase_add_test(tests, workers_tell_of_the_fleet);
     tcase_add_test(tests, queues_tell_of_themselves);
     tcase_add_test(tests, queue_that_nobody_knows_is_said);
@@ -797,6 +845,8 @@ static void add_cluster(Suite *suite) {
     tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, cluster_stays_up_until_down);
+    tcase_add_test(tests, what_stays_of_a_running_cluster_is_told);
+    tcase_add_test(tests, up_tells_which_redis_is_used);
     tcase_add_test(tests, down_tells_of_a_worker_that_had_to_be_killed);
     tcase_add_test(tests, run_starts_a_cluster_and_stops_it);
     tcase_add_loop_test(tests, interrupted_run_stops_its_cluster, 0,
