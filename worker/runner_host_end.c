@@ -69,7 +69,7 @@ static enum shoal_reason reason_of_death(const struct shoal_stay *host, int stat
 }
 
 /* The end of what it printed, or a sentence in place of nothing. */
-static void say_death(struct shoal_stay *host, struct shoal_ending *ending) {
+static void say_death(struct shoal_stay *host, int status, struct shoal_ending *ending) {
     const char *end = shoal_capture_end(&host->printed, &ending->stderr_len);
     enum shoal_reason reason = ending->outcome.reason;
     if (host->nonsense[0] != '\0')
@@ -77,9 +77,9 @@ static void say_death(struct shoal_stay *host, struct shoal_ending *ending) {
                  host->nonsense);
     else if (reason == SHOAL_REASON_SPAWN)
         snprintf(host->sentence, sizeof(host->sentence),
-                 "its runner ended before it was ready (exit code or signal %" PRId64
-                 "): %.*s",
-                 ending->outcome.code, (int)ending->stderr_len, end);
+                 "its runner ended before it was ready (%s %" PRId64 ")%s%.*s",
+                 WIFSIGNALED(status) ? "signal" : "exit code", ending->outcome.code,
+                 ending->stderr_len > 0 ? ": " : "", (int)ending->stderr_len, end);
     else if (ending->stderr_len == 0 && reason == SHOAL_REASON_EXIT)
         snprintf(host->sentence, sizeof(host->sentence),
                  "the task ended its runner with exit code %" PRId64 "; it should return",
@@ -124,7 +124,7 @@ void shoal_stay_die(struct shoal_stay *host, int status, const struct rusage *us
     shoal_stay_close(host);
     if (host->hands.n == 0)
         return;
-    say_death(host, &ending);
+    say_death(host, status, &ending);
     if (ending.outcome.reason == SHOAL_REASON_OOM)
         shoal_runner_say_oom(&host->limits, &memory, &ending, host->sentence,
                              sizeof(host->sentence));

@@ -186,15 +186,21 @@ static const struct {
     const char *says;
 } unloadable[] = {
     {"--plugin ./missing.so --task x", "cannot read the plug-in"},
-    {"--plugin /bin/true --task x", "is no plug-in"},
+    {"--plugin /bin/true --task x",
+     "(exit code 2): shoal-host: '/bin/true' is no plug-in: "},
+    {"--plugin $NONE --task x", "is no plug-in: it does not define 'shoal_plugin'"},
+    {"--plugin ./junk.so --task x", "junk.so: file too short"},
     {"--plugin $OLD --task x", "build it again"},
     {"--plugin $PLUGIN --task missing", "has no task 'missing'; it has chosen, count"},
     {"--python missing:f", "No module named 'missing'"},
+    {"--python killed:f", "its runner ended before it was ready (signal 9)"},
     {"--python json:missing", "has no attribute 'missing'"},
 };
 
 START_TEST(what_cannot_be_loaded_fails_as_spawn) {
     setenv("OLD", test_built("tests/support/old.so").text, 1);
+    setenv("NONE", test_built("libshoal.so").text, 1);
+    ok(": > junk.so; printf 'import os\nos.kill(os.getpid(), 9)\n' > killed.py");
     sh_exit(1, "shoal run %s", unloadable[_i].options);
     ck_assert_str_eq(text_in(row_of(name_of_last(), 0), "reason"), "spawn");
     const char *shown = ok("shoal show - 0");
