@@ -5,7 +5,9 @@
 #include "common/log.h"
 #include "common/number.h"
 #include "common/utf8.h"
+#include "worker/sandbox.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -243,9 +245,40 @@ static void send_if_large(struct shoal_slot *slot, struct shoal_held *held) {
         shoal_outbox_add(slot->host->outbox, shoal_held_take_commit(held));
 }
 
+static bool has_words(const char *text, size_t len, const char *words) {
+    return len > 0 && memmem(text, len, words, strlen(words)) != NULL;
+}
+
+/* A program knows nothing of the sandbox by which it was denied something, and nor does
+ * who reads what it left: that is added to the end, which says most. */
+static const char *name_sandbox(const struct shoal_slot *slot, enum shoal_reason reason,
+                                const char *text, size_t *len,
+                                char room[SHOAL_STDERR_MAX]) {
+    const struct shoal_sandbox *sandbox = slot->host->sandbox;
+    char words[256];
+    if (sandbox == NULL ||
+        (reason != SHOAL_REASON_EXIT && reason != SHOAL_REASON_SIGNAL) ||
+        (!has_words(text, *len, strerror(EACCES)) &&
+         !has_words(text, *len, strerror(EPERM))))
+        return text;
+    size_t added = (size_t)snprintf(
+        words, sizeof(words),
+        "%s[that may be the worker's sandbox, in which tasks write to their own "
+        "directories and what --sandbox-write names%s]",
+        text[*len - 1] == '\n' ? "" : "\n",
+        sandbox->no_network ? ", and have no network" : "");
+    size_t kept = *len < SHOAL_STDERR_MAX - added ? *len : SHOAL_STDERR_MAX - added;
+    memcpy(room, text + *len - kept, kept);
+    memcpy(room + kept, words, added);
+    *len = kept + added;
+    return room;
+}
+
 /* Notes how the task at `commit->hi` ended. */
 static void note(struct shoal_slot *slot, struct shoal_held *held,
                  struct shoal_outcome *outcome, const char *text, size_t len) {
+    char room[SHOAL_STDERR_MAX];
+    text = name_sandbox(slot, outcome->reason, text, &len, room);
     outcome->attempt = held->lease.attempt;
     shoal_commit_add(held->commit, outcome, slot->host->worker, text, len);
     send_if_large(slot, held);
@@ -491,8 +524,11 @@ static void note_failure(struct shoal_slot *slot, struct shoal_held *held,
                                           .attempt = held->lease.attempt,
                                           .wall_us = failure->wall_us,
                                           .code = failure->code};
+    char room[SHOAL_STDERR_MAX];
+    size_t len = failure->len;
+    const char *text = name_sandbox(slot, failure->reason, failure->text, &len, room);
     shoal_commit_add_failure(held->commit, failure->index, &outcome, slot->host->worker,
-                             failure->text, failure->len);
+                             text, len);
 }
 
 /* Text of a task, which may be anything, on one line and without what a terminal would

@@ -19,6 +19,7 @@ struct shoal_slot_host {
     const char *worker; /* its name */
     const struct shoal_cgroups *cgroups;
     bool has_user; /* of its own for tasks, whose processes can be counted */
+    const struct shoal_sandbox *sandbox; /* of its tasks; NULL: they have none */
     struct shoal_outbox *outbox;
     struct shoal_trust *trust; /* whose jobs it runs */
     void (*changed)(void *owner);

@@ -397,6 +397,7 @@ static enum shoal_status make_slots(struct shoal_worker *worker, const char *fol
         .worker = config->name,
         .cgroups = &worker->cgroups,
         .has_user = config->user != NULL,
+        .sandbox = config->sandbox,
         .outbox = &worker->outbox,
         .trust = worker->trust,
         .changed = shoal_link_changed,

@@ -469,6 +469,36 @@ START_TEST(sandbox_holds) {
 }
 END_TEST
 
+/* What a task left, whether it was denied what it wanted, or says so. */
+static const struct {
+    const char *options, *command;
+    bool is_named;
+} denials[] = {
+    {"--sandbox", "-- sh -c ': > outside'", true},
+    {"--sandbox", "-- python3 -c 'open(\"outside\", \"w\")'", true},
+    {"--sandbox", "--python f:f -p path=outside", true},
+    {"--sandbox", "-- sh -c 'seq 9999 >&2; : > outside'", true},
+    {"--sandbox", "-- sh -c 'echo no luck >&2; exit 1'", false},
+    {"--sandbox", "-- false", false},
+    {"", "-- sh -c 'echo Permission denied >&2; exit 1'", false},
+};
+
+START_TEST(sandbox_is_named_to_who_was_denied_something) {
+    static const char named[] = "that may be the worker's sandbox, in which tasks write";
+    if (!has_sandbox())
+        return;
+    ok("printf 'def f(path):\n    open(path, \"w\")\n' > f.py");
+    worker_start(&worker, denials[_i].options);
+    sh_exit(1, "shoal run %s", denials[_i].command);
+    const char *shown = ok("shoal show - 0");
+    ck_assert_msg((strstr(shown, named) != NULL) == denials[_i].is_named, "%s", shown);
+    ck_assert_msg(!denials[_i].is_named || strstr(shown, "Permission denied") != NULL,
+                  "%s", shown);
+    ck_assert_uint_eq(files("outside"), 0);
+    worker_end(&worker);
+}
+END_TEST
+
 START_TEST(sandbox_has_the_tasks_checkpoint) {
     if (!has_sandbox())
         return;
@@ -609,6 +639,8 @@ int main(void) {
     tcase_set_timeout(tests, 60);
     tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, sandbox_holds);
+    tcase_add_loop_test(tests, sandbox_is_named_to_who_was_denied_something, 0,
+                        SHOAL_COUNT(denials));
     tcase_add_test(tests, sandbox_has_the_tasks_checkpoint);
     tcase_add_test(tests, sandbox_of_another_user_is_his);
     tcase_add_test(tests, task_in_a_sandbox_is_ended_as_any_other);
