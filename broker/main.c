@@ -6,10 +6,13 @@
 #include "common/daemon.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "common/signals.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 enum {
     TICK_LEAST_MS = 50,
@@ -91,12 +94,12 @@ static int64_t broker_tick(struct broker *broker) {
                                  : wait;
 }
 
-static void on_signal(evutil_socket_t number, short what, void *owner) {
+static bool on_signal(int number, void *owner) {
     struct broker *broker = owner;
-    (void)what;
-    shoal_info("ending: signal=%d", (int)number);
+    shoal_info("ending: signal=%d", number);
     broker->ending = true;
     event_base_loopbreak(broker->base);
+    return false;
 }
 
 static bool is_ignored(int number) {
@@ -105,14 +108,11 @@ static bool is_ignored(int number) {
 }
 
 static void run(struct broker *broker) {
-    struct event *signals[] = {evsignal_new(broker->base, SIGTERM, on_signal, broker),
-                               evsignal_new(broker->base, SIGINT, on_signal, broker),
-                               evsignal_new(broker->base, SIGHUP, on_signal, broker)};
-    size_t n = SHOAL_COUNT(signals) - is_ignored(SIGHUP); /* by nohup, say */
-    for (size_t i = 0; i < n && !broker->ending; i++) {
-        if (signals[i] != NULL && event_add(signals[i], NULL) == 0)
-            continue;
-        shoal_err("no memory for what the loop listens to");
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    size_t n = SHOAL_COUNT(numbers) - is_ignored(SIGHUP); /* by nohup, say */
+    struct shoal_signals signals;
+    if (!shoal_signals_begin(&signals, broker->base, numbers, n, on_signal, broker)) {
+        shoal_err("cannot listen to signals: %s", strerror(errno));
         broker->exit_status = 1;
         broker->ending = true;
     }
@@ -121,10 +121,7 @@ static void run(struct broker *broker) {
         if (!broker->ending)
             shoal_loop_run(broker->base, wait);
     }
-    for (size_t i = 0; i < SHOAL_COUNT(signals); i++) {
-        if (signals[i] != NULL)
-            event_free(signals[i]);
-    }
+    shoal_signals_finish(&signals);
 }
 
 static enum shoal_status start(struct broker *broker, struct shoal_error *err) {

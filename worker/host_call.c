@@ -211,7 +211,7 @@ void shoal_call_return(struct shoal_call *call, const void *bytes, size_t len) {
 static void add_field(struct shoal_call *call, const char *name, json_t *value) {
     if (call->fields == NULL)
         call->fields = json_object();
-    if (call->fields == NULL || json_object_set_new(call->fields, name, value) != 0)
+    if (json_object_set_new(call->fields, name, value) != 0) /* which may be NULL */
         shoal_call_fail(call, "a field's name is no UTF-8 text, or there is no memory");
 }
 

@@ -4,6 +4,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/loop.h"
+#include "common/signals.h"
 #include "worker/folder.h"
 #include "worker/status.h"
 #include "worker/tree.h"
@@ -16,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -339,38 +339,32 @@ static void upgrade(struct shoal_worker *worker) {
 
 static const struct {
     int number;
-    void (*hear)(struct shoal_worker *worker, int number);
+    void (*take)(struct shoal_worker *worker, int number);
 } signals[] = {
     {SIGTERM, take_signal},    {SIGINT, take_signal},
     {SIGCHLD, reap},           {SHOAL_WORKER_UPGRADES, take_upgrade},
     {SIGUSR2, pass_to_keeper},
 };
 
-static void hear_signals(evutil_socket_t fd, short what, void *owner) {
+/* What comes behind the wish for an upgrade is for the new program. */
+static bool hear_signal(int number, void *owner) {
     struct shoal_worker *worker = owner;
-    struct signalfd_siginfo heard;
-    (void)what;
-    while (!worker->over && !worker->upgrades &&
-           read(fd, &heard, sizeof(heard)) == sizeof(heard)) {
-        for (size_t i = 0; i < SHOAL_COUNT(signals); i++) {
-            if (signals[i].number == (int)heard.ssi_signo)
-                signals[i].hear(worker, signals[i].number);
-        }
+    for (size_t i = 0; i < SHOAL_COUNT(signals); i++) {
+        if (signals[i].number == number)
+            signals[i].take(worker, number);
     }
+    return !worker->over && !worker->upgrades;
 }
 
-/* A descriptor that they are read from, or -1. They stay blocked, so that none is lost:
- * not before the loop listens or when it has ended, and not in an upgrade, after which
- * the new program finds those that wait. One of them may be that of a child that ended
- * when nobody listened. */
-static int listen_to_signals(void) {
-    sigset_t all;
-    sigemptyset(&all);
+/* One of them may be that of a child that ended when nobody listened. */
+static bool hear_signals(struct shoal_worker *worker, struct shoal_signals *ret_heard) {
+    int numbers[SHOAL_COUNT(signals)];
     for (size_t i = 0; i < SHOAL_COUNT(signals); i++)
-        sigaddset(&all, signals[i].number);
-    sigprocmask(SIG_SETMASK, &all, NULL);
+        numbers[i] = signals[i].number;
+    bool hears = shoal_signals_begin(ret_heard, worker->base, numbers,
+                                     SHOAL_COUNT(signals), hear_signal, worker);
     raise(SIGCHLD);
-    return signalfd(-1, &all, SFD_NONBLOCK | SFD_CLOEXEC);
+    return hears;
 }
 
 /* ---- life */
@@ -416,8 +410,8 @@ static enum shoal_status make_slots(struct shoal_worker *worker, const char *fol
 
 /* What the loop listens to besides Redis. */
 struct watch {
-    int signals;
-    struct event *events[3];
+    struct shoal_signals signals;
+    struct event *events[2];
     size_t n;
 };
 
@@ -433,18 +427,14 @@ static bool watch(struct watch *all, struct event *event, int64_t ms) {
 static bool watch_all(struct shoal_worker *worker, struct watch *all) {
     struct event_base *base = worker->base;
     int keeper = worker->config->keeper;
-    return all->signals >= 0 &&
-           watch(
-               all,
-               event_new(base, all->signals, EV_READ | EV_PERSIST, hear_signals, worker),
-               0) &&
+    return hear_signals(worker, &all->signals) &&
            watch(all, event_new(base, -1, EV_PERSIST, tick, worker), TICK_MS) &&
            (keeper < 0 ||
             watch(all, event_new(base, keeper, EV_READ, lose_keeper, worker), 0));
 }
 
 static void run_loop(struct shoal_worker *worker) {
-    struct watch all = {.signals = listen_to_signals()};
+    struct watch all = {.n = 0};
     if (watch_all(worker, &all)) {
         if (worker->config->keeper >= 0)
             kill(getppid(), SHOAL_WORKER_LISTENS);
@@ -461,8 +451,7 @@ static void run_loop(struct shoal_worker *worker) {
     }
     for (size_t i = 0; i < all.n; i++)
         event_free(all.events[i]);
-    if (all.signals >= 0)
-        close(all.signals);
+    shoal_signals_finish(&all.signals);
 }
 
 static void make_outbox(struct shoal_worker *worker) {
