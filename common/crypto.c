@@ -3,6 +3,7 @@
 #include "common/cleanup.h"
 
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <stdbool.h>
@@ -55,13 +56,31 @@ static const struct {
     {"TLS1-PRF", finds_KDF},
 };
 
+enum { FOR_ALL = 2 }; /* so many of the first are used by every program */
+
+/* Why OpenSSL has just not found something: this host's goes without, or else there was no
+ * memory. */
+static bool is_left_out(void) {
+    unsigned long error;
+    bool any = false, all = true;
+    while ((error = ERR_get_error()) != 0) {
+        any = true;
+        all = all && ERR_GET_REASON(error) == ERR_R_UNSUPPORTED;
+    }
+    return any && all;
+}
+
 enum shoal_status shoal_crypto_find_all(struct shoal_error *err) {
     enum shoal_status status = shoal_crypto_begin(err);
+    ERR_clear_error();
     for (size_t i = 0; i < SHOAL_COUNT(needed) && status == SHOAL_OK; i++) {
-        if (!needed[i].finds(needed[i].name))
-            status = shoal_error_set(err, SHOAL_MEMORY,
-                                     "OpenSSL does not find %s: it lacks memory, or is "
-                                     "configured to go without",
+        if (needed[i].finds(needed[i].name))
+            continue;
+        bool left_out = is_left_out();
+        if (!left_out || i < FOR_ALL)
+            status = shoal_error_set(err, SHOAL_MEMORY, "OpenSSL %s %s",
+                                     left_out ? "is configured to go without"
+                                              : "has no memory left to find",
                                      needed[i].name);
     }
     return status;

@@ -11,7 +11,8 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_crypto_begin(struct shoal_error *err);
 
 /* The same, and looks up what is needed later: OpenSSL 3.0 does so once, and what it has
- * no memory for then it never finds again. For programs that live long. */
+ * no memory for then it never finds again. What this host's OpenSSL goes without is no
+ * error here. For programs that live long. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_crypto_find_all(struct shoal_error *err);
 
