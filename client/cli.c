@@ -373,6 +373,7 @@ int shoal_cli_main(int argc, char **argv) {
     struct shoal_error err = {.status = SHOAL_OK};
     int command = 0;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL); /* who ignores it and starts us leaves it so */
     if (argc == 3 && strcmp(argv[1], "help") == 0 &&
         strcmp(argv[2], "--man-options") == 0) {
         man_all();

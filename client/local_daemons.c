@@ -231,6 +231,7 @@ static void become(const struct shoal_local_daemon *daemon, const char *path, in
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         signal(SIGPIPE, SIG_DFL);
+        signal(SIGCHLD, SIG_DFL);
         forget_variables();
         execv(path, (char **)daemon->argv);
     }
@@ -282,10 +283,9 @@ enum shoal_status shoal_local_start(struct shoal_local_daemon *daemon,
         daemon->pid = pid;
         return SHOAL_OK;
     }
-    if (pid > 0) {
-        kill(pid, SIGKILL); /* it may run, if it was the pipe that failed */
+    /* It may run, if it was the pipe that failed. */
+    if (pid > 0 && kill(pid, SIGKILL) == 0)
         waitpid(pid, NULL, 0);
-    }
     return shoal_error_set(err, SHOAL_LOST, "cannot start %.200s: %s", path,
                            strerror(pid < 0 ? fork_error : why));
 }

@@ -4,6 +4,7 @@
 #include "common/log.h"
 
 #include <event2/event.h>
+#include <signal.h>
 
 struct shoal_daemon shoal_daemon;
 
@@ -144,6 +145,7 @@ static void log_of_events(int severity, const char *text) {
 
 int shoal_daemon_begin(const struct shoal_daemon_text *text, int argc, char **argv) {
     struct shoal_error err = {.status = SHOAL_OK};
+    signal(SIGCHLD, SIG_DFL); /* who ignores it and starts us leaves it so */
     if (parse(text, argc, argv, &err) != SHOAL_OK)
         return shoal_daemon_refuse(text, &err);
     if (only_tells(text))

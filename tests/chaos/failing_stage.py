@@ -19,6 +19,9 @@ KILLED = 1         # its exit status, by us
 STUCK = 15         # a queue with work and free slots stands still for 10 at most
 HEAD, FRAME, FRAMES = struct.Struct("QQQQ240s32sQ"), struct.Struct("96sQ"), 24
 
+# The last error of dlopen() that the C library keeps for the thread, and LeakSanitizer's own lack of memory.
+LOOKS_LOST = re.compile(r"\b__dlerror\b|LeakSanitizer: CHECK failed: .*pthread_getattr_np")
+
 
 # ---- what the fault reports
 
@@ -292,6 +295,7 @@ def is_of_openssl(leak):
 def leaks_in(text, report):
     """What LeakSanitizer tells: how much, and where it was allocated."""
     leaks = [part for part in text.split("\n\n") if part.startswith("Direct leak")] or [text]
+    leaks = [leak for leak in leaks if not LOOKS_LOST.search(leak)]
     if report.fired and report.is_in_openssl():
         leaks = [leak for leak in leaks if not is_of_openssl(leak)]
     lines = [re.sub(r"#\d+ \S+(?: in)?", "<", " ".join(leak.split())) for leak in leaks]

@@ -189,6 +189,23 @@ START_TEST(other_signals_do_no_harm) {
 }
 END_TEST
 
+/* As a program that does so hands it on: the kernel would take the ends of children. */
+#define DEAF "env --ignore-signal=CHLD "
+
+START_TEST(who_starts_us_may_ignore_the_end_of_children) {
+    worker_end(&worker);
+    sh_start(&worker, DEAF "shoal-worker --session-ttl 4s");
+    wait_until(has_said(&worker, "message=registered"), LIMIT_MS);
+    const char *job = ok(DEAF "shoal submit -p i=1:3 -- echo 'x={i}'");
+    ok("shoal wait %s", job);
+    expect_each_once(job);
+    ck_assert_str_eq(ok(DEAF "shoal replay - 0"), "x=1");
+    worker_end(&worker);
+    ok(DEAF "env -u SHOAL_REDIS shoal run -- true");
+    ok("env -u SHOAL_REDIS shoal down");
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("worker_signals");
     TCase *tests = tcase_create("worker_signals");
@@ -208,6 +225,7 @@ int main(void) {
                         (int)SHOAL_COUNT(signals));
     tcase_add_loop_test(tests, no_signal_comes_at_a_wrong_moment, 0,
                         (int)SHOAL_COUNT(signals));
+    tcase_add_test(tests, who_starts_us_may_ignore_the_end_of_children);
     tcase_add_loop_test(tests, other_signals_do_no_harm, 0, (int)SHOAL_COUNT(harmless));
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
