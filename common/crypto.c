@@ -58,8 +58,8 @@ static const struct {
 
 enum { FOR_ALL = 2 }; /* so many of the first are used by every program */
 
-/* Why OpenSSL has just not found something: this host's goes without, or else there was no
- * memory. */
+/* Why OpenSSL has just not found something: this host's goes without, or else there was
+ * no memory. */
 static bool is_left_out(void) {
     unsigned long error;
     bool any = false, all = true;
