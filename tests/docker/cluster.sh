@@ -102,6 +102,24 @@ first_sweep() {
 }
 is 'the sweep of README.md' first_sweep
 is 'redis, broker and both workers are well' soon are_well 4
+used_as_told() { # its results, the audit, and what runs
+    local n
+    for n in 1 2 4; do
+        eval "$(block 2 | sed -n "${n}p" | sed 's/--rm/--rm -T/')" > used || return 1
+        grep . used
+    done
+}
+is 'the other commands of README.md' used_as_told
+# Whoever runs, where: memory, processes, restarts, and what is published (nothing).
+bounds() { # SERVICE
+    docker inspect -f '{{if .HostConfig.Memory}}memory{{end}} {{.HostConfig.PidsLimit}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.PortBindings}}' "$(one "$1")"
+}
+are_bounded() {
+    equal 'memory 64 unless-stopped map[]' "$(bounds redis)" && equal 'memory 16 unless-stopped map[]' "$(bounds broker)" &&
+        equal 'memory 512 unless-stopped map[]' "$(bounds worker)" &&
+        equal 1000000000 "$(docker inspect -f '{{.HostConfig.NanoCpus}}' "$(one worker)")"
+}
+is 'all have limits, are started again, and publish no port' are_bounded
 if [ "$failed" -gt 0 ]; then
     docker-compose logs --no-color --tail 30
     echo "$passed passed, $failed failed"
