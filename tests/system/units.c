@@ -18,8 +18,8 @@ static const struct {
     const char *folder;
     double most;
 } units[] = {
-    {"shoal-broker", "broker/systemd", 1.3},
-    {"shoal-worker", "worker/systemd", 2.8},
+    {"shoal-broker", "broker/systemd", 1.1},
+    {"shoal-worker", "worker/systemd", 2.6},
 };
 
 static struct test_directory directory;
