@@ -95,7 +95,7 @@ static const struct grant {
 } grants[] = {
     /* looking */
     {READ | SUBMIT, READS,
-     "exists fcall_ro get hget hgetall hmget hvals llen lpos lrange smembers type "
+     "exists fcall_ro getrange hget hgetall hmget hvals llen lpos lrange smembers type "
      "xrevrange zrange zrevrange zscan zscore",
      EVERY},
     {SUBMIT, READS, "hexists hlen lindex scard zcard zrevrangebyscore", EVERY},
@@ -112,7 +112,7 @@ static const struct grant {
     {BROKER | WORKER, READS, "zrandmember", K(JOBS) | K(OPEN)},
     {BROKER | WORKER, READS, "zscore", K(SESSIONS)},
     {BROKER | WORKER, READS, "hvals", K(LEASES)},
-    {WORKER, READS, "get hgetall hlen xrevrange",
+    {WORKER, READS, "getrange hgetall hlen xrevrange",
      K(ARGS) | K(BARRED) | K(LEASES) | K(SPEC) | K(WARRANT)},
 
     /* hashes */
@@ -190,7 +190,7 @@ static void add_keyless(enum shoal_role role, int database, struct shoal_buffer 
         shoal_buffer_add_format(text, " +select|%d", database);
 }
 
-/* " +get +hget" of "get hget" */
+/* " +hget +hset" of "hget hset" */
 static void add_commands(const char *commands, struct shoal_buffer *text) {
     while (*commands != '\0') {
         size_t len = strcspn(commands, " ");

@@ -1,10 +1,12 @@
 /* Looking at the queue without changing it: plain reads, no scripts. */
 #include "broker/queue.h"
 
+#include "broker/warrant.h"
 #include "common/cleanup.h"
 #include "common/id.h"
 #include "common/number.h"
 #include "common/records.h"
+#include "common/spec.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -540,15 +542,18 @@ static enum shoal_status copy_bytes(const char *bytes, size_t len, char **ret_by
     return SHOAL_OK;
 }
 
+/* Of a text of more than `most` bytes the first `most` + 1, which no reader takes. */
 static enum shoal_status get(struct shoal_queue *queue, const char *what, const char *key,
-                             const char *digest, char **ret_text, size_t *ret_len,
-                             struct shoal_error *err) {
+                             const char *digest, size_t most, char **ret_text,
+                             size_t *ret_len, struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *reply = NULL;
-    enum shoal_status status =
-        ask(queue, (const char *[]){"GET", key, NULL}, &reply, err);
+    char last[24];
+    snprintf(last, sizeof(last), "%zu", most);
+    const char *words[] = {"GETRANGE", key, "0", last, NULL};
+    enum shoal_status status = ask(queue, words, &reply, err);
     if (status != SHOAL_OK)
         return status;
-    if (reply->type != REDIS_REPLY_STRING)
+    if (reply->type != REDIS_REPLY_STRING || reply->len == 0)
         return shoal_error_set(err, SHOAL_UNKNOWN, "the %s %s is not there", what,
                                digest);
     return copy_bytes(reply->str, reply->len, ret_text, ret_len, err);
@@ -558,14 +563,14 @@ enum shoal_status shoal_queue_spec(struct shoal_queue *queue, const char *digest
                                    char **ret_text, size_t *ret_len,
                                    struct shoal_error *err) {
     KEY_OF(key, SPEC, digest);
-    return get(queue, "spec", key, digest, ret_text, ret_len, err);
+    return get(queue, "spec", key, digest, SHOAL_SPEC_MAX, ret_text, ret_len, err);
 }
 
 enum shoal_status shoal_queue_warrant(struct shoal_queue *queue, const char *digest,
                                       char **ret_text, size_t *ret_len,
                                       struct shoal_error *err) {
     KEY_OF(key, WARRANT, digest);
-    return get(queue, "warrant", key, digest, ret_text, ret_len, err);
+    return get(queue, "warrant", key, digest, SHOAL_WARRANT_MAX, ret_text, ret_len, err);
 }
 
 /* [[id, ["n", count, "p", pack, "s", seal]]], beginning with task `index` or before. */

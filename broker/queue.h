@@ -138,7 +138,8 @@ enum shoal_status shoal_queue_describe(struct shoal_queue *queue, const char *jo
 SHOAL_MUST_CHECK
 bool shoal_job_read_counters(const char *text, size_t len, struct shoal_job *job);
 
-/* The text of a job's spec, the caller's: free(). */
+/* The text of a job's spec, the caller's: free(). Of one that is too long there is so
+ * much that its reader sees it. SHOAL_UNKNOWN: it is not there, or empty. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_queue_spec(struct shoal_queue *queue, const char *digest,
                                    char **ret_text, size_t *ret_len,

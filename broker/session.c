@@ -530,12 +530,15 @@ static void add_key(struct shoal_request *request, const struct shoal_queue *que
 }
 
 enum shoal_status shoal_session_get(struct shoal_queue *queue, enum shoal_key kind,
-                                    const char *digest, shoal_redis_reply_fn done,
-                                    void *owner, struct shoal_error *err) {
+                                    const char *digest, size_t most,
+                                    shoal_redis_reply_fn done, void *owner,
+                                    struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
     shoal_request_init(&request);
-    shoal_request_text(&request, "GET");
+    shoal_request_text(&request, "GETRANGE");
     add_key(&request, queue, kind, digest);
+    shoal_request_int(&request, 0);
+    shoal_request_int(&request, (int64_t)most); /* whose byte is there too */
     return shoal_redis_send(queue->redis, &request, 0, done, owner, err);
 }
 

@@ -205,10 +205,14 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_session_finish(struct shoal_queue *queue, const char *session,
                                        shoal_redis_reply_fn done, void *owner,
                                        struct shoal_error *err);
+
+/* A text that may have `most` bytes: one of more is longer, and was cut off behind the
+ * first too many. "": there is none. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_session_get(struct shoal_queue *queue, enum shoal_key kind,
-                                    const char *digest, shoal_redis_reply_fn done,
-                                    void *owner, struct shoal_error *err);
+                                    const char *digest, size_t most,
+                                    shoal_redis_reply_fn done, void *owner,
+                                    struct shoal_error *err);
 
 /* Blocks, for wait_ms at most, until there is a message or (unless `queues` is NULL)
  * something to take: BLPOP, whose reply is nil, or [key, value];

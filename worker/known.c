@@ -149,8 +149,8 @@ static enum shoal_status read_text(struct shoal_known *known, const char *text,
 static enum shoal_status expect_digest(struct shoal_known *known,
                                        const redisReply *reply) {
     char digits[SHOAL_HASH_DIGITS + 1];
-    if (known->all->trust->required)
-        return SHOAL_OK;
+    if (known->all->trust->required || reply->len > SHOAL_SPEC_MAX)
+        return SHOAL_OK; /* one that is too long was cut off on its way */
     if (!shoal_redis_hash(reply->str, reply->len, digits))
         return SHOAL_MEMORY;
     bool holds = strncmp(digits, known->digest, sizeof(known->digest) - 1) == 0;
@@ -180,9 +180,9 @@ static void take(void *owner, enum shoal_status status, const redisReply *reply,
     struct shoal_known *known = owner;
     (void)err;
     shoal_error_clear(&known->error);
-    if (status == SHOAL_OK && reply->type == REDIS_REPLY_STRING) {
+    if (status == SHOAL_OK && reply->type == REDIS_REPLY_STRING && reply->len > 0) {
         known->state = read_reply(known, reply);
-    } else if (status == SHOAL_OK && reply->type == REDIS_REPLY_NIL) {
+    } else if (status == SHOAL_OK && reply->type == REDIS_REPLY_STRING) {
         shoal_error_set(&known->error, SHOAL_UNKNOWN, "Redis has no %s %s for this job",
                         kinds[known->kind].name, known->digest);
         known->state = SHOAL_KNOWN_BAD;
@@ -200,8 +200,8 @@ void shoal_knowledge_ask(struct shoal_knowledge *all, struct shoal_queue *queue)
     for (struct shoal_known *known = all->first; known != NULL; known = known->next) {
         if (known->state != SHOAL_KNOWN_WANTED || known->users == 0)
             continue;
-        if (shoal_session_get(queue, kinds[known->kind].key, known->digest, take, known,
-                              NULL) == SHOAL_OK)
+        if (shoal_session_get(queue, kinds[known->kind].key, known->digest,
+                              kinds[known->kind].most, take, known, NULL) == SHOAL_OK)
             known->state = SHOAL_KNOWN_ASKED;
     }
 }

@@ -36,6 +36,10 @@ local POLICY = { exit = 'charged', signal = 'charged', timeout = 'charged', oom 
 -- sessions end. In one table: a function of Lua's has 200 locals at most.
 local SPAN = { moment_us = 1000000, pause_ms = 1000, bar_ms = 60000, least_bar_ms = 5000 }
 
+-- Bytes that go out with a lease: of a pack with its seal (client/pack.h), and of a job's words
+-- together. Where there are more they were written by hand.
+local MOST = { pack = 1048576, words = 4096 }
+
 -- Whether an attempt, whose record says how it ended, was over within a moment: its seventh item is
 -- the µs that it took.
 local function was_short(record)
@@ -221,13 +225,17 @@ local function quota(j, most)
 end
 
 local function lease_reply(j, lease, lo, hi, attempt, first, pack, seal)
-  local out = { lease, j.id, fmt(lo), fmt(hi), fmt(attempt), j.spec, j.seed }
+  local spec, seed, warrant, queue, policy = j.spec, j.seed, j.warrant, j.queue, j.policy
+  if #spec + #seed + #warrant + #queue + #policy > MOST.words then
+    spec, seed, warrant, queue, policy = '', '', warrant ~= '' and '-' or '', '', ''
+  end
+  local out = { lease, j.id, fmt(lo), fmt(hi), fmt(attempt), spec, seed }
   if j.args == 1 then
     out[8], out[9] = fmt(first or 0), pack or ''
   end
-  if j.warrant ~= '' then
+  if warrant ~= '' then
     out[8], out[9] = out[8] or false, out[9] or false
-    out[10], out[11], out[12], out[13] = j.warrant, j.queue, j.policy, seal or ''
+    out[10], out[11], out[12], out[13] = warrant, queue, policy, seal or ''
   end
   return out
 end
@@ -238,8 +246,9 @@ local function arguments(j, lo)
   local entry = call('XREVRANGE', args_key(j.id), fmt(lo), '-', 'COUNT', 1)[1]
   if not entry then return nil end
   local first, n = tonumber(entry[1]:match('^(%d+)')), tonumber(entry[2][2])
-  if not (n and n >= 1 and entry[2][4]) then return nil end
-  return entry[2][4], first, first + n, entry[2][6]
+  local pack, seal = entry[2][4], entry[2][6]
+  if not (n and n >= 1 and pack and #pack + #(seal or '') <= MOST.pack) then return nil end
+  return pack, first, first + n, seal
 end
 
 local function write_leases()

@@ -45,7 +45,9 @@ if no_jobs and not no_specs then call('HSET', epoch_key(), 'listing', 0) end
 local function keep(key_of, text)
   local digest = redis.sha1hex(text):sub(1, 20)
   local key = key_of(digest)
-  if redis.pcall('GET', key) ~= text then call('SET', key, text) end -- also in place of nonsense
+  if redis.pcall('GETRANGE', key, 0, #text) ~= text then -- also in place of nonsense
+    call('SET', key, text)
+  end
   return digest
 end
 

@@ -12,8 +12,8 @@ import subprocess
 import sys
 
 ROLES = ("broker", "submit", "worker")  # read changes nothing
-READS = set("exists get hexists hget hgetall hkeys hlen hmget hvals info lindex llen lpos lrange scard smembers type "
-            "srandmember xrevrange zcard zrandmember zrange zrangebyscore zrevrange zrevrangebyscore "
+READS = set("exists getrange hexists hget hgetall hkeys hlen hmget hvals info lindex llen lpos lrange scard smembers "
+            "type srandmember xrevrange zcard zrandmember zrange zrangebyscore zrevrange zrevrangebyscore "
             "zscore".split())
 MANY_KEYS = {"del", "rename", "unlink"}
 NO_KEY = {"scan"}

@@ -36,6 +36,7 @@ static const struct {
     {"r set $s '{}'", "the job's spec is garbled"},
     {"r del $s; r rpush $s nonsense", "has type list, which is not of shoal"},
     {"r del $s", "is not there"},
+    {"r setrange $s 8000000 x", "the job's spec is garbled: it is too long"},
 };
 
 static void spoil_spec(const char *change) {

@@ -291,6 +291,7 @@ static const struct {
     {"f[1], f[2], f[3], f[4]:sub(1, -5)", 2},
     {"f[1], f[2]", 0},
     {"f[1], 'nan', f[3], f[4]", 0},
+    {"f[1], f[2], f[3], f[4] .. ('x'):rep(2000000)", 0}, /* more than any has */
 };
 
 START_TEST(task_without_its_argument_is_rejected) {

@@ -240,6 +240,8 @@ static const struct {
      "not the one that was submitted"},
     {"r del $s; r rpush $s good", "holds something else"},
     {"r del $s", "Redis has no spec"},
+    {"r set $s ''", "Redis has no spec"},
+    {"r setrange $s 8000000 x", "it is too long"},
 };
 
 START_TEST(spec_that_was_changed_in_redis_does_not_run) {
@@ -255,6 +257,25 @@ START_TEST(spec_that_was_changed_in_redis_does_not_run) {
     ck_assert_str_eq(text_in(row_of(job, 0), "reason"), "rejected");
     ck_assert_ptr_nonnull(strstr(ok("shoal show %s 0", job), changes[_i].said));
     wait_for(ok("shoal retry %s >&2; echo %s", job, job), 0);
+    worker_end(&first);
+}
+END_TEST
+
+/* Of one that is far too long no more is fetched than shows it, nor by clients. */
+START_TEST(spec_that_is_too_long_is_not_fetched_whole) {
+    static const char sent[] =
+        "redis-cli -s ${SHOAL_REDIS#unix:} info stats | tr -d '\\r' | "
+        "sed -n s/total_net_output_bytes://p";
+    const char *job = ok("shoal submit -- echo good=1");
+    ok("r() { redis-cli -s ${SHOAL_REDIS#unix:} \"$@\"; }; k='shoal:{0}:'; "
+       "r setrange ${k}spec:$(r hget ${k}job:%s spec) 100000000 x",
+       job);
+    int64_t before = atoll(ok("%s", sent));
+    worker_start(&first, "");
+    wait_for(job, 1);
+    sh_exit(3, "shoal results %s", job);
+    ck_assert_ptr_nonnull(strstr(sh_exit(3, "shoal show %s 0", job).err, "too long"));
+    ck_assert_int_lt(atoll(ok("%s", sent)) - before, 8 << 20);
     worker_end(&first);
 }
 END_TEST
@@ -335,6 +356,7 @@ int main(void) {
     tcase_add_test(tests, worker_without_the_program_leaves_it_to_one_that_has_it);
     tcase_add_loop_test(tests, spec_that_was_changed_in_redis_does_not_run, 0,
                         (int)SHOAL_COUNT(changes));
+    tcase_add_test(tests, spec_that_is_too_long_is_not_fetched_whole);
     tcase_add_loop_test(tests, time_over_ends_the_whole_tree, 0,
                         (int)SHOAL_COUNT(stubborn));
     tcase_add_test(tests, what_a_task_leaves_behind_ends_with_it);
