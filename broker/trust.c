@@ -584,16 +584,11 @@ static bool are_within(const struct shoal_limits *asked,
            is_within(asked->file_size, most->file_size);
 }
 
-/* The right of the key, as far as it is not about files: those are looked at where a
- * program is started. */
-static enum shoal_status check_right(const struct shoal_trusted_key *key,
-                                     const struct shoal_claim *claim, const char *queue,
-                                     struct shoal_error *err) {
-    if (key->queues != NULL && !shoal_name_is_in(key->queues, queue))
-        return shoal_error_set(err, SHOAL_REFUSED,
-                               "the key of '%s' may not use the queue '%s' here",
-                               key->name, queue);
-    if (are_within(&claim->spec->limits, &key->limits))
+/* The files of its lists are looked at where a program is started. */
+enum shoal_status shoal_trust_check_limits(const struct shoal_trusted_key *key,
+                                           const struct shoal_limits *asked,
+                                           struct shoal_error *err) {
+    if (are_within(asked, &key->limits))
         return SHOAL_OK;
     SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer text;
     shoal_buffer_init(&text, 256);
@@ -602,6 +597,15 @@ static enum shoal_status check_right(const struct shoal_trusted_key *key,
                            "the key of '%s' may run here what asks for limits of at most "
                            "%s, and this asks for more or for none",
                            key->name, shoal_buffer_text(&text));
+}
+
+static enum shoal_status check_queue(const struct shoal_trusted_key *key,
+                                     const char *queue, struct shoal_error *err) {
+    return key->queues == NULL || shoal_name_is_in(key->queues, queue)
+               ? SHOAL_OK
+               : shoal_error_set(err, SHOAL_REFUSED,
+                                 "the key of '%s' may not use the queue '%s' here",
+                                 key->name, queue);
 }
 
 enum shoal_status shoal_trust_check(const struct shoal_trust *trust,
@@ -626,7 +630,7 @@ enum shoal_status shoal_trust_check(const struct shoal_trust *trust,
     if (status == SHOAL_OK)
         status = check_arguments(claim, err);
     if (status == SHOAL_OK)
-        status = check_right(key, claim, job->queue, err);
+        status = check_queue(key, job->queue, err);
     if (status == SHOAL_OK)
         *ret_key = key;
     return status;

@@ -92,8 +92,7 @@ enum shoal_status shoal_trust_open(const struct shoal_trust *trust, const char *
 struct shoal_claim {
     const struct shoal_warrant *warrant; /* that was opened */
     const struct shoal_lease *lease;
-    const struct shoal_spec *spec;
-    const char *spec_hash; /* of its text */
+    const char *spec_hash; /* of its text, which nobody has looked into yet */
     uint64_t seed;
     const char *queue;
     const char *policy;
@@ -110,6 +109,13 @@ enum shoal_status shoal_trust_check(const struct shoal_trust *trust,
                                     const struct shoal_claim *claim,
                                     const struct shoal_trusted_key **ret_key,
                                     struct shoal_error *err);
+
+/* Whether the key may have what asks for these limits, as the spec says once it was found
+ * to be the signed one and read. SHOAL_REFUSED: no, as the sentence says. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_trust_check_limits(const struct shoal_trusted_key *key,
+                                           const struct shoal_limits *asked,
+                                           struct shoal_error *err);
 
 /* Says in the log that a job is refused, once for each. */
 void shoal_trust_warn(struct shoal_trust *trust, const char *job,

@@ -230,12 +230,23 @@ static enum shoal_status find_trust(const struct shoal_use *use,
     return status;
 }
 
-/* As a worker does with what comes from there. */
-static enum shoal_status check(struct shoal_use *use, const struct shoal_one_task *one,
+static enum shoal_status tell_damage(const struct shoal_one_task *one,
+                                     struct shoal_error *err) {
+    return one->damage.status == SHOAL_OK
+               ? SHOAL_OK
+               : shoal_error_set(err, SHOAL_GARBAGE, "%s", one->damage.text);
+}
+
+/* As a worker does with what comes from there: what has to be signed is read once it is
+ * known to be. */
+static enum shoal_status check(struct shoal_use *use, struct shoal_one_task *one,
                                struct shoal_trust *trust, struct shoal_error *err) {
     struct shoal_error why = {.status = SHOAL_OK};
-    enum shoal_status status =
-        trust->required ? shoal_one_task_check(use, trust, one, &why) : SHOAL_OK;
+    enum shoal_status status = trust->required
+                                   ? shoal_one_task_check(use, trust, one, &why)
+                                   : shoal_one_task_read(use, one, &why);
+    if (status == SHOAL_OK)
+        status = tell_damage(one, &why);
     if (status == SHOAL_REFUSED)
         return shoal_error_set(err, status,
                                "not run here: %s; 'shoal show' tells what it is, and "
@@ -260,8 +271,8 @@ static int replay(int n, char **words) {
         status = find_trust(&use, &trust, &err);
     if (status == SHOAL_OK)
         status = shoal_one_task_find(&use, words[0], words[1], &one, &err);
-    if (status == SHOAL_OK && one.damage.status != SHOAL_OK)
-        status = shoal_error_set(&err, SHOAL_GARBAGE, "%s", one.damage.text);
+    if (status == SHOAL_OK)
+        status = tell_damage(&one, &err);
     if (status == SHOAL_OK)
         status = check(&use, &one, &trust, &err);
     shoal_use_end(&use); /* a long replay needs no Redis */

@@ -368,6 +368,8 @@ static int show(int n, char **words) {
     if (status == SHOAL_OK)
         status = shoal_one_task_find(&use, words[0], words[1], &one, &err);
     if (status == SHOAL_OK)
+        status = shoal_one_task_read(&use, &one, &err);
+    if (status == SHOAL_OK)
         status = find_row(&use, &one, &row, &found, &err);
     if (status == SHOAL_OK)
         status = shoal_cli.json ? show_json(&use, &one, &row, found, &err)

@@ -38,54 +38,54 @@ static void find_signer(struct shoal_one_task *one) {
     shoal_warrant_finish(&warrant);
 }
 
-static enum shoal_status hash_spec(struct shoal_one_task *one, const char *text,
-                                   size_t len, struct shoal_error *err) {
+static enum shoal_status hash_spec(struct shoal_one_task *one, struct shoal_error *err) {
     char digits[SHOAL_HASH_DIGITS + 1];
-    if (!shoal_hash(text, len, one->spec_hash) || !shoal_redis_hash(text, len, digits))
+    if (!shoal_hash(one->text, one->len, one->spec_hash) ||
+        !shoal_redis_hash(one->text, one->len, digits))
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for a spec");
     one->changed = strncmp(digits, one->job.spec, strlen(one->job.spec)) != 0;
     return SHOAL_OK;
 }
 
-static enum shoal_status read_spec(struct shoal_use *use, struct shoal_one_task *one,
-                                   struct shoal_error *err) {
-    SHOAL_CLEANUP(shoal_cleanup_free) char *text = NULL;
-    size_t len = 0;
-    enum shoal_status status =
-        shoal_queue_spec(&use->client->queue, one->job.spec, &text, &len, err);
-    if (status == SHOAL_OK)
-        status = hash_spec(one, text, len, err);
-    if (status == SHOAL_OK)
-        status = read_warrant(use, one, err);
+/* What can be shown of a task whose spec is no good is shown. */
+static enum shoal_status damage(struct shoal_one_task *one, enum shoal_status status,
+                                const struct shoal_error *why, struct shoal_error *err) {
+    if (status != SHOAL_OK && status != SHOAL_GARBAGE && status != SHOAL_UNKNOWN)
+        return shoal_error_set(err, status, "%s", why->text);
     if (status != SHOAL_OK)
-        return status;
-    find_signer(one);
-    return shoal_spec_read(text, len, &one->spec, err);
+        shoal_error_set(&one->damage, SHOAL_GARBAGE,
+                        "the spec of job %s cannot be read: %.300s", one->job.id,
+                        why->text);
+    return SHOAL_OK;
 }
 
 static enum shoal_status find_spec(struct shoal_use *use, struct shoal_one_task *one,
                                    struct shoal_error *err) {
     struct shoal_error why = {.status = SHOAL_OK};
-    enum shoal_status status = read_spec(use, one, &why);
+    enum shoal_status status =
+        shoal_queue_spec(&use->client->queue, one->job.spec, &one->text, &one->len, &why);
     if (status == SHOAL_OK)
+        status = hash_spec(one, &why);
+    if (status == SHOAL_OK)
+        status = read_warrant(use, one, &why);
+    return damage(one, status, &why, err);
+}
+
+static enum shoal_status find_arguments(struct shoal_use *use, struct shoal_one_task *one,
+                                        struct shoal_error *err) {
+    if (!one->job.has_arguments || one->pack != NULL)
         return SHOAL_OK;
-    if (status != SHOAL_GARBAGE && status != SHOAL_UNKNOWN)
-        return shoal_error_set(err, status, "%s", why.text);
-    shoal_error_set(&one->damage, SHOAL_GARBAGE,
-                    "the spec of job %s cannot be read: %.300s", one->job.id, why.text);
-    return SHOAL_OK;
+    return shoal_queue_arguments(&use->client->queue, one->job.id, one->task.index,
+                                 &one->first, &one->pack, &one->pack_len, one->seal, err);
 }
 
 static enum shoal_status make_parameters(struct shoal_use *use,
-                                         struct shoal_one_task *one, int64_t index,
+                                         struct shoal_one_task *one,
                                          struct shoal_error *err) {
     const char *argument = NULL;
     size_t len = 0;
-    enum shoal_status status = SHOAL_OK;
-    if (one->job.has_arguments)
-        status =
-            shoal_queue_arguments(&use->client->queue, one->job.id, index, &one->first,
-                                  &one->pack, &one->pack_len, one->seal, err);
+    int64_t index = one->task.index;
+    enum shoal_status status = find_arguments(use, one, err);
     if (status == SHOAL_OK && one->pack != NULL)
         status = shoal_pack_argument(one->pack, one->pack_len, index - one->first,
                                      &argument, &len, err);
@@ -121,16 +121,27 @@ enum shoal_status shoal_one_task_find(struct shoal_use *use, const char *job,
                                  id, index, one->job.total - 1);
     if (status == SHOAL_OK)
         status = find_spec(use, one, err);
-    bool whole = one->damage.status == SHOAL_OK;
-    if (status == SHOAL_OK && whole)
-        status = make_parameters(use, one, number, err);
     one->task = (struct shoal_task){
         .job = one->job.id,
         .index = number,
         .seed = shoal_task_seed(one->job.seed, (uint64_t)number),
         .parameters = &one->parameters,
     };
-    return status == SHOAL_OK && whole
+    return status;
+}
+
+enum shoal_status shoal_one_task_read(struct shoal_use *use, struct shoal_one_task *one,
+                                      struct shoal_error *err) {
+    struct shoal_error why = {.status = SHOAL_OK};
+    if (one->read || one->damage.status != SHOAL_OK)
+        return SHOAL_OK;
+    find_signer(one);
+    enum shoal_status status = shoal_spec_read(one->text, one->len, &one->spec, &why);
+    one->read = status == SHOAL_OK;
+    status = damage(one, status, &why, err);
+    if (status == SHOAL_OK && one->read)
+        status = make_parameters(use, one, err);
+    return status == SHOAL_OK && one->read
                ? shoal_spec_expand(&one->spec, &one->task, &one->argv, err)
                : status;
 }
@@ -147,19 +158,17 @@ static enum shoal_status check_bounds(const struct shoal_trusted_key *key,
                                  key->name);
 }
 
-enum shoal_status shoal_one_task_check(struct shoal_use *use, struct shoal_trust *trust,
-                                       const struct shoal_one_task *one,
-                                       struct shoal_error *err) {
-    const char *const queues[] = {one->job.queue, NULL};
+/* Whether it is as it was signed, and by which key: `trust` says for where. */
+static enum shoal_status check_proof(struct shoal_trust *trust,
+                                     const struct shoal_one_task *one,
+                                     const struct shoal_trusted_key **ret_key,
+                                     struct shoal_error *err) {
     char policy[SHOAL_POLICY_ROOM];
-    struct shoal_store_info store;
     struct shoal_warrant warrant = {.n_jobs = 0};
-    const struct shoal_trusted_key *key = NULL;
     struct shoal_lease lease = {.lo = one->task.index, .hi = one->task.index + 1};
     const struct shoal_claim claim = {
         .warrant = &warrant,
         .lease = &lease,
-        .spec = &one->spec,
         .spec_hash = one->spec_hash,
         .seed = one->job.seed,
         .queue = one->job.queue,
@@ -169,29 +178,45 @@ enum shoal_status shoal_one_task_check(struct shoal_use *use, struct shoal_trust
         .first = one->first,
         .seal = one->seal,
     };
+    snprintf(lease.job, sizeof(lease.job), "%s", one->job.id);
+    shoal_policy_print(&one->job.policy, policy);
+    enum shoal_status status =
+        shoal_trust_open(trust, one->warrant, one->warrant_len, &warrant, err);
+    if (status == SHOAL_OK)
+        status = shoal_trust_check(trust, &claim, ret_key, err);
+    shoal_warrant_finish(&warrant);
+    return status == SHOAL_GARBAGE ? SHOAL_REFUSED : status;
+}
+
+enum shoal_status shoal_one_task_check(struct shoal_use *use, struct shoal_trust *trust,
+                                       struct shoal_one_task *one,
+                                       struct shoal_error *err) {
+    const char *const queues[] = {one->job.queue, NULL};
+    const struct shoal_trusted_key *key = NULL;
+    struct shoal_store_info store;
     if (one->warrant == NULL)
         return shoal_error_set(err, SHOAL_REFUSED, "the job is not signed");
     enum shoal_status status = shoal_queue_store(&use->client->queue, &store, err);
+    if (status == SHOAL_OK)
+        status = find_arguments(use, one, err);
     if (status != SHOAL_OK)
         return status;
-    snprintf(lease.job, sizeof(lease.job), "%s", one->job.id);
-    shoal_policy_print(&one->job.policy, policy);
     trust->name_space = use->client->queue.name_space;
     trust->queues = queues;
     trust->store = store.id;
     trust->any_time = true;
-    status = shoal_trust_open(trust, one->warrant, one->warrant_len, &warrant, err);
+    status = check_proof(trust, one, &key, err);
     if (status == SHOAL_OK)
-        status = shoal_trust_check(trust, &claim, &key, err);
-    if (status == SHOAL_OK)
-        status = check_bounds(key, err);
-    shoal_warrant_finish(&warrant);
-    return status == SHOAL_GARBAGE ? SHOAL_REFUSED : status;
+        status = shoal_one_task_read(use, one, err);
+    if (status == SHOAL_OK && one->read)
+        status = shoal_trust_check_limits(key, &one->spec.limits, err);
+    return status == SHOAL_OK ? check_bounds(key, err) : status;
 }
 
 void shoal_one_task_finish(struct shoal_one_task *one) {
     free(one->argv);
     free(one->pack);
+    free(one->text);
     free(one->warrant);
     shoal_parameters_finish(&one->parameters);
     shoal_spec_finish(&one->spec);

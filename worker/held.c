@@ -20,6 +20,7 @@ static void begin_arguments(struct shoal_held *held) {
     size_t n = 0;
     shoal_record_reader_init(&held->arguments, held->pack, held->pack_len);
     held->argument_at = held->first;
+    held->begun = true;
     if (!shoal_record_read_array(&held->arguments, &n))
         held->arguments.failed =
             true; /* its tasks will be rejected for want of arguments */
@@ -30,7 +31,7 @@ const struct shoal_record_reader *shoal_held_arguments(struct shoal_held *held) 
     size_t len = 0;
     if (held->pack == NULL)
         return NULL;
-    if (held->at < held->argument_at)
+    if (!held->begun || held->at < held->argument_at)
         begin_arguments(held);
     while (held->argument_at < held->at &&
            shoal_record_read_bytes(&held->arguments, &bytes, &len))
@@ -47,7 +48,6 @@ static bool copy_arguments(struct shoal_held *held, const struct shoal_grant *gr
     memcpy(held->pack, grant->pack, grant->pack_len);
     held->pack_len = grant->pack_len;
     held->first = grant->first;
-    begin_arguments(held);
     return true;
 }
 
@@ -157,7 +157,6 @@ struct shoal_claim shoal_held_claim(const struct shoal_held *held) {
     return (struct shoal_claim){
         .warrant = &held->proof->warrant->warrant,
         .lease = &held->lease,
-        .spec = &held->known->spec,
         .spec_hash = held->known->hash,
         .seed = held->seed,
         .queue = held->proof->queue,
@@ -274,7 +273,5 @@ void shoal_held_carry(struct shoal_held **held, struct shoal_knowledge *all,
         shoal_held_destroy(*held);
         *held = NULL;
         handover->failed = true;
-    } else if ((*held)->pack != NULL) {
-        begin_arguments(*held);
     }
 }

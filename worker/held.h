@@ -43,6 +43,7 @@ struct shoal_held {
     char *pack;                           /* explicit arguments, or NULL */
     size_t pack_len;
     int64_t first;                        /* index of the pack's first */
+    bool begun;                           /* to read it, once the lease may run */
     int64_t argument_at;                  /* before the argument of this task … */
     struct shoal_record_reader arguments; /* … stands this */
     struct shoal_commit *commit;          /* what is gathered, never NULL */
@@ -78,13 +79,14 @@ void shoal_held_foresee(struct shoal_held *held, int64_t index,
                         size_t len);
 void shoal_held_forget_doom(struct shoal_held *held);
 
-/* Stands before the argument of task `at`; NULL when the job has none. */
+/* Stands before the argument of task `at`; NULL when the job has none. Nothing of them is
+ * looked at before the first call: for a lease that may run. */
 const struct shoal_record_reader *shoal_held_arguments(struct shoal_held *held);
 
 /* Gives the tasks from `rest` on back with the next commit. They were not begun. */
 void shoal_held_give_back(struct shoal_held *held, int64_t rest);
 
-/* What Redis says that it is; its spec and warrant are ready. */
+/* What Redis says that it is; its spec's text is there, and its warrant ready. */
 struct shoal_claim shoal_held_claim(const struct shoal_held *held);
 
 /* Ends the lease: its last commit, which the caller gets; the rest goes back untouched.

@@ -19,13 +19,14 @@ void shoal_knowledge_init(struct shoal_knowledge *all, const struct shoal_trust 
     *all = (struct shoal_knowledge){.trust = trust, .changed = changed, .owner = owner};
 }
 
-/* What was read of it. */
+/* What was read of it, or waits to be. */
 static void forget(struct shoal_known *known) {
     if (known->state == SHOAL_KNOWN_READY && known->kind == SHOAL_KNOWN_SPEC)
         shoal_spec_finish(&known->spec);
     shoal_warrant_finish(&known->warrant);
     free(known->text);
     known->text = NULL;
+    known->hash[0] = '\0';
 }
 
 static void destroy(struct shoal_known *known) {
@@ -95,16 +96,22 @@ struct shoal_known *shoal_known_get(struct shoal_knowledge *all,
     return known;
 }
 
-/* Perhaps it is there next time, or what it should be. */
-void shoal_known_release(struct shoal_known *known) {
-    if (known == NULL)
-        return;
-    known->users--;
-    if (known->users > 0 || (known->state != SHOAL_KNOWN_BAD && !known->wrong))
+/* What is no good is not kept: perhaps it is there next time, or what it should be. Nor
+ * is what no signature has held for. */
+static void drop(struct shoal_known *known) {
+    if (known->users > 0 || (known->state != SHOAL_KNOWN_BAD &&
+                             known->state != SHOAL_KNOWN_UNREAD && !known->wrong))
         return;
     forget(known);
     known->state = SHOAL_KNOWN_WANTED;
     known->wrong = false;
+}
+
+void shoal_known_release(struct shoal_known *known) {
+    if (known == NULL)
+        return;
+    known->users--;
+    drop(known);
 }
 
 void shoal_known_is_wrong(struct shoal_known *known) {
@@ -113,11 +120,14 @@ void shoal_known_is_wrong(struct shoal_known *known) {
 
 /* ---- fetching */
 
-static enum shoal_status read_spec(struct shoal_known *known, const char *text,
+static enum shoal_status keep_text(struct shoal_known *known, const char *text,
                                    size_t len) {
-    if (known->all->trust->required && !shoal_hash(text, len, known->hash))
-        return shoal_error_set(&known->error, SHOAL_MEMORY, "no memory for a spec");
-    return shoal_spec_read(text, len, &known->spec, &known->error);
+    known->text = malloc(len + 1);
+    if (known->text == NULL)
+        return SHOAL_MEMORY;
+    memcpy(known->text, text, len);
+    known->len = len;
+    return SHOAL_OK;
 }
 
 /* Nothing of it is looked at before its signature. */
@@ -127,30 +137,17 @@ static enum shoal_status read_warrant(struct shoal_known *known, const char *tex
         shoal_trust_open(known->all->trust, text, len, &known->warrant, &known->error);
     if (status != SHOAL_OK)
         return status;
-    known->text = malloc(len);
-    if (known->text == NULL) {
+    status = keep_text(known, text, len);
+    if (status != SHOAL_OK)
         shoal_warrant_finish(&known->warrant);
-        return SHOAL_MEMORY;
-    }
-    memcpy(known->text, text, len);
-    known->len = len;
-    return SHOAL_OK;
+    return status;
 }
 
-static enum shoal_status read_text(struct shoal_known *known, const char *text,
-                                   size_t len) {
-    return known->kind == SHOAL_KNOWN_SPEC ? read_spec(known, text, len)
-                                           : read_warrant(known, text, len);
-}
-
-/* A signature is over a spec's SHA-256, and looked at where that is. Others are held
- * against the name that Redis gave them. Bytes may have changed on their way, which does
- * not happen twice: they are asked for again. */
+/* Held against the name that Redis gave it. Bytes may have changed on their way, which
+ * does not happen twice: they are asked for again. */
 static enum shoal_status expect_digest(struct shoal_known *known,
                                        const redisReply *reply) {
     char digits[SHOAL_HASH_DIGITS + 1];
-    if (known->all->trust->required || reply->len > SHOAL_SPEC_MAX)
-        return SHOAL_OK; /* one that is too long was cut off on its way */
     if (!shoal_redis_hash(reply->str, reply->len, digits))
         return SHOAL_MEMORY;
     bool holds = strncmp(digits, known->digest, sizeof(known->digest) - 1) == 0;
@@ -164,15 +161,56 @@ static enum shoal_status expect_digest(struct shoal_known *known,
                                      known->digest);
 }
 
+/* A signature is over a spec's SHA-256: until that was held against it, nothing of the
+ * text is looked at. */
+static enum shoal_status keep_spec(struct shoal_known *known, const char *text,
+                                   size_t len) {
+    enum shoal_status status = keep_text(known, text, len);
+    if (status == SHOAL_OK && !shoal_hash(text, len, known->hash))
+        status = SHOAL_MEMORY;
+    if (status != SHOAL_OK)
+        forget(known);
+    return status;
+}
+
+/* One that is too long was cut off on its way, and is not looked at either. */
+static enum shoal_status read_spec(struct shoal_known *known, const redisReply *reply) {
+    enum shoal_status status =
+        reply->len > SHOAL_SPEC_MAX ? SHOAL_OK : expect_digest(known, reply);
+    return status == SHOAL_OK
+               ? shoal_spec_read(reply->str, reply->len, &known->spec, &known->error)
+               : status;
+}
+
 /* Without memory it is asked for again. */
 static enum shoal_known_state read_reply(struct shoal_known *known,
                                          const redisReply *reply) {
-    enum shoal_status status = expect_digest(known, reply);
-    if (status == SHOAL_OK)
-        status = read_text(known, reply->str, reply->len);
-    return status == SHOAL_OK       ? SHOAL_KNOWN_READY
-           : status == SHOAL_MEMORY ? SHOAL_KNOWN_WANTED
-                                    : SHOAL_KNOWN_BAD;
+    bool is_spec = known->kind == SHOAL_KNOWN_SPEC;
+    bool unread = is_spec && known->all->trust->required;
+    enum shoal_status status = unread    ? keep_spec(known, reply->str, reply->len)
+                               : is_spec ? read_spec(known, reply)
+                                         : read_warrant(known, reply->str, reply->len);
+    return status == SHOAL_MEMORY ? SHOAL_KNOWN_WANTED
+           : status != SHOAL_OK   ? SHOAL_KNOWN_BAD
+           : unread               ? SHOAL_KNOWN_UNREAD
+                                  : SHOAL_KNOWN_READY;
+}
+
+bool shoal_known_has_text(const struct shoal_known *known) {
+    return known->state == SHOAL_KNOWN_READY || known->hash[0] != '\0';
+}
+
+bool shoal_known_read(struct shoal_known *known) {
+    if (known->state != SHOAL_KNOWN_UNREAD)
+        return true;
+    enum shoal_status status =
+        shoal_spec_read(known->text, known->len, &known->spec, &known->error);
+    if (status == SHOAL_MEMORY)
+        return false;
+    known->state = status == SHOAL_OK ? SHOAL_KNOWN_READY : SHOAL_KNOWN_BAD;
+    free(known->text);
+    known->text = NULL;
+    return true;
 }
 
 static void take(void *owner, enum shoal_status status, const redisReply *reply,
@@ -193,6 +231,7 @@ static void take(void *owner, enum shoal_status status, const redisReply *reply,
         shoal_error_clear(&known->error);
         known->state = SHOAL_KNOWN_WANTED; /* an error, or no answer to this question */
     }
+    drop(known);
     known->all->changed(known->all->owner);
 }
 
@@ -225,8 +264,8 @@ static void save(struct shoal_known *known, struct shoal_handover *handover) {
     free(spec);
 }
 
-/* A spec may be written otherwise than it was fetched: its hash is that of before. A
- * warrant whose key is trusted no more is bad now. */
+/* A spec may be written otherwise than it was fetched: its hash is that of before, and it
+ * was read then. A warrant whose key is trusted no more is bad now. */
 static void restore(struct shoal_knowledge *all, struct shoal_handover *handover) {
     enum shoal_known_kind kind = SHOAL_KNOWN_SPEC;
     char digest[sizeof(all->first->digest)] = "", hash[sizeof(all->first->hash)] = "";
@@ -242,7 +281,9 @@ static void restore(struct shoal_knowledge *all, struct shoal_handover *handover
         handover->failed = true;
         return;
     }
-    bool good = read_text(known, text, len) == SHOAL_OK;
+    bool good = (kind == SHOAL_KNOWN_SPEC
+                     ? shoal_spec_read(text, len, &known->spec, &known->error)
+                     : read_warrant(known, text, len)) == SHOAL_OK;
     memcpy(known->hash, hash, sizeof(hash));
     known->state = good ? SHOAL_KNOWN_READY : SHOAL_KNOWN_BAD;
     handover->failed = !good && kind == SHOAL_KNOWN_SPEC;

@@ -14,6 +14,7 @@ enum shoal_known_kind { SHOAL_KNOWN_SPEC, SHOAL_KNOWN_WARRANT, SHOAL_KNOWN_KINDS
 enum shoal_known_state {
     SHOAL_KNOWN_WANTED,
     SHOAL_KNOWN_ASKED,
+    SHOAL_KNOWN_UNREAD, /* a spec that has to be signed: text and hash are there */
     SHOAL_KNOWN_READY,
     SHOAL_KNOWN_BAD
 };
@@ -27,7 +28,7 @@ struct shoal_known {
     struct shoal_spec spec;           /* of a ready one … */
     char hash[SHOAL_HASH_DIGITS + 1]; /* … and its text's SHA-256, if asked for */
     struct shoal_warrant warrant;     /* of a ready one, whose signature holds … */
-    char *text;                       /* … and as it was fetched */
+    char *text; /* … and as it was fetched; of one that is unread */
     size_t len;
     struct shoal_error error; /* of a bad one */
     int users;                /* leases that hold it */
@@ -54,6 +55,15 @@ void shoal_knowledge_finish(struct shoal_knowledge *all);
 struct shoal_known *shoal_known_get(struct shoal_knowledge *all,
                                     enum shoal_known_kind kind, const char *digest);
 void shoal_known_release(struct shoal_known *known); /* NULL is fine */
+
+/* Whether a spec's text is there to be held against what was signed, be it any good or
+ * not. */
+bool shoal_known_has_text(const struct shoal_known *known);
+
+/* Reads a spec that is unread, since its hash is the signed one: it is ready or bad then.
+ * False: there was no memory for that. */
+SHOAL_MUST_CHECK
+bool shoal_known_read(struct shoal_known *known);
 
 /* It is not what was signed: once nobody holds it, it is fetched again. */
 void shoal_known_is_wrong(struct shoal_known *known);

@@ -427,6 +427,12 @@ static void refuse(struct shoal_slot *slot, struct shoal_held *held,
     end_lease(slot, held);
 }
 
+/* Nobody can run what is not there, or has something else in its place. */
+static void reject(struct shoal_slot *slot, struct shoal_held *held) {
+    shoal_trust_warn(slot->host->trust, held->lease.job, &held->known->error);
+    end_unstarted(slot, held, SHOAL_REASON_REJECTED, &held->known->error);
+}
+
 /* What runs with the same right may share a process: one that is bounded has its own. A
  * spec is known by the hash that was signed, for what Redis calls it may be another's. */
 static void admit(struct shoal_held *held, const struct shoal_trusted_key *key) {
@@ -436,6 +442,18 @@ static void admit(struct shoal_held *held, const struct shoal_trusted_key *key) 
              key->bounded ? "." : "", key->bounded ? key->key.digits : "");
 }
 
+/* What was signed may be nonsense all the same: its tasks are rejected then, by whichever
+ * worker. */
+static enum shoal_status read_signed(struct shoal_known *spec,
+                                     const struct shoal_trusted_key *key,
+                                     struct shoal_error *err) {
+    if (!shoal_known_read(spec))
+        return shoal_error_set(err, SHOAL_MEMORY, "no memory for a spec");
+    return spec->state == SHOAL_KNOWN_BAD
+               ? SHOAL_OK
+               : shoal_trust_check_limits(key, &spec->spec.limits, err);
+}
+
 static void check_proof(struct shoal_slot *slot, struct shoal_held *held) {
     const struct shoal_claim claim = shoal_held_claim(held);
     const struct shoal_trusted_key *key = NULL;
@@ -443,6 +461,8 @@ static void check_proof(struct shoal_slot *slot, struct shoal_held *held) {
     enum shoal_status status = shoal_trust_check(slot->host->trust, &claim, &key, &err);
     if (status == SHOAL_GARBAGE)
         shoal_known_is_wrong(held->known);
+    if (status == SHOAL_OK)
+        status = read_signed(held->known, key, &err);
     if (status == SHOAL_OK)
         admit(held, key);
     else if (status == SHOAL_MEMORY)
@@ -460,6 +480,7 @@ static bool is_trusted(const struct shoal_slot *slot, const struct shoal_held *h
  * what it takes to know is not there yet. */
 static bool ask_for_proof(struct shoal_slot *slot, struct shoal_held *held) {
     struct shoal_error err = {.status = SHOAL_OK};
+    const struct shoal_known *spec = held->known;
     const struct shoal_known *warrant = held->proof == NULL ? NULL : held->proof->warrant;
     if (warrant == NULL) {
         shoal_error_set(&err, SHOAL_REFUSED,
@@ -468,10 +489,11 @@ static bool ask_for_proof(struct shoal_slot *slot, struct shoal_held *held) {
         refuse(slot, held, &err);
     } else if (warrant->state == SHOAL_KNOWN_BAD) {
         refuse(slot, held, &warrant->error);
-    } else if (warrant->state == SHOAL_KNOWN_READY &&
-               held->known->state == SHOAL_KNOWN_READY) {
+    } else if (warrant->state == SHOAL_KNOWN_READY && shoal_known_has_text(spec)) {
         check_proof(slot, held);
         return slot->paused_till_ms == 0;
+    } else if (warrant->state == SHOAL_KNOWN_READY && spec->state == SHOAL_KNOWN_BAD) {
+        reject(slot, held);
     } else {
         return false;
     }
@@ -492,10 +514,10 @@ static bool go_on(struct shoal_slot *slot, struct shoal_held *held,
         end_lease(slot, held);
     else if (held->at == held->doom.index)
         meet_doom(slot, held);
-    else if (held->known->state == SHOAL_KNOWN_BAD)
-        end_unstarted(slot, held, SHOAL_REASON_REJECTED, &held->known->error);
     else if (!is_trusted(slot, held))
         return ask_for_proof(slot, held);
+    else if (held->known->state == SHOAL_KNOWN_BAD)
+        end_unstarted(slot, held, SHOAL_REASON_REJECTED, &held->known->error);
     else
         return held->known->state == SHOAL_KNOWN_READY &&
                finds_runner(slot, held, before) && start(slot, held);

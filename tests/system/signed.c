@@ -147,6 +147,8 @@ END_TEST
 
 /* ---- what does not */
 
+#define SPEC "S=${K}spec:$(r hget ${K}job:$J spec); "
+
 /* $J is the job, $K what its keys begin with, $O another signed job. */
 static const struct {
     const char *submission, *alteration, *said;
@@ -188,6 +190,11 @@ static const struct {
     {"-- sim/good",
      "S=${K}spec:$(r hget ${K}job:$J spec); r get $S | sed s/good/evil/ | r -x set $S",
      "the spec was altered"},
+    /* Nor is it looked at: it would be no JSON. */
+    {"-- sim/good", SPEC "printf '{\"argv\":[' | r -x set $S", "the spec was altered"},
+    {"-- sim/good", SPEC "r setrange $S 8000000 x", "the spec was altered"},
+    {"-- sim/evil", "head -c 5000000 /dev/zero | tr '\\0' 7 | r -x hset ${K}job:$J seed",
+     "Redis has no warrant -"},
     {"-- sim/good",
      "S=${K}spec:$(r hget ${K}job:$J spec); "
      "r hset ${K}job:$J spec $(r hget ${K}job:$O spec)",
@@ -241,8 +248,35 @@ START_TEST(what_was_altered_does_not_run) {
        "N=$(cat of_next) ENTRY=$(cat entry) PUT=$(cat put) CUT=$(cat cut); %s",
        job, altered[_i].alteration);
     start(&worker, "--trust-keys keys -q default,other");
+    sh_exit(1, "shoal wait %s", job);
+    ok("shoal run -- sim/good"); /* which writes that spec as it should be */
     expect_refusal(job, altered[_i].said);
-    ok("shoal run -- sim/good");
+    worker_end(&worker);
+}
+END_TEST
+
+/* What nobody could run is final, and the log is told of it as well. */
+static const struct {
+    const char *alteration, *said;
+} gone[] = {
+    {"del $S", "Redis has no spec"},
+    {"set $S ''", "Redis has no spec"},
+    {"del $S; r rpush $S x", "holds something else"},
+};
+
+START_TEST(signed_job_without_its_spec_is_rejected) {
+    const char *job = ok("shoal submit -p x=1:3 -- sim/evil");
+    ok("PATH=\"$PATH:$HOME/bin\"; K='shoal:{0}:' J=%s; " SPEC "r %s", job,
+       gone[_i].alteration);
+    start(&worker, "--trust-keys keys");
+    sh_exit(1, "shoal wait %s", job);
+    ck_assert_int_eq(job_now(job).failed, 3);
+    ok("shoal submit -q idle -p x=1:3 -- sim/evil"); /* which has the same */
+    ck_assert_str_eq(text_in(row_of(job, 2), "reason"), "rejected");
+    ck_assert_ptr_nonnull(strstr(ok("shoal show %s 2", job), gone[_i].said));
+    ck_assert_uint_eq(times_said(&worker, gone[_i].said), 1);
+    ck_assert_uint_eq(files("forbidden"), 0);
+    expect_others_run();
     worker_end(&worker);
 }
 END_TEST
@@ -600,8 +634,6 @@ END_TEST
 
 /* ---- replay, on whose own machine it runs */
 
-#define SPEC "S=${K}spec:$(r hget ${K}job:$J spec); "
-
 /* From a Redis that is not its user's own. */
 static const struct {
     const char *submission, *alteration, *options, *said; /* NULL: it runs */
@@ -622,6 +654,10 @@ static const struct {
     {"-- sim/good", SPEC "r get $S | sed s/good/evil/ | r -x set $S", "",
      "the spec was altered"},
     {"-- sim/good", SPEC "r get $S | sed s/good/evil/ | r -x set $S", "--print",
+     "the spec was altered"},
+    {"-- sim/good", SPEC "printf '{' | r -x set $S", "", "the spec was altered"},
+    {"-- sim/good", SPEC "printf '{' | r -x set $S", "--print", "the spec was altered"},
+    {"--from good.txt -- sim/{}", SPEC "r setrange $S 8000000 x", "",
      "the spec was altered"},
     {"--seed 7 -- sim/evil", "r hset ${K}job:$J seed 8", "", "its seed is not what was"},
     {"--from evil.txt -- sim/{}", "r copy ${K}args:$A ${K}args:$J replace", "",
@@ -702,6 +738,7 @@ int main(void) {
     tcase_add_test(cases, own_redis_is_trusted_without_keys);
     tcase_add_test(cases, stranger_in_the_place_of_ones_own_redis_hears_nothing);
     tcase_add_loop_test(cases, what_was_altered_does_not_run, 0, COUNT(altered));
+    tcase_add_loop_test(cases, signed_job_without_its_spec_is_rejected, 0, COUNT(gone));
     tcase_add_test(cases, worker_survives_any_bytes_in_any_field);
     tcase_add_test(cases, more_tasks_than_were_signed_do_not_run);
     tcase_add_loop_test(cases, job_without_the_arguments_that_were_signed_does_not_run, 0,
