@@ -115,8 +115,21 @@ def fail(build, seed, share):
     return row
 
 
+def broken(name, seed, seconds, error):
+    """The row of a storm that has none of its own, since it found no place, say. The other storms keep theirs."""
+    traceback.print_exc()
+    row = {"name": name, "runs": 0, "tasks": 0, **dict.fromkeys(WRONG, 0), "p50_ms": None, "p99_ms": None,
+           "seed": seed, "unexpected": 1, "seconds": round(seconds, 1), "why": repr(error)}
+    show(row, [f"unexpected: the storm broke off: {error!r}"])
+    return row
+
+
 def run_storm(name, build, seed, share, keep):
-    return fail(build, seed, share) if name == FAILING else storm(build, name, seed, share, keep)
+    begin = time.monotonic()
+    try:
+        return fail(build, seed, share) if name == FAILING else storm(build, name, seed, share, keep)
+    except Exception as error:
+        return broken(name, seed, time.monotonic() - begin, error)
 
 
 def run_all(names, jobs, run):
