@@ -61,17 +61,27 @@ def kill_one(place):
         place.took(time.monotonic() - begin)
 
 
+TASKS_A_KILL = 100
+
+
+def ended(place):
+    """Tasks that have, of all jobs."""
+    return sum(int(n or 0) for n in place.redis.ask("hmget", "shoal:{0}:queue:default", "ok", "failed", "cancelled"))
+
+
 def worker_kills(place):
+    """A kill after so many tasks at the earliest, and so many for each kill that is to come: the last kill meets the
+    last tasks."""
     kills, batch = place.times(60, 10_000), place.times(2000, 4000)
     fleet(place, 6, [1, 2, 4, 16, 64])
-    job = fill(place, batch)
     while place.faults < kills:
-        if place.history.has_ended(job):
-            job = fill(place, batch)
+        waiting = min(batch, (kills - place.faults) * TASKS_A_KILL)
+        if place.history.tasks() - ended(place) < waiting // 10:
+            fill(place, waiting)
         time.sleep(place.random.expovariate(1 / 0.08))
+        wait_until(lambda: ended(place) >= place.faults * TASKS_A_KILL, "no tasks end")
         kill_one(place)
-    while place.history.tasks() < kills * 100:
-        fill(place, batch * 10)
+    place.more["after_the_last_kill"] = place.history.tasks() - ended(place)
 
 
 # ---- crashes, lost-hosts
