@@ -4,6 +4,8 @@ import contextlib
 import time
 
 import namespace
+from history import read_notes
+from meanwhile import judge_healthy
 from place import wait_until
 
 PORT, TLS_PORT = 6379, 6380  # in a namespace of its own
@@ -12,25 +14,61 @@ SPANS = [TTL_S / 4, TTL_S * 1.25]
 LONG_S = 900  # once for each way, in the long form
 
 
-def works_again(place, job, done):
-    return place.history.status(job)["ok"] > done or place.history.has_ended(job)
+def fleet_of(place, net):
+    return {session["session"] for session in place.sessions() if net.ours in session["queues"]}
+
+
+def live(place):
+    return {session.decode() for session in place.redis.ask("zrange", "shoal:{0}:sessions", 0, -1)}
+
+
+def judge_first_runs(place, what, job):
+    """Their sessions are over, and perhaps another worker was quicker to come back and began them anew. But who began
+    first ends first, and nobody may stop it."""
+    first = {}
+    ended = set()
+    for run in read_notes(place.notes):
+        if run.job == job:
+            if run.what == "b":
+                first.setdefault(run.task, run.pid)
+            else:
+                ended.add((run.task, run.pid))
+    for task, pid in first.items():
+        if (task, pid) not in ended:
+            place.history.tell("unexpected", f"{what}: task {job}/{task} was stopped")
 
 
 def partition(place, net, way, span):
-    """Cuts, waits for `span` seconds while tasks run, heals. Gives the time until outcomes come again."""
+    """Cuts, waits for `span` seconds, heals; some tasks run for all of it, others come and go. Gives the time until
+    outcomes come again, and how many sessions have ended."""
+    through = place.programs(3, "--queue", net.ours, ms=int(span * 1000) + 500, past=True)
+    place.wait_for_runs(through, range(3))
     job = place.programs(100, "--queue", net.ours, ms=100, past=True)
     wait_until(lambda: place.history.status(job)["ok"] > 0, "no task has ended")
+    sessions, over = fleet_of(place, net), set()
+
+    def works_again():
+        over.update(sessions - live(place))
+        return place.history.status(job)["ok"] > done or place.history.has_ended(job)
+
     net.cut(way)
     end = time.monotonic() + span
     while time.monotonic() < end:
+        over.update(sessions - live(place))
         time.sleep(0.05)
     done = place.history.status(job)["ok"]
     net.heal(way)
     begin = time.monotonic()
-    wait_until(lambda: works_again(place, job, done), f"no worker works again after a partition ({way}, {span} s)")
+    wait_until(works_again, f"no worker works again after a partition ({way}, {span} s)")
     again = time.monotonic() - begin
     place.history.settle(job)
-    return again
+    place.history.settle(through)
+    what = f"cut off for {span} s ({way})"
+    if over:
+        judge_first_runs(place, what, through)
+    else:
+        judge_healthy(place, what, [through, job])
+    return again, len(over)
 
 
 def certify(place, address):
@@ -62,7 +100,7 @@ def fleet(place, net, url, *options):
 
 
 def partition_all(place, net, rounds):
-    return [(way, span, partition(place, net, way, span)) for way, span in rounds]
+    return [(way, span, *partition(place, net, way, span)) for way, span in rounds]
 
 
 def storm(place, nets):
@@ -73,10 +111,11 @@ def storm(place, nets):
     rounds.sort(key=lambda round: round[1])  # so that each net has as many long ones
     with concurrent.futures.ThreadPoolExecutor(len(nets)) as pool:
         told = [pool.submit(partition_all, place, net, rounds[i::len(nets)]) for i, net in enumerate(nets)]
-    for way, span, again in [one for future in told for one in future.result()]:
+    for way, span, again, over in [one for future in told for one in future.result()]:
         place.took(again)
         place.faults += 1
         place.more.setdefault("again_ms", []).append([way, span, round(again * 1000)])
+        place.more["sessions_ended"] = place.more.get("sessions_ended", 0) + over
     for worker in list(place.workers):  # while there is a network
         place.retire(worker)
 
