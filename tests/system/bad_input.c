@@ -989,6 +989,51 @@ START_TEST(a_disk_that_cannot_be_saved_to_is_told) {
 }
 END_TEST
 
+/* Of one that was well before, how it is brought to refuse. One that is a replica is so of
+ * nobody, as after a failover that went wrong; nobody looks at what it holds, be it fit
+ * to be read or not. */
+static const struct {
+    const char *sick[2]; /* commands */
+    const char *says[SAYS_MAX];
+    int list; /* the exit status of who only reads */
+} refusals[] = {
+    {{"CONFIG SET min-replicas-to-write 1"}, {"too few replicas", "bring them back"}, 0},
+    {{"REPLICAOF 127.0.0.1 1"}, {"read-only replica", "the address of its primary"}, 3},
+    {{"CONFIG SET replica-serve-stale-data no", "REPLICAOF 127.0.0.1 1"},
+     {"read-only replica", "the address of its primary"},
+     3},
+};
+
+static const char *const well[] = {
+    "CONFIG SET min-replicas-to-write 0",
+    "CONFIG SET replica-serve-stale-data yes",
+    "REPLICAOF NO ONE",
+};
+
+static void tell_redis(const char *const *commands, size_t n) {
+    struct event_base *base = event_base_new();
+    struct shoal_redis *redis = test_server_connect(&server, base, NULL);
+    for (size_t i = 0; i < n && commands[i] != NULL; i++)
+        free(test_command_text(redis, commands[i]));
+    shoal_redis_destroy(redis);
+    event_base_free(base);
+}
+
+START_TEST(a_redis_that_refuses_is_told_and_nothing_is_half_submitted) {
+    test_server_start(&server, NULL);
+    use_redis(server.url);
+    expect_run("submit --name old -- true", 0);
+    tell_redis(refusals[_i].sick, SHOAL_COUNT(refusals[_i].sick));
+    expect_no_writes(refusals[_i].says);
+    expect_run("list", refusals[_i].list);
+    tell_redis(well, SHOAL_COUNT(well));
+    expect_run("audit", 0);
+    for (size_t i = 0; i < SHOAL_COUNT(writers) - 1; i++) /* run would wait */
+        expect_run(writers[i], 0);
+    test_server_destroy(&server);
+}
+END_TEST
+
 /* ---- keys of ours that hold something else */
 
 /* But for `jobs`, which is made again. */
@@ -1141,6 +1186,8 @@ static void add_own(Suite *suite) {
     tcase_add_test(own, an_old_redis_is_refused);
     tcase_add_test(own, full_memory_is_told_and_nothing_is_half_submitted);
     tcase_add_test(own, a_disk_that_cannot_be_saved_to_is_told);
+    tcase_add_loop_test(own, a_redis_that_refuses_is_told_and_nothing_is_half_submitted,
+                        0, (int)SHOAL_COUNT(refusals));
     tcase_add_loop_test(
         own, a_key_that_holds_something_else_is_told_before_anything_is_written, 0,
         (int)SHOAL_COUNT(keys));
