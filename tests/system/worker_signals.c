@@ -206,6 +206,39 @@ START_TEST(who_starts_us_may_ignore_the_end_of_children) {
 }
 END_TEST
 
+/* While the worker starts, drains and ends, however often it comes; one that drains for an
+ * upgrade goes on draining. */
+START_TEST(other_signals_do_no_harm_at_any_moment) {
+    const char *job = NULL;
+    worker_end(&worker);
+    for (int i = 0; i < 4; i++) {
+        char began[16];
+        snprintf(began, sizeof(began), "began%d", i);
+        worker_launch(&worker, "--slots 2");
+        wait_until(worker_pid(&worker) != 0, LIMIT_MS);
+        job = ok("shoal submit -- sh -c ': > %s; exec flock -sF gate echo x=1'", began);
+        while (files(began) == 0)
+            test_process_signal(&worker, harmless[_i]);
+        test_process_signal(&worker, SIGTERM);
+        for (int64_t end = test_clock_ms() + 200; test_clock_ms() < end;)
+            test_process_signal(&worker, harmless[_i]);
+        ck_assert(!test_process_has_ended(&worker));
+        gate_open(gate);
+        while (!test_process_has_ended(&worker))
+            test_process_signal(&worker, harmless[_i]);
+        ck_assert_int_eq(worker.exit, 0);
+        ck_assert(has_said(&worker, "draining"));
+        ck_assert(has_said(&worker, "ended in good order"));
+        ck_assert(!has_said(&worker, "was killed"));
+        test_process_finish(&worker);
+        expect_each_once(job);
+        ck_assert_int_eq(int_in(row_of(job, 0), "attempt"), 1);
+        gate = gate_close("gate");
+    }
+    gate_open(gate);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("worker_signals");
     TCase *tests = tcase_create("worker_signals");
@@ -227,6 +260,8 @@ int main(void) {
                         (int)SHOAL_COUNT(signals));
     tcase_add_test(tests, who_starts_us_may_ignore_the_end_of_children);
     tcase_add_loop_test(tests, other_signals_do_no_harm, 0, (int)SHOAL_COUNT(harmless));
+    tcase_add_loop_test(tests, other_signals_do_no_harm_at_any_moment, 0,
+                        (int)SHOAL_COUNT(harmless));
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
