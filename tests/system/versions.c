@@ -1,5 +1,6 @@
-/* Old and new versions on one Redis: a store of another layout is refused with both
- * versions named, and `shoal drain` empties a host for what comes. */
+/* Old and new versions on one Redis: those of one layout work beside each other, each with
+ * functions of its own; a store of another one is refused with both versions named; and
+ * `shoal drain` empties a host for what comes. */
 #include "common/cleanup.h"
 #include "tests/support/daemons.h"
 
@@ -85,6 +86,56 @@ START_TEST(worker_that_runs_keeps_its_outcomes) {
     ck_assert_uint_eq(times_said(&worker, "knows layout 1"), 1);
     expect_each_once(job);
     worker_end(&worker);
+}
+END_TEST
+
+/* ---- two versions at once */
+
+/* Copies that call themselves by another version, and whose functions have other names, as
+ * any other text of theirs gives them. Each name is as long as it was, so that all in the
+ * file stays where it is. */
+static void make_others(void) {
+    ok("shoal audit");
+    ok("hash=$(redis-cli -s $SOCKET function list | sed -n 's/^shoal_//p'); mkdir other; "
+       "for program in shoal shoal-worker shoal-broker; do "
+       "sed \"s/$hash/0123456789ab/g; s/$(echo $VERSION | sed 's/[.]/[.]/g')/"
+       "$(echo $VERSION | tr 0-9 9)/g\" \"$(command -v $program)\" > other/$program; "
+       "chmod +x other/$program; done");
+    ok("test \"$(other/shoal --version)\" = \"shoal $(echo $VERSION | tr 0-9 9)\"");
+}
+
+/* Each worker has half of the tasks, whoever submits, retries and looks. */
+START_TEST(two_versions_work_on_one_store_at_once) {
+    static const char *const clients[] = {"shoal", "other/shoal"};
+    const char *jobs[SHOAL_COUNT(clients)];
+    make_others();
+    worker_start(&worker, "--name here --slots 2");
+    sh_start(&other, "other/shoal-worker --session-ttl 4s --name there --slots 2");
+    wait_until(has_said(&other, "message=registered"), LIMIT_MS);
+    int gate = gate_close("gate");
+    for (size_t i = 0; i < SHOAL_COUNT(clients); i++) {
+        jobs[i] = ok("%s submit -p i=1:2 -- "
+                     "sh -c 'case $(readlink /proc/$PPID/exe) in "
+                     "*/other/*) : > other.$$;; *) : > built.$$;; esac; "
+                     "flock -sF gate test {i} -le $SHOAL_ATTEMPT'",
+                     clients[i]);
+        wait_until(files("other.*") + files("built.*") == 2 * (i + 1), LIMIT_MS);
+    }
+    ck_assert_uint_eq(files("other.*"), 2);
+    gate_open(gate);
+    for (size_t i = 0; i < SHOAL_COUNT(clients); i++) {
+        sh_exit(1, "%s wait %s", clients[i], jobs[i]);
+        ok("%s retry %s", clients[1 - i], jobs[i]);
+        sh_exit(0, "%s wait %s", clients[i], jobs[i]);
+        ck_assert_str_eq(ok("shoal results %s", jobs[i]),
+                         ok("other/shoal results %s", jobs[i]));
+    }
+    ck_assert_str_eq(ok("redis-cli -s $SOCKET function list | grep -c '^shoal_'"), "2");
+    ok("other/shoal audit");
+    worker_end(&worker);
+    ok("other/shoal run -- true");
+    ok("shoal run -- true");
+    worker_end(&other);
 }
 END_TEST
 
@@ -189,6 +240,7 @@ int main(void) {
                         (int)(SHOAL_COUNT(layouts) * SHOAL_COUNT(beginners)));
     tcase_add_test(tests, store_says_its_layout_and_one_that_says_none_is_ours);
     tcase_add_test(tests, worker_that_runs_keeps_its_outcomes);
+    tcase_add_test(tests, two_versions_work_on_one_store_at_once);
     tcase_add_test(tests, drained_worker_ends_and_the_other_goes_on);
     tcase_add_test(tests, host_is_emptied_and_each_worker_is_told_of);
     tcase_add_test(tests, progress_is_shown_and_the_end_is_told);
