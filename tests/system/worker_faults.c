@@ -189,6 +189,70 @@ START_TEST(late_worker_stops_what_others_have_finished) {
 }
 END_TEST
 
+/* ---- SIGSTOP of a task's processes alone */
+
+static int64_t fleets_clock(void) {
+    return strtoll(
+        ok("redis-cli -s %s hget 'shoal:{0}:clock' now", daemons.server.socket), NULL,
+        10);
+}
+
+static void send_to_tasks(const struct test_process *keeper, int number) {
+    struct test_pids pids;
+    test_descendants(worker_pid(keeper), &pids);
+    ck_assert_uint_ge(pids.n, 1);
+    for (size_t i = 0; i < pids.n; i++)
+        kill(pids.pid[i], number);
+}
+
+static const char *const stoppable[] = {
+    "-- sh -c ': > runs; flock -sF gate echo i=1'",
+    "--plugin $PLUGIN --task gated",
+};
+
+/* The worker is well: its session lasts, and nobody else is given the task. */
+START_TEST(stopped_task_goes_on_when_it_is_let) {
+    setenv("PLUGIN", test_built("tests/support/tasks.so").text, 1);
+    int gate = gate_close("gate");
+    worker_start(&first, "--slots 1 --name patient");
+    const char *job = ok("shoal submit -p i=1:1 %s", stoppable[_i]);
+    wait_until(files("runs") == 1, LIMIT_MS);
+    worker_start(&second, "--slots 1 --name idle");
+    send_to_tasks(&first, SIGSTOP);
+    for (int64_t end = fleets_clock() + 6000; fleets_clock() < end;) {
+        ck_assert_int_eq(job_now(job).leased, 1);
+        ck_assert_str_eq(ok("shoal workers --json | grep -c '\"working\"'"), "2");
+    }
+    ok("shoal run -- true"); /* the other one is free */
+    gate_open(gate);
+    ck_assert_int_eq(job_now(job).leased, 1);
+    send_to_tasks(&first, SIGCONT);
+    wait_for(job);
+    expect_each_once(job);
+    ck_assert_int_eq(int_in(row_of(job, 0), "attempt"), 1);
+    ck_assert_str_eq(text_in(row_of(job, 0), "worker"), "patient");
+    worker_end(&first);
+    worker_end(&second);
+}
+END_TEST
+
+/* It hears no SIGTERM. */
+START_TEST(stopped_task_ends_at_its_timeout) {
+    int gate = gate_close("gate");
+    worker_start(&first, "--slots 1");
+    const char *job = ok("shoal submit --timeout 6s --grace 500ms %s", stoppable[0]);
+    wait_until(files("runs") == 1, LIMIT_MS);
+    send_to_tasks(&first, SIGSTOP);
+    sh_exit(1, "shoal wait %s", job);
+    ck_assert_str_eq(text_in(row_of(job, 0), "reason"), "timeout");
+    ck_assert_int_eq(int_in(row_of(job, 0), "attempt"), 1);
+    ok("shoal run -- true");
+    worker_end(&first);
+    gate_open(gate);
+    expect_audit();
+}
+END_TEST
+
 /* ---- tasks that kill their worker */
 
 static const struct {
@@ -258,6 +322,9 @@ int main(void) {
     tcase_add_test(tests, late_outcome_counts_when_nobody_was_faster);
     tcase_add_test(tests, late_outcome_is_dropped_when_somebody_was);
     tcase_add_test(tests, late_worker_stops_what_others_have_finished);
+    tcase_add_loop_test(tests, stopped_task_goes_on_when_it_is_let, 0,
+                        (int)SHOAL_COUNT(stoppable));
+    tcase_add_test(tests, stopped_task_ends_at_its_timeout);
     tcase_add_loop_test(tests, task_that_kills_its_workers_fails_as_poison_alone, 0,
                         (int)SHOAL_COUNT(poisonings));
     tcase_add_test(tests, neighbour_of_a_task_that_kills_its_workers_is_not_blamed);
