@@ -215,16 +215,16 @@ bool shoal_scratch_make_empty(const char *path) {
     return empty(fd, EMPTY_MS);
 }
 
-bool shoal_scratch_remove_within(const char *path, int64_t limit_ms) {
-    if (rmdir(path) == 0 || errno == ENOENT)
+bool shoal_scratch_remove_within(int parent, const char *path, int64_t limit_ms) {
+    if (unlinkat(parent, path, AT_REMOVEDIR) == 0 || errno == ENOENT)
         return true;
-    int fd = enter(AT_FDCWD, path);
+    int fd = enter(parent, path);
     if (fd < 0)
-        return (errno == ENOTDIR || errno == ELOOP) && unlink(path) == 0;
+        return (errno == ENOTDIR || errno == ELOOP) && unlinkat(parent, path, 0) == 0;
     give_rights(fd);
-    return empty(fd, limit_ms) && rmdir(path) == 0;
+    return empty(fd, limit_ms) && unlinkat(parent, path, AT_REMOVEDIR) == 0;
 }
 
 void shoal_scratch_remove_tree(const char *path) {
-    shoal_scratch_remove_within(path, REMOVE_MS);
+    shoal_scratch_remove_within(AT_FDCWD, path, REMOVE_MS);
 }

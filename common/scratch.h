@@ -14,11 +14,12 @@ bool shoal_scratch_make_empty(const char *path);
  * false. */
 bool shoal_scratch_is_untouched(const char *path);
 
-/* Removes `path` with everything in it, as far as it can be within so many ms. False: it
- * is still there, errno says why; EAGAIN: it takes longer. */
-bool shoal_scratch_remove_within(const char *path, int64_t limit_ms);
+/* Removes `path`, relative to the open directory `parent`, with everything in it, as far
+ * as it can be within so many ms. False: it is still there, errno says why; EAGAIN: it
+ * takes longer. */
+bool shoal_scratch_remove_within(int parent, const char *path, int64_t limit_ms);
 
-/* The same, within half a minute. */
+/* The same of any path, within half a minute. */
 void shoal_scratch_remove_tree(const char *path);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +20,10 @@ enum { SLICE_MS = 20 }; /* that one step of cleaning takes */
 
 enum shoal_status shoal_checkpoints_init(struct shoal_checkpoints *checkpoints,
                                          const char *directory, const char *name_space,
+                                         const struct shoal_user *user,
                                          struct shoal_error *err) {
     size_t room = sizeof(checkpoints->directory);
+    checkpoints->user = user;
     checkpoints->folder[0] = checkpoints->directory[0] = '\0';
     if (directory == NULL)
         return SHOAL_OK;
@@ -43,6 +46,61 @@ void shoal_checkpoints_of_store(struct shoal_checkpoints *checkpoints,
                  checkpoints->directory, store);
 }
 
+/* ---- the way there */
+
+static bool step(int *fd, const char *name, bool make, const char **ret_why) {
+    SHOAL_CLEANUP(shoal_cleanup_fd) int above = *fd;
+    *fd = shoal_place_enter(above, name, make, ret_why);
+    return *fd >= 0;
+}
+
+/* Goes down from DIR to `path` by what is the worker's own. `make`: what is not there is
+ * made, but not the namespace (see init()), and the tasks' user is let through. */
+static enum shoal_status walk(const struct shoal_checkpoints *checkpoints,
+                              const char *path, bool make, int *ret_fd,
+                              struct shoal_error *err) {
+    const size_t above =
+        (size_t)(strrchr(checkpoints->directory, '/') - checkpoints->directory);
+    const char *why = NULL;
+    char part[PATH_MAX];
+    size_t len = above;
+    snprintf(part, sizeof(part), "%.*s/", (int)len, path);
+    SHOAL_CLEANUP(shoal_cleanup_fd)
+    int fd = open(part, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    bool good = fd >= 0;
+    while (good && path[len] == '/') {
+        size_t begin = len + 1;
+        len = begin + strcspn(path + begin, "/");
+        snprintf(part, sizeof(part), "%.*s", (int)len, path);
+        good = step(&fd, part + begin, make && begin > above + 1, &why) &&
+               (!make || checkpoints->user == NULL || fchmodat(fd, ".", 0711, 0) == 0);
+    }
+    if (good) {
+        *ret_fd = fd;
+        fd = -1;
+        return SHOAL_OK;
+    }
+    if (errno == EPERM)
+        return shoal_error_set(err, SHOAL_REFUSED, "nothing can be kept in '%.300s': %s",
+                               part, why == NULL ? strerror(EPERM) : why);
+    return shoal_error_set(err, SHOAL_SYSTEM,
+                           "the place for checkpoints cannot be written to any more "
+                           "(is its disk there?): '%.300s': %s",
+                           part, strerror(errno));
+}
+
+/* What Redis calls a job may be anything. */
+static enum shoal_status walk_to_job(const struct shoal_checkpoints *checkpoints,
+                                     const char *job, bool make, int *ret_fd,
+                                     struct shoal_error *err) {
+    char path[PATH_MAX];
+    if (!shoal_id_is_valid(job))
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "'%.20s' is no job's id, and so has no checkpoints", job);
+    snprintf(path, sizeof(path), "%s/%s", checkpoints->folder, job);
+    return walk(checkpoints, path, make, ret_fd, err);
+}
+
 /* ---- one task's */
 
 static void make_path(const struct shoal_checkpoints *checkpoints, const char *job,
@@ -50,19 +108,8 @@ static void make_path(const struct shoal_checkpoints *checkpoints, const char *j
     snprintf(path, PATH_MAX, "%s/%s/%" PRId64, checkpoints->folder, job, index);
 }
 
-static bool is_directory(const char *path) {
-    struct stat status;
-    errno = ENOTDIR;
-    return lstat(path, &status) == 0 && S_ISDIR(status.st_mode);
-}
-
-static bool make_one(const char *path) {
-    return mkdir(path, 0700) == 0 || errno == EEXIST;
-}
-
-/* Not what is above it: see init(). */
-enum shoal_status shoal_checkpoints_reach(const struct shoal_checkpoints *checkpoints,
-                                          struct shoal_error *err) {
+static enum shoal_status is_known(const struct shoal_checkpoints *checkpoints,
+                                  struct shoal_error *err) {
     if (checkpoints->directory[0] == '\0')
         return shoal_error_set(err, SHOAL_REFUSED,
                                "this worker has no place for checkpoints; its log says "
@@ -70,55 +117,97 @@ enum shoal_status shoal_checkpoints_reach(const struct shoal_checkpoints *checkp
     if (checkpoints->folder[0] == '\0')
         return shoal_error_set(err, SHOAL_SYSTEM,
                                "the store is not known, and so no place for checkpoints");
-    if (make_one(checkpoints->folder))
-        return SHOAL_OK;
-    return shoal_error_set(err, SHOAL_SYSTEM,
-                           "the place for checkpoints cannot be written to any more "
-                           "(is its disk there?): '%.300s': %s",
-                           checkpoints->folder, strerror(errno));
+    return SHOAL_OK;
+}
+
+enum shoal_status shoal_checkpoints_reach(const struct shoal_checkpoints *checkpoints,
+                                          int *ret_folder, struct shoal_error *err) {
+    enum shoal_status status = is_known(checkpoints, err);
+    return status == SHOAL_OK
+               ? walk(checkpoints, checkpoints->folder, true, ret_folder, err)
+               : status;
 }
 
 /* The place may have gone just now. What is wrong with this task's alone, such as a file
  * in its stead, does not pass. */
-enum shoal_status shoal_checkpoint_make(const struct shoal_checkpoints *checkpoints,
-                                        const char *job, int64_t index, char *path,
-                                        struct shoal_error *err) {
-    enum shoal_status status = shoal_checkpoints_reach(checkpoints, err);
-    if (status != SHOAL_OK)
-        return status;
-    snprintf(path, PATH_MAX, "%s/%s", checkpoints->folder, job);
-    bool has_place = make_one(path);
-    make_path(checkpoints, job, index, path);
-    if (has_place && make_one(path) && is_directory(path))
+static enum shoal_status make_one(int parent, const char *name, const char *path,
+                                  int *ret_fd, struct shoal_error *err) {
+    *ret_fd = -1;
+    if (mkdirat(parent, name, 0700) == 0 || errno == EEXIST)
+        *ret_fd = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (*ret_fd >= 0)
         return SHOAL_OK;
-    int error = errno;
-    bool may_pass =
-        !has_place || error == ENOENT || error == EROFS || shoal_place_may_recover(error);
+    bool may_pass = errno == ENOENT || errno == EROFS || shoal_place_may_recover(errno);
     return shoal_error_set(err, may_pass ? SHOAL_SYSTEM : SHOAL_REFUSED,
                            "cannot make the checkpoint directory '%.300s': %s", path,
-                           strerror(error));
+                           strerror(errno));
+}
+
+/* One that a third user had may lead the task elsewhere by links that are in there. What
+ * a task lets others do in its own is its business. */
+static enum shoal_status give(int fd, const struct shoal_user *user, const char *path,
+                              struct shoal_error *err) {
+    struct stat status;
+    if (fstat(fd, &status) != 0 || ((user == NULL || status.st_uid != user->uid) &&
+                                    !shoal_place_is_ours(fd, status.st_uid)))
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               "nothing can be kept in '%.300s': it is another user's; "
+                               "look at what it holds, then remove it, or give it to who "
+                               "runs the task (chown -R)",
+                               path);
+    if (user == NULL || fchownat(fd, "", user->uid, user->gid, AT_EMPTY_PATH) == 0)
+        return SHOAL_OK;
+    return shoal_error_set(err, SHOAL_REFUSED,
+                           "cannot give the checkpoint directory '%.300s' to %s: %s",
+                           path, user->name, strerror(errno));
+}
+
+enum shoal_status shoal_checkpoint_make(const struct shoal_checkpoints *checkpoints,
+                                        const char *job, int64_t index, char *path,
+                                        int *ret_fd, struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_cleanup_fd) int above = -1;
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = -1;
+    enum shoal_status status = is_known(checkpoints, err);
+    if (status == SHOAL_OK)
+        status = walk_to_job(checkpoints, job, true, &above, err);
+    if (status != SHOAL_OK)
+        return status;
+    make_path(checkpoints, job, index, path);
+    status = make_one(above, strrchr(path, '/') + 1, path, &fd, err);
+    if (status == SHOAL_OK)
+        status = give(fd, checkpoints->user, path, err);
+    if (status != SHOAL_OK)
+        return status;
+    *ret_fd = fd;
+    fd = -1;
+    return SHOAL_OK;
 }
 
 /* ---- removing */
 
 /* Out of the way at once, and what is not removed in a moment later. Who shares the
  * directory may have cleaned up `gone` in between. */
-static void throw_away(struct shoal_checkpoints *checkpoints, const char *path) {
-    char gone[PATH_MAX], name[SHOAL_ID_LEN + 1];
-    shoal_id_make(name);
+static void throw_away(struct shoal_checkpoints *checkpoints, int parent,
+                       const char *path) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    const char *why = NULL;
+    char fresh[SHOAL_ID_LEN + 1];
+    shoal_id_make(fresh);
     for (int tries = 0; tries < 3; tries++) {
-        snprintf(gone, sizeof(gone), "%s/gone", checkpoints->folder);
-        if (mkdir(gone, 0700) != 0 && errno != EEXIST)
+        SHOAL_CLEANUP(shoal_cleanup_fd) int gone = -1;
+        if (walk(checkpoints, checkpoints->folder, false, &gone, &err) != SHOAL_OK ||
+            !step(&gone, "gone", true, &why))
             break;
-        snprintf(gone, sizeof(gone), "%s/gone/%s", checkpoints->folder, name);
-        if (rename(path, gone) == 0) {
-            checkpoints->cleans |= !shoal_scratch_remove_within(gone, SLICE_MS);
+        if (renameat(parent, strrchr(path, '/') + 1, gone, fresh) == 0) {
+            checkpoints->cleans |= !shoal_scratch_remove_within(gone, fresh, SLICE_MS);
             return;
         }
     }
     if (errno != ENOENT)
         shoal_warn("a checkpoint stays where it is: path=%s error=%s", path,
-                   strerror(errno));
+                   err.status != SHOAL_OK ? err.text
+                   : why != NULL          ? why
+                                          : strerror(errno));
 }
 
 /* The tasks that did not succeed, in order: the first of four words of each. */
@@ -138,11 +227,13 @@ static int64_t next_failure(struct shoal_record_reader *words) {
 void shoal_checkpoints_committed(struct shoal_checkpoints *checkpoints,
                                  const struct shoal_commit *commit) {
     char path[PATH_MAX];
+    SHOAL_CLEANUP(shoal_cleanup_fd) int above = -1;
     struct shoal_record_reader failures;
     if (checkpoints->folder[0] == '\0' || !shoal_commit_is_whole(commit))
         return; /* of the latter Redis was told nothing */
     snprintf(path, sizeof(path), "%s/%s", checkpoints->folder, commit->job);
-    if (access(path, F_OK) != 0)
+    if (access(path, F_OK) != 0 ||
+        walk_to_job(checkpoints, commit->job, false, &above, NULL) != SHOAL_OK)
         return;
     shoal_record_reader_init(&failures, commit->failed.words.data,
                              commit->failed.words.len);
@@ -153,21 +244,40 @@ void shoal_checkpoints_committed(struct shoal_checkpoints *checkpoints,
             continue;
         }
         make_path(checkpoints, commit->job, i, path);
-        if (access(path, F_OK) == 0)
-            throw_away(checkpoints, path);
+        if (faccessat(above, strrchr(path, '/') + 1, F_OK, 0) == 0)
+            throw_away(checkpoints, above, path);
     }
+}
+
+DIR *shoal_checkpoints_list(const struct shoal_checkpoints *checkpoints) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    SHOAL_CLEANUP(shoal_cleanup_fd) int folder = -1;
+    enum shoal_status status =
+        walk(checkpoints, checkpoints->folder, false, &folder, &err);
+    if (status == SHOAL_REFUSED)
+        shoal_warn("the checkpoints of jobs that are forgotten stay: %s", err.text);
+    if (status != SHOAL_OK)
+        return NULL;
+    int fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *list = fd < 0 ? NULL : fdopendir(fd);
+    if (fd >= 0 && list == NULL)
+        close(fd);
+    return list;
 }
 
 void shoal_checkpoints_forget(struct shoal_checkpoints *checkpoints, const char *job) {
     char path[PATH_MAX];
+    SHOAL_CLEANUP(shoal_cleanup_fd) int folder = -1;
     snprintf(path, sizeof(path), "%s/%s", checkpoints->folder, job);
-    throw_away(checkpoints, path);
+    if (walk(checkpoints, checkpoints->folder, false, &folder, NULL) == SHOAL_OK)
+        throw_away(checkpoints, folder, path);
 }
 
 void shoal_checkpoints_clean(struct shoal_checkpoints *checkpoints) {
-    char path[PATH_MAX];
+    SHOAL_CLEANUP(shoal_cleanup_fd) int folder = -1;
     if (!checkpoints->cleans || checkpoints->folder[0] == '\0')
         return;
-    snprintf(path, sizeof(path), "%s/gone", checkpoints->folder);
-    checkpoints->cleans = !shoal_scratch_remove_within(path, SLICE_MS) && errno == EAGAIN;
+    checkpoints->cleans =
+        walk(checkpoints, checkpoints->folder, false, &folder, NULL) == SHOAL_OK &&
+        !shoal_scratch_remove_within(folder, "gone", SLICE_MS) && errno == EAGAIN;
 }

@@ -127,7 +127,8 @@ static _Noreturn void become_program(struct birth *birth) {
         if (getppid() != birth->parent)
             _exit(127);
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        if (shoal_sandbox_enter(birth->child->sandbox, birth->ruleset)) {
+        if (shoal_sandbox_enter(birth->child->sandbox, birth->ruleset) &&
+            shoal_sandbox_leave_capabilities(birth->child->sandbox)) {
             birth->failed_at = STAGE_DIRECTORY;
             if (chdir(birth->child->directory) == 0) {
                 birth->failed_at = STAGE_PROGRAM;
@@ -375,7 +376,7 @@ enum shoal_status shoal_child_start(const struct shoal_child *child, pid_t *ret_
                                    ? find_program(child, path, sizeof(path), err)
                                    : find_bounded(child, path, &words, &called, err);
     if (status == SHOAL_OK && child->sandbox != NULL)
-        status = shoal_sandbox_make(child->sandbox, child->own, SHOAL_COUNT(child->own),
+        status = shoal_sandbox_make(child->sandbox, child->own, child->kept,
                                     SHOAL_CHILD_FDS, &ruleset, err);
     if (status != SHOAL_OK)
         return status;

@@ -32,7 +32,8 @@ struct shoal_child {
     const struct shoal_allow *of_key; /* the same of the key that signed the job */
     char *const *set_by_job; /* what of the environment the job has set, or NULL */
     const struct shoal_sandbox *sandbox; /* NULL: none */
-    const char *own[2];                  /* directories that it may write to in there */
+    const char *own; /* a directory that it may write to in there … */
+    const int *kept; /* … and one that is open; NULL: none */
 };
 
 /* The child leads a process group of its own, has its signals at their defaults, no other

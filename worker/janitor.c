@@ -93,7 +93,7 @@ static void ask(struct shoal_janitor *janitor, struct shoal_queue *queue) {
 static void begin(struct shoal_janitor *janitor, int64_t now_ms) {
     janitor->next_ms = now_ms + HOUR_MS;
     snprintf(janitor->of, sizeof(janitor->of), "%s", janitor->checkpoints->folder);
-    janitor->folder = opendir(janitor->of);
+    janitor->folder = shoal_checkpoints_list(janitor->checkpoints);
 }
 
 /* The next jobs that have checkpoints; none behind the last. */

@@ -332,9 +332,9 @@ static enum shoal_status find_place(const char *given, const char *name, char *p
  * for nothing, and what may pass by itself is waited for. Neither is silent. */
 static enum shoal_status check_place(const char *given, const char *name,
                                      const char *path, const struct shoal_user *user,
-                                     bool *ret_good, struct shoal_error *err) {
+                                     bool own, bool *ret_good, struct shoal_error *err) {
     struct shoal_error why = {.status = SHOAL_OK};
-    enum shoal_status status = shoal_place_check(path, user, &why);
+    enum shoal_status status = shoal_place_check(path, user, own, &why);
     *ret_good = status != SHOAL_INVALID || given != NULL || goes_on();
     if (status == SHOAL_INVALID && given != NULL && !goes_on())
         return shoal_error_set(err, SHOAL_INVALID,
@@ -359,7 +359,7 @@ static enum shoal_status find_spool(struct shoal_worker_config *worker, char *sp
     enum shoal_status status = find_place(config.spool, "spool", spool, PLACE_ROOM, err);
     worker->spool = spool;
     if (status == SHOAL_OK)
-        status = check_place(config.spool, "spool", spool, NULL, &good, err);
+        status = check_place(config.spool, "spool", spool, NULL, false, &good, err);
     return status;
 }
 
@@ -371,10 +371,11 @@ static enum shoal_status find_checkpoints(struct shoal_worker_config *worker,
     enum shoal_status status =
         find_place(config.checkpoints, "checkpoints", checkpoints, PLACE_ROOM, err);
     if (status == SHOAL_OK)
-        status = shoal_checkpoints_init(&those, checkpoints, worker->name_space, err);
+        status = shoal_checkpoints_init(&those, checkpoints, worker->name_space,
+                                        worker->user, err);
     if (status == SHOAL_OK)
         status = check_place(config.checkpoints, "checkpoints", those.directory,
-                             worker->user, &good, err);
+                             worker->user, true, &good, err);
     worker->checkpoints = good ? checkpoints : NULL;
     return status;
 }

@@ -1,44 +1,126 @@
 #include "worker/place.h"
 
+#include "common/cleanup.h"
 #include "common/id.h"
 #include "common/state.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { PROBE_LEN = SHOAL_ID_LEN + 8 };
+
 bool shoal_place_may_recover(int error) {
     return error == ENOSPC || error == EDQUOT || error == ENOMEM || error == EMFILE ||
            error == ENFILE || error == EIO || error == ESTALE || error == ETIMEDOUT;
 }
 
+static void name_probe(char name[PROBE_LEN]) {
+    char id[SHOAL_ID_LEN + 1];
+    shoal_id_make(id);
+    snprintf(name, PROBE_LEN, "probe.%s", id);
+}
+
+/* ---- whose it is */
+
+/* Who owns what the worker makes there: a server may map root to nobody, or everybody to
+ * one user. Asked of an open file, which nobody can exchange for another. */
+static uid_t owner_of_ours(int folder) {
+    char name[PROBE_LEN];
+    struct stat status = {.st_uid = geteuid()};
+    name_probe(name);
+    SHOAL_CLEANUP(shoal_cleanup_fd)
+    int fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return status.st_uid;
+    fstat(fd, &status);
+    unlinkat(folder, name, 0);
+    return status.st_uid;
+}
+
+bool shoal_place_is_ours(int folder, uid_t owner) {
+    return owner == 0 || owner == geteuid() || owner == owner_of_ours(folder);
+}
+
+/* Why others may have put something into it; NULL: they cannot. */
+static const char *how_others_may(int fd, const struct stat *status) {
+    if (S_ISLNK(status->st_mode))
+        return "it is a link, and so may lead anywhere; remove it";
+    if (!S_ISDIR(status->st_mode))
+        return NULL;
+    if (!shoal_place_is_ours(fd, status->st_uid))
+        return "it is another user's; look at what it holds, then remove it, or give it "
+               "to who runs the worker (chown)";
+    if ((status->st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return "its group or others may write to it; look at what it holds, then take "
+               "that right away (chmod go-w)";
+    return NULL;
+}
+
+int shoal_place_enter(int parent, const char *name, bool make, const char **ret_why) {
+    const int flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+    struct stat status;
+    int fd = openat(parent, name, flags);
+    if (fd < 0 && errno == ENOENT && make &&
+        (mkdirat(parent, name, 0700) == 0 || errno == EEXIST))
+        fd = openat(parent, name, flags);
+    *ret_why = NULL;
+    if (fd >= 0 && fstat(fd, &status) == 0) {
+        *ret_why = how_others_may(fd, &status);
+        if (*ret_why == NULL && S_ISDIR(status.st_mode))
+            return fd;
+        errno = *ret_why == NULL ? ENOTDIR : EPERM;
+    }
+    if (*ret_why == NULL)
+        *ret_why = strerror(errno);
+    int error = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return -1;
+}
+
+/* ---- whether it can be used */
+
 /* What permissions say is not all: a file system may be read-only, a server may map root
  * to nobody. */
-static bool try_out(const char *path, const struct shoal_user *user) {
-    char probe[PATH_MAX], name[SHOAL_ID_LEN + 1];
-    shoal_id_make(name);
-    if (snprintf(probe, sizeof(probe), "%s/probe.%s", path, name) >= (int)sizeof(probe)) {
-        errno = ENAMETOOLONG;
+static bool try_out(int folder, const struct shoal_user *user) {
+    char name[PROBE_LEN];
+    name_probe(name);
+    if (mkdirat(folder, name, 0700) != 0)
         return false;
-    }
-    if (mkdir(probe, 0700) != 0)
-        return false;
-    bool good = user == NULL || lchown(probe, user->uid, user->gid) == 0;
+    bool good = user == NULL ||
+                fchownat(folder, name, user->uid, user->gid, AT_SYMLINK_NOFOLLOW) == 0;
     int error = errno;
-    rmdir(probe);
+    unlinkat(folder, name, AT_REMOVEDIR);
     errno = error;
     return good;
 }
 
+/* What is above may be anybody's, as whoever chose it knows. */
+static int open_own(const char *path, const char **ret_why) {
+    char above[PATH_MAX];
+    const char *name = strrchr(path, '/') + 1;
+    snprintf(above, sizeof(above), "%.*s", (int)(name - path), path);
+    SHOAL_CLEANUP(shoal_cleanup_fd)
+    int fd = open(above, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -1 : shoal_place_enter(fd, name, false, ret_why);
+}
+
 enum shoal_status shoal_place_check(const char *path, const struct shoal_user *user,
-                                    struct shoal_error *err) {
-    if (shoal_directories_make_lasting(path) && try_out(path, user))
+                                    bool own, struct shoal_error *err) {
+    const char *why = NULL;
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = -1;
+    if (shoal_directories_make_lasting(path))
+        fd = own ? open_own(path, &why) : open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0 && try_out(fd, user))
         return SHOAL_OK;
     int error = errno;
-    return shoal_error_set(err,
-                           shoal_place_may_recover(error) ? SHOAL_SYSTEM : SHOAL_INVALID,
-                           "nothing can be kept in '%.300s': %s", path, strerror(error));
+    return shoal_error_set(
+        err, shoal_place_may_recover(error) ? SHOAL_SYSTEM : SHOAL_INVALID,
+        "nothing can be kept in '%.300s': %s", path, why == NULL ? strerror(error) : why);
 }

@@ -69,34 +69,16 @@ static enum shoal_status open_pipes(struct exec *exec, size_t result_max,
     return status;
 }
 
-/* Lets the tasks' user reach the directory and use it; what is above stays ours. */
-static enum shoal_status hand_over(const struct exec *exec, const char *path,
-                                   struct shoal_error *err) {
-    const struct shoal_checkpoints *checkpoints = exec->settings.checkpoints;
-    const struct shoal_user *user = exec->settings.user;
-    char job[PATH_MAX];
-    snprintf(job, sizeof(job), "%.*s", (int)(strrchr(path, '/') - path), path);
-    if (user == NULL || (chmod(checkpoints->directory, 0711) == 0 &&
-                         chmod(checkpoints->folder, 0711) == 0 && chmod(job, 0711) == 0 &&
-                         lchown(path, user->uid, user->gid) == 0))
-        return SHOAL_OK;
-    return shoal_error_set(err, SHOAL_REFUSED,
-                           "cannot give the checkpoint directory '%.300s' to %s: %s",
-                           path, user->name, strerror(errno));
-}
-
 static enum shoal_status make_environment(struct exec *exec,
                                           const struct shoal_spec *spec,
                                           const struct shoal_task *task,
-                                          char ***ret_environment,
+                                          int *ret_checkpoint, char ***ret_environment,
                                           struct shoal_error *err) {
     char checkpoint[PATH_MAX];
     enum shoal_status status = SHOAL_OK;
     if (spec->checkpoint)
         status = shoal_checkpoint_make(exec->settings.checkpoints, task->job, task->index,
-                                       checkpoint, err);
-    if (status == SHOAL_OK && spec->checkpoint)
-        status = hand_over(exec, checkpoint, err);
+                                       checkpoint, ret_checkpoint, err);
     if (status != SHOAL_OK)
         return status;
     const struct shoal_surroundings surroundings = {
@@ -138,9 +120,10 @@ static enum shoal_status start_task(struct exec *exec, const struct shoal_spec *
                                     struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_free) char **argv = NULL;
     SHOAL_CLEANUP(shoal_cleanup_free) char **environment = NULL;
+    SHOAL_CLEANUP(shoal_cleanup_fd) int checkpoint = -1;
     enum shoal_status status = shoal_spec_expand(spec, task, &argv, err);
     if (status == SHOAL_OK)
-        status = make_environment(exec, spec, task, &environment, err);
+        status = make_environment(exec, spec, task, &checkpoint, &environment, err);
     if (status == SHOAL_OK && !shoal_scratch_is_untouched(exec->folder))
         status = shoal_runner_make_room(&exec->settings, exec->folder, err);
     if (status != SHOAL_OK)
@@ -152,9 +135,8 @@ static enum shoal_status start_task(struct exec *exec, const struct shoal_spec *
                                 .n_fds = 3,
                                 .of_key = exec->allow,
                                 .set_by_job = spec->environment,
-                                .own = {exec->folder}};
-    if (spec->checkpoint)
-        child.own[1] = shoal_environment_get(environment, "SHOAL_CHECKPOINT");
+                                .own = exec->folder,
+                                .kept = spec->checkpoint ? &checkpoint : NULL};
     exec->limits = spec->limits;
     status = shoal_runner_confine(&exec->settings, exec->folder, &spec->limits,
                                   &exec->group, &child, err);

@@ -10,6 +10,7 @@
  * looked at here. README.md has the protocol. */
 #include "worker/runner_host.h"
 
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/environment.h"
 #include "common/scratch.h"
@@ -134,7 +135,7 @@ static bool takes_more(struct shoal_runner *runner, const char *digest) {
 }
 
 static enum shoal_status begin_process(struct shoal_stay *host,
-                                       const struct shoal_batch *batch,
+                                       const struct shoal_batch *batch, int checkpoints,
                                        struct shoal_error *err) {
     host->tasks = host->memory = 0;
     host->computes = false;
@@ -155,7 +156,7 @@ static enum shoal_status begin_process(struct shoal_stay *host,
     host->stop = SHOAL_SLATE_GO_ON;
     host->nonsense[0] = '\0';
     host->starved = false;
-    enum shoal_status status = shoal_stay_launch(host, batch->spec, err);
+    enum shoal_status status = shoal_stay_launch(host, batch->spec, checkpoints, err);
     if (status == SHOAL_OK)
         shoal_stay_set_timer(host, GREETING_MS);
     return status;
@@ -171,16 +172,17 @@ static enum shoal_status start(struct shoal_runner *runner,
         return shoal_error_set(err, SHOAL_REFUSED, "%s", host->refusal);
     const char *argument;
     size_t len;
+    SHOAL_CLEANUP(shoal_cleanup_fd) int checkpoints = -1;
     enum shoal_status status = shoal_batch_argument(batch, &argument, &len, err);
     if (status == SHOAL_OK && batch->spec->checkpoint)
-        status = shoal_checkpoints_reach(host->settings.checkpoints, err);
+        status = shoal_checkpoints_reach(host->settings.checkpoints, &checkpoints, err);
     if (status != SHOAL_OK)
         return status;
     if (host->pid != 0 && !host->dying &&
         (!same || host->doomed || host->nonsense[0] != '\0'))
         shoal_stay_end(host);
     if (host->pid == 0)
-        status = begin_process(host, batch, err);
+        status = begin_process(host, batch, checkpoints, err);
     if (status != SHOAL_OK)
         return status;
     int64_t n = batch->hi - batch->lo, most = room(host);

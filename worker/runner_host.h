@@ -98,10 +98,11 @@ static inline bool shoal_stay_is_at_work(struct shoal_stay *host) {
 
 /* ---- the process */
 
-/* Starts it for that spec; on failure nothing is left. */
+/* Starts it for that spec, whose tasks make theirs in `checkpoints`, if that is open (-1:
+ * it is not); on failure nothing is left. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_stay_launch(struct shoal_stay *host,
-                                    const struct shoal_spec *spec,
+                                    const struct shoal_spec *spec, int checkpoints,
                                     struct shoal_error *err);
 
 /* Kills all that it is; its death is heard of later. */

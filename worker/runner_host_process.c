@@ -138,16 +138,8 @@ static enum shoal_status make_environment(struct shoal_stay *host,
     return shoal_environment_make(spec, NULL, &surroundings, ret_environment, err);
 }
 
-/* Where its tasks make theirs: in a sandbox, which opens what is there. */
-static const char *own_checkpoints(const struct shoal_stay *host,
-                                   const struct shoal_spec *spec) {
-    return spec->checkpoint && host->settings.sandbox != NULL
-               ? host->settings.checkpoints->folder
-               : NULL;
-}
-
 enum shoal_status shoal_stay_launch(struct shoal_stay *host,
-                                    const struct shoal_spec *spec,
+                                    const struct shoal_spec *spec, int checkpoints,
                                     struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_free) char **environment = NULL;
     SHOAL_CLEANUP(shoal_cleanup_fd) int printed = -1;
@@ -169,7 +161,8 @@ enum shoal_status shoal_stay_launch(struct shoal_stay *host,
             .n_fds = 5,
             .of_key = host->allow,
             .set_by_job = spec->environment,
-            .own = {host->folder, own_checkpoints(host, spec)},
+            .own = host->folder,
+            .kept = checkpoints < 0 ? NULL : &checkpoints,
         };
         status = shoal_runner_confine(&host->settings, host->folder, &spec->limits,
                                       &host->group, &child, err);

@@ -182,10 +182,9 @@ static int make_ruleset(const struct shoal_sandbox *sandbox) {
     return (int)syscall(SYS_landlock_create_ruleset, &rules, size, 0);
 }
 
-/* Allows to write to a file, or to all beneath a directory. */
-static bool add_rule(const struct shoal_sandbox *sandbox, int ruleset, const char *path) {
+/* Allows to write to a file, or to all beneath a directory, that is open. */
+static bool allow(const struct shoal_sandbox *sandbox, int ruleset, int fd) {
     struct stat status;
-    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = open(path, O_PATH | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &status) != 0)
         return false;
     struct landlock_path_beneath_attr rule = {
@@ -196,35 +195,46 @@ static bool add_rule(const struct shoal_sandbox *sandbox, int ruleset, const cha
                    0) == 0;
 }
 
-static enum shoal_status add_rules(const struct shoal_sandbox *sandbox, int ruleset,
-                                   const char *const *paths, size_t n,
-                                   struct shoal_error *err) {
-    for (size_t i = 0; i < n; i++) {
-        if (paths[i] != NULL && !add_rule(sandbox, ruleset, paths[i]))
-            return shoal_error_set(err, SHOAL_SYSTEM,
-                                   "cannot make a sandbox in which '%.300s' can be "
-                                   "written to: %s",
-                                   paths[i], strerror(errno));
-    }
-    return SHOAL_OK;
+static bool allow_path(const struct shoal_sandbox *sandbox, int ruleset, const char *path,
+                       int flags) {
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = open(path, O_PATH | O_CLOEXEC | flags);
+    return allow(sandbox, ruleset, fd);
 }
 
-enum shoal_status shoal_sandbox_make(const struct shoal_sandbox *sandbox,
-                                     const char *const *own, size_t n_own, int least,
-                                     int *ret_ruleset, struct shoal_error *err) {
+/* What the worker made for the task is no link; what it was told to open may be one. */
+static enum shoal_status add_rules(const struct shoal_sandbox *sandbox, int ruleset,
+                                   const char *own, const int *kept,
+                                   struct shoal_error *err) {
+    const struct shoal_option_list *others = sandbox->writable;
+    const char *failed = NULL;
+    if (own != NULL && !allow_path(sandbox, ruleset, own, O_DIRECTORY | O_NOFOLLOW))
+        failed = own;
+    else if (kept != NULL && !allow(sandbox, ruleset, *kept))
+        failed = "its checkpoint";
+    for (size_t i = 0; failed == NULL && i < others->n; i++) {
+        if (!allow_path(sandbox, ruleset, others->items[i], 0))
+            failed = others->items[i];
+    }
+    return failed == NULL ? SHOAL_OK
+                          : shoal_error_set(err, SHOAL_SYSTEM,
+                                            "cannot make a sandbox in which '%.300s' can "
+                                            "be written to: %s",
+                                            failed, strerror(errno));
+}
+
+enum shoal_status shoal_sandbox_make(const struct shoal_sandbox *sandbox, const char *own,
+                                     const int *kept, int least, int *ret_ruleset,
+                                     struct shoal_error *err) {
     SHOAL_CLEANUP(shoal_cleanup_fd) int ruleset = make_ruleset(sandbox);
     if (ruleset < 0)
         return shoal_error_set(err, SHOAL_SYSTEM, "cannot make a sandbox: %s",
                                strerror(errno));
     for (size_t i = 0; i < SHOAL_COUNT(devices); i++) {
-        if (!add_rule(sandbox, ruleset, devices[i]) && errno != ENOENT)
+        if (!allow_path(sandbox, ruleset, devices[i], 0) && errno != ENOENT)
             return shoal_error_set(err, SHOAL_SYSTEM, "cannot make a sandbox: %s: %s",
                                    devices[i], strerror(errno));
     }
-    enum shoal_status status = add_rules(sandbox, ruleset, own, n_own, err);
-    if (status == SHOAL_OK)
-        status = add_rules(sandbox, ruleset, sandbox->writable->items,
-                           sandbox->writable->n, err);
+    enum shoal_status status = add_rules(sandbox, ruleset, own, kept, err);
     if (status != SHOAL_OK)
         return status;
     *ret_ruleset = fcntl(ruleset, F_DUPFD_CLOEXEC, least);
@@ -235,17 +245,16 @@ enum shoal_status shoal_sandbox_make(const struct shoal_sandbox *sandbox,
 }
 
 /* Of root: with them the kernel itself is at hand. no_new_privs keeps them away. */
-static bool leave_capabilities(void) {
+bool shoal_sandbox_leave_capabilities(const struct shoal_sandbox *sandbox) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
-    return syscall(SYS_capset, &header, none) == 0;
+    return sandbox == NULL || syscall(SYS_capset, &header, none) == 0;
 }
 
 bool shoal_sandbox_enter(const struct shoal_sandbox *sandbox, int ruleset) {
-    return sandbox == NULL ||
-           (syscall(SYS_landlock_restrict_self, ruleset, 0) == 0 &&
-            leave_capabilities() && (!sandbox->filters || leave_others()) &&
-            (!sandbox->no_network || leave_network()));
+    return sandbox == NULL || (syscall(SYS_landlock_restrict_self, ruleset, 0) == 0 &&
+                               (!sandbox->filters || leave_others()) &&
+                               (!sandbox->no_network || leave_network()));
 }
 
 /* ---- trying it out */
@@ -257,6 +266,7 @@ static enum found try_inside(const struct shoal_sandbox *sandbox, int ruleset) {
     const struct shoal_sandbox files = {.abi = sandbox->abi};
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (!shoal_sandbox_enter(&files, ruleset) ||
+        !shoal_sandbox_leave_capabilities(&files) ||
         open("/proc/self/comm", O_WRONLY | O_CLOEXEC) >= 0 || errno != EACCES)
         return FOUND_NO_LANDLOCK;
     if (!leave_others() || prlimit(getppid(), RLIMIT_NOFILE, NULL, NULL) == 0 ||
@@ -313,7 +323,7 @@ enum shoal_status shoal_sandbox_init(struct shoal_sandbox *ret_sandbox,
     SHOAL_CLEANUP(shoal_cleanup_fd) int ruleset = -1;
     enum shoal_status status = check_paths(writable, err);
     if (status == SHOAL_OK && sandbox.abi >= 1)
-        status = shoal_sandbox_make(&sandbox, NULL, 0, 0, &ruleset, err);
+        status = shoal_sandbox_make(&sandbox, NULL, NULL, 0, &ruleset, err);
     if (status != SHOAL_OK)
         return status;
     enum found found = sandbox.abi < 1 ? FOUND_NO_LANDLOCK : try_out(&sandbox, ruleset);

@@ -32,15 +32,20 @@ enum shoal_status shoal_sandbox_init(struct shoal_sandbox *ret_sandbox,
 /* Says in the log what it holds. */
 void shoal_sandbox_tell(const struct shoal_sandbox *sandbox);
 
-/* The rules for a child that may write beneath `own` (NULL ones are none), as a
- * descriptor from `least` on. SHOAL_SYSTEM: not now. */
+/* The rules for a child that may write beneath the directories `own`, by its path, and
+ * `kept`, which is open (NULL: none), as a descriptor from `least` on. SHOAL_SYSTEM: not
+ * now. */
 SHOAL_MUST_CHECK
-enum shoal_status shoal_sandbox_make(const struct shoal_sandbox *sandbox,
-                                     const char *const *own, size_t n_own, int least,
-                                     int *ret_ruleset, struct shoal_error *err);
+enum shoal_status shoal_sandbox_make(const struct shoal_sandbox *sandbox, const char *own,
+                                     const int *kept, int least, int *ret_ruleset,
+                                     struct shoal_error *err);
 
 /* Enters it for good: system calls alone, with no_new_privs set. `sandbox` NULL: nothing.
  * False with errno: it is not held. */
 bool shoal_sandbox_enter(const struct shoal_sandbox *sandbox, int ruleset);
+
+/* Its other half, which comes when no privilege is needed any more: root's tasks have no
+ * capabilities. */
+bool shoal_sandbox_leave_capabilities(const struct shoal_sandbox *sandbox);
 
 #endif

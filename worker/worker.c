@@ -518,8 +518,9 @@ static enum shoal_status start(struct shoal_worker *worker, const char *folder,
     worker->trust->store = worker->link.store;
     shoal_knowledge_init(&worker->known, worker->trust, known_changed, worker);
     shoal_janitor_init(&worker->janitor, &worker->checkpoints);
-    status = shoal_checkpoints_init(&worker->checkpoints, worker->config->checkpoints,
-                                    worker->config->name_space, err);
+    status =
+        shoal_checkpoints_init(&worker->checkpoints, worker->config->checkpoints,
+                               worker->config->name_space, worker->config->user, err);
     if (status == SHOAL_OK)
         status = make_slots(worker, folder, err);
     if (status == SHOAL_OK)

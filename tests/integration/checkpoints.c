@@ -4,11 +4,16 @@
 #include "broker/keys.h"
 #include "common/cleanup.h"
 #include "common/id.h"
+#include "common/scratch.h"
 #include "tests/support/process.h"
 #include "tests/support/redis_server.h"
 #include "tests/support/wait.h"
+#include "worker/place.h"
 
+#include <dirent.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,7 +27,7 @@ static struct shoal_checkpoints checkpoints;
 
 static void setup(void) {
     test_directory_create(&home);
-    ck_assert_int_eq(shoal_checkpoints_init(&checkpoints, home.path, "test", NULL),
+    ck_assert_int_eq(shoal_checkpoints_init(&checkpoints, home.path, "test", NULL, NULL),
                      SHOAL_OK);
     ck_assert_int_eq(mkdir(checkpoints.directory, 0700), 0);
     shoal_checkpoints_of_store(&checkpoints, STORE);
@@ -32,10 +37,16 @@ static void teardown(void) {
     test_directory_destroy(&home);
 }
 
-static void make(const char *job, int64_t index) {
+static enum shoal_status try_to_make(const char *job, int64_t index,
+                                     struct shoal_error *err) {
     char path[PATH_MAX];
-    ck_assert_int_eq(shoal_checkpoint_make(&checkpoints, job, index, path, NULL),
-                     SHOAL_OK);
+    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = -1;
+    return shoal_checkpoint_make(&checkpoints, job, index, path, &fd, err);
+}
+
+static void make(const char *job, int64_t index) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    ck_assert_msg(try_to_make(job, index, &err) == SHOAL_OK, "%s", err.text);
 }
 
 static bool is_there(const char *job, int64_t index) {
@@ -79,6 +90,145 @@ START_TEST(those_of_outcomes_that_were_never_told_stay) {
     shoal_checkpoints_committed(&checkpoints, &commit);
     ck_assert(is_there(JOB, 0) && is_there(JOB, 1) && is_there(JOB, 2));
     shoal_commit_finish(&commit);
+}
+END_TEST
+
+/* ---- whose the place is */
+
+enum { STRANGER = 4242 };
+
+/* Below the namespace. Of a task's own directory its mode is the task's business. */
+static const char *const parts[] = {"", "/" STORE, "/" STORE "/" JOB,
+                                    "/" STORE "/" JOB "/0"};
+
+static const struct {
+    mode_t mode; /* 0: it is a link */
+    uid_t owner;
+    const char *says;
+} intrusions[] = {
+    {0, 0, NULL},
+    {0700, STRANGER, "it is another user's; look at what it holds, then remove it"},
+    {0770, 0, "its group or others may write to it; look at what it holds"},
+    {0702, 0, "its group or others may write to it; look at what it holds"},
+};
+
+/* What an intruder would lead a worker to, and has to stay as it is. */
+static void make_victim(char *path, size_t room) {
+    char inner[PATH_MAX];
+    snprintf(path, room, "%s/victim", home.path);
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    snprintf(inner, sizeof(inner), "%s/0", path);
+    ck_assert_int_eq(mkdir(inner, 0700), 0);
+}
+
+static void expect_untouched(const char *victim) {
+    char path[PATH_MAX];
+    struct stat status;
+    DIR *folder = opendir(victim);
+    const struct dirent *entry;
+    while ((entry = readdir(folder)) != NULL)
+        ck_assert_msg(strchr(".0", entry->d_name[0]) != NULL, "%s", entry->d_name);
+    closedir(folder);
+    snprintf(path, sizeof(path), "%s/0", victim);
+    ck_assert_int_eq(stat(path, &status), 0);
+    ck_assert_uint_eq(status.st_uid, geteuid());
+    ck_assert_int_eq(stat(victim, &status), 0);
+    ck_assert_uint_eq(status.st_mode & 07777, 0700);
+}
+
+static void put_intrusion(const char *path, int how, const char *victim) {
+    if (intrusions[how].mode == 0) {
+        ck_assert_int_eq(symlink(victim, path), 0);
+        return;
+    }
+    ck_assert_int_eq(mkdir(path, 0700), 0);
+    ck_assert_int_eq(chmod(path, intrusions[how].mode), 0);
+    if (intrusions[how].owner != 0)
+        ck_assert_int_eq(chown(path, intrusions[how].owner, (gid_t)-1), 0);
+}
+
+/* For tasks of the worker's user (0) and of another (1), whom a worker gives what is
+ * there. */
+START_TEST(place_that_others_may_have_filled_is_not_used) {
+    static const struct shoal_user nobody = {
+        .uid = 65534, .gid = 65534, .name = "nobody"};
+    int as_user = _i / (int)SHOAL_COUNT(intrusions),
+        how = _i % (int)SHOAL_COUNT(intrusions);
+    char victim[PATH_MAX], path[PATH_MAX];
+    if (geteuid() != 0 && (as_user == 1 || intrusions[how].owner != 0))
+        return;
+    checkpoints.user = as_user == 1 ? &nobody : NULL;
+    make_victim(victim, sizeof(victim));
+    ck_assert_int_eq(rmdir(checkpoints.directory), 0);
+    for (size_t i = 0; i < SHOAL_COUNT(parts); i++) {
+        struct shoal_error err = {.status = SHOAL_OK};
+        bool of_task = i == SHOAL_COUNT(parts) - 1;
+        snprintf(path, sizeof(path), "%s%s", checkpoints.directory, parts[i]);
+        if (of_task && (intrusions[how].mode & 022) != 0)
+            continue;
+        put_intrusion(path, how, victim);
+        ck_assert_msg(try_to_make(JOB, 0, &err) == SHOAL_REFUSED, "%s: %s", parts[i],
+                      err.text);
+        ck_assert_msg(strstr(err.text, path) != NULL, "%s", err.text);
+        const char *says = intrusions[how].says != NULL ? intrusions[how].says
+                           : of_task                    ? "Not a directory"
+                                                        : "it is a link";
+        ck_assert_msg(strstr(err.text, says) != NULL, "%s", err.text);
+        shoal_scratch_remove_tree(path);
+        ck_assert_int_eq(mkdir(path, 0700), 0);
+        expect_untouched(victim);
+    }
+    make(JOB, 0);
+}
+END_TEST
+
+/* A job's folder, or where what goes is put. */
+START_TEST(nothing_is_moved_through_a_link) {
+    static const char *const links[] = {"/" STORE "/" JOB, "/" STORE "/gone"};
+    char victim[PATH_MAX], path[PATH_MAX];
+    struct shoal_commit commit = make_commit();
+    make_victim(victim, sizeof(victim));
+    snprintf(path, sizeof(path), "%s%s", checkpoints.directory, links[_i]);
+    shoal_scratch_remove_tree(path);
+    ck_assert_int_eq(symlink(victim, path), 0);
+    shoal_checkpoints_committed(&checkpoints, &commit);
+    expect_untouched(victim);
+    ck_assert(_i == 0 || is_there(JOB, 0));
+    shoal_checkpoints_forget(&checkpoints, JOB);
+    expect_untouched(victim);
+    shoal_checkpoints_clean(&checkpoints);
+    expect_untouched(victim);
+    shoal_commit_finish(&commit);
+}
+END_TEST
+
+/* Of root what it makes is nobody's there. */
+START_TEST(server_that_maps_root_is_no_stranger) {
+    if (geteuid() != 0)
+        return;
+    ck_assert_int_eq(chown(home.path, STRANGER, STRANGER), 0);
+    ck_assert_int_eq(rmdir(checkpoints.directory), 0);
+    setfsuid(STRANGER);
+    struct shoal_error err = {.status = SHOAL_OK};
+    ck_assert_msg(shoal_place_check(checkpoints.directory, NULL, true, &err) == SHOAL_OK,
+                  "%s", err.text);
+    struct shoal_commit commit = make_commit();
+    struct stat status;
+    ck_assert_int_eq(stat(checkpoints.folder, &status), 0);
+    ck_assert_uint_eq(status.st_uid, STRANGER);
+    shoal_checkpoints_committed(&checkpoints, &commit);
+    ck_assert(!is_there(JOB, 0) && is_there(JOB, 1) && !is_there(JOB, 2));
+    shoal_commit_finish(&commit);
+    setfsuid(0);
+}
+END_TEST
+
+/* Redis may say anything. */
+START_TEST(job_without_an_id_has_no_checkpoint) {
+    struct shoal_error err = {.status = SHOAL_OK};
+    make(JOB, 0);
+    ck_assert_int_eq(try_to_make("../..", 0, &err), SHOAL_REFUSED);
+    ck_assert_ptr_nonnull(strstr(err.text, "is no job's id"));
 }
 END_TEST
 
@@ -177,6 +327,14 @@ int main(void) {
     tcase_add_test(commits, those_of_successes_go);
     tcase_add_loop_test(commits, those_of_outcomes_that_were_never_told_stay, 0, 2);
     suite_add_tcase(suite, commits);
+    TCase *places = tcase_create("whose it is");
+    tcase_add_checked_fixture(places, setup, teardown);
+    tcase_add_loop_test(places, place_that_others_may_have_filled_is_not_used, 0,
+                        2 * (int)SHOAL_COUNT(intrusions));
+    tcase_add_loop_test(places, nothing_is_moved_through_a_link, 0, 2);
+    tcase_add_test(places, server_that_maps_root_is_no_stranger);
+    tcase_add_test(places, job_without_an_id_has_no_checkpoint);
+    suite_add_tcase(suite, places);
     TCase *jobs = tcase_create("forgotten jobs");
     tcase_set_timeout(jobs, 60);
     tcase_add_checked_fixture(jobs, start, end);

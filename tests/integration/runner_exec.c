@@ -94,7 +94,8 @@ static void setup(void) {
     snprintf(slots, sizeof(slots), "%s/slots", home);
     ck_assert_int_eq(shoal_folder_create(slots, false, &folder_lock, NULL), SHOAL_OK);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    ck_assert_int_eq(shoal_checkpoints_init(&checkpoints, home, "ns", NULL), SHOAL_OK);
+    ck_assert_int_eq(shoal_checkpoints_init(&checkpoints, home, "ns", NULL, NULL),
+                     SHOAL_OK);
     ck_assert_int_eq(mkdir(checkpoints.directory, 0700), 0);
     shoal_checkpoints_of_store(&checkpoints, "st0re0000001");
     spec = (struct shoal_spec){.command = (char **)(void *)words,

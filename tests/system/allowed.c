@@ -519,6 +519,42 @@ START_TEST(sandbox_has_the_tasks_checkpoint) {
 }
 END_TEST
 
+/* On a scratch that all write to another user makes what a worker would, before it does,
+ * and leads root's worker (0), or one without --user (1), to what is none of theirs. */
+START_TEST(sandbox_is_not_led_out_by_who_shares_the_place) {
+    static const struct {
+        const char *options, *intruder, *says;
+    } ways[] = {
+        {"--user nobody", "setpriv --reuid=1 --regid=1 --clear-groups",
+         "points/shoal': it is another user's"},
+        {"", "", "': it is a link"},
+    };
+    if (!has_sandbox() || (_i == 0 && is_missing(geteuid() == 0, "other users")))
+        return;
+    ok("chmod 0711 . tmp; mkdir -m 0700 victim victim/0; mkdir -m 1777 points; "
+       "echo kept > victim/0/file");
+    char options[200];
+    snprintf(options, sizeof(options), "--sandbox --checkpoints \"$HOME/points\" %s",
+             ways[_i].options);
+    worker_start(&worker, options);
+    ok("shoal run --cwd / --checkpoint -- true; shoal pause default");
+    const char *job = ok("shoal submit --cwd / --checkpoint -- sh -c "
+                         "'cd $SHOAL_CHECKPOINT && echo lost > file; true'");
+    ok("store=$(ls points/shoal); cd points; rm -r shoal; "
+       "%s sh -c \"mkdir shoal shoal/$store; chmod 0711 shoal shoal/$store; "
+       "ln -s '$PWD/../victim' shoal/$store/%s\"; shoal resume default",
+       ways[_i].intruder, job);
+    sh_exit(1, "shoal wait %s", job);
+    ck_assert_str_eq(text_in(row_of(job, 0), "reason"), "spawn");
+    const char *shown = ok("shoal show %s 0", job);
+    ck_assert_msg(strstr(shown, ways[_i].says) != NULL, "%s", shown);
+    ck_assert_str_eq(text_of("victim/0/file"), "kept");
+    ck_assert_str_eq(ok("stat -c %%a:%%u victim victim/0 | uniq"),
+                     ok("echo 700:$(id -u)"));
+    worker_end(&worker);
+}
+END_TEST
+
 START_TEST(sandbox_of_another_user_is_his) {
     if (is_missing(geteuid() == 0, "other users") || !has_sandbox())
         return;
@@ -642,6 +678,7 @@ int main(void) {
     tcase_add_loop_test(tests, sandbox_is_named_to_who_was_denied_something, 0,
                         SHOAL_COUNT(denials));
     tcase_add_test(tests, sandbox_has_the_tasks_checkpoint);
+    tcase_add_loop_test(tests, sandbox_is_not_led_out_by_who_shares_the_place, 0, 2);
     tcase_add_test(tests, sandbox_of_another_user_is_his);
     tcase_add_test(tests, task_in_a_sandbox_is_ended_as_any_other);
     tcase_add_test(tests, sandbox_without_network_reaches_nobody);

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static struct test_process first, second;
 
@@ -165,6 +166,7 @@ static const struct {
 };
 
 START_TEST(function_goes_on) {
+    umask(0); /* whatever it is, others write nowhere there */
     ok("cat > go_on.py <<'end'\n"
        "import os, time, shoal\n"
        "def run(x, attempt):\n"
@@ -183,6 +185,7 @@ START_TEST(function_goes_on) {
     sh_exit(0, "shoal wait %s", job);
     for (int64_t task = 0; task < 3; task++)
         ck_assert_msg(int_in(row_of(job, task), "tries") >= 3, "%s", functions[_i].what);
+    ck_assert_str_eq(ok("stat -c %%a kept/*/*/%s", job), "700");
     ck_assert_int_ge(attempts(job, "continue"), 2);
     wait_until(kept(job) == 0, LIMIT_MS);
     expect_each_once(job);
@@ -272,6 +275,8 @@ static const struct {
     {"--checkpoints file", "--checkpoints: nothing can be kept in "},
     {"--checkpoints /proc/none", "make or write to"},
     {"--checkpoints ''", "it is empty or too long"},
+    {"--checkpoints link", "shoal': it is a link, and so may lead anywhere; remove it"},
+    {"--checkpoints shared", "/shared/shoal': its group or others may write to it"},
     {"--directory ''", "--directory '' is no directory: it is empty"},
     {"--spool file/below", "/file/below': Not a directory; name a directory"},
     {"--spool /proc/none", "--spool: nothing can be kept in '/proc/none'"},
@@ -279,7 +284,10 @@ static const struct {
 
 START_TEST(bad_place_is_refused_at_the_start) {
     struct said said =
-        sh_exit(2, ": > file; timeout 20 shoal-worker %s", bad_places[_i].options);
+        sh_exit(2,
+                ": > file; mkdir link shared; ln -s . link/shoal; mkdir -m 0770 "
+                "shared/shoal; timeout 20 shoal-worker %s",
+                bad_places[_i].options);
     ck_assert_msg(strstr(said.err, bad_places[_i].says) != NULL, "%s", said.err);
     ck_assert_uint_eq(files("tmp/*"), 0);
 }

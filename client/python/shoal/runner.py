@@ -362,7 +362,9 @@ class Runner:
         folder = os.environ.get("SHOAL_CHECKPOINTS")
         if not folder or not self.spec.get("checkpoint"):
             return None
-        path = os.path.join(folder, self.job, str(index))
+        path = os.path.join(folder, self.job)
+        os.makedirs(path, 0o700, exist_ok=True)  # the mode is the last one's alone
+        path = os.path.join(path, str(index))
         os.makedirs(path, 0o700, exist_ok=True)
         return path
 
