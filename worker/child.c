@@ -87,12 +87,11 @@ static void limit(unsigned resource, int64_t value) {
 static void set_limits(const struct shoal_child *child) {
     limit(RLIMIT_DATA, child->limits.memory);
     limit(RLIMIT_FSIZE, child->limits.file_size);
-    if (child->user != NULL)
-        limit(RLIMIT_NPROC, child->limits.processes);
 }
 
-/* The calls themselves: those of the C library would tell other threads. */
-static bool become_user(const struct shoal_user *user) {
+/* All of the user but the user: the calls themselves, as below, since those of the C
+ * library would tell other threads. */
+static bool take_groups(const struct shoal_user *user) {
     if (user == NULL)
         return true;
     for (int fd = 1; fd <= 2; fd++) {
@@ -100,8 +99,44 @@ static bool become_user(const struct shoal_user *user) {
             return false; /* it may open /dev/stdout */
     }
     return syscall(SYS_setgroups, user->n_groups, user->groups) == 0 &&
-           syscall(SYS_setresgid, user->gid, user->gid, user->gid) == 0 &&
-           syscall(SYS_setresuid, user->uid, user->uid, user->uid) == 0;
+           syscall(SYS_setresgid, user->gid, user->gid, user->gid) == 0;
+}
+
+/* With the user's rights to files, of whom nobody can signal it for that. */
+static bool enter_directory(const struct shoal_child *child) {
+    if (child->user != NULL)
+        syscall(SYS_setfsuid, child->user->uid);
+    return chdir(child->directory) == 0;
+}
+
+/* From here on what runs as that user can stop it, and with it the worker, which waits
+ * until it is a program: so this is the last thing. How many processes there may be is
+ * asked of a change of user, and is for what it starts. */
+static bool become_user(const struct shoal_child *child) {
+    const struct shoal_user *user = child->user;
+    if (user == NULL)
+        return true;
+    if (syscall(SYS_setresuid, user->uid, user->uid, user->uid) != 0)
+        return false;
+    limit(RLIMIT_NPROC, child->limits.processes);
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* another user's was forgotten */
+    return true;
+}
+
+static bool set_up(struct birth *birth) {
+    const struct shoal_child *child = birth->child;
+    if (!shoal_cgroup_join(child->group, birth->born_there) || !take_descriptors(child) ||
+        !take_groups(child->user))
+        return false;
+    set_limits(child);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (!shoal_sandbox_enter(child->sandbox, birth->ruleset))
+        return false;
+    birth->failed_at = STAGE_DIRECTORY;
+    if (!enter_directory(child))
+        return false;
+    birth->failed_at = STAGE_SETUP;
+    return become_user(child) && shoal_sandbox_leave_capabilities(child->sandbox);
 }
 
 /* Runs in the parent's memory: system calls only, and no return. */
@@ -120,21 +155,11 @@ static _Noreturn void become_program(struct birth *birth) {
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     offer_to_oom_killer();
-    if (shoal_cgroup_join(birth->child->group, birth->born_there) &&
-        take_descriptors(birth->child) && become_user(birth->child->user)) {
-        set_limits(birth->child);
-        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* another user's was forgotten */
+    if (set_up(birth)) {
         if (getppid() != birth->parent)
             _exit(127);
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        if (shoal_sandbox_enter(birth->child->sandbox, birth->ruleset) &&
-            shoal_sandbox_leave_capabilities(birth->child->sandbox)) {
-            birth->failed_at = STAGE_DIRECTORY;
-            if (chdir(birth->child->directory) == 0) {
-                birth->failed_at = STAGE_PROGRAM;
-                execve(birth->program, birth->argv, birth->child->environment);
-            }
-        }
+        birth->failed_at = STAGE_PROGRAM;
+        execve(birth->program, birth->argv, birth->child->environment);
     }
     birth->error = errno;
     _exit(127);
