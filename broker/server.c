@@ -99,6 +99,12 @@ enum shoal_status shoal_server_check(const struct shoal_server *server,
     return SHOAL_OK;
 }
 
+/* Redis takes no password of a default user who needs none. */
+bool shoal_server_is_open(const struct shoal_server *server,
+                          const struct shoal_redis_address *address) {
+    return server->port != 0 && address->password == NULL;
+}
+
 /* ---- the layout of what is stored */
 
 void shoal_layout_request(struct shoal_request *request, const char *prefix) {

@@ -14,7 +14,7 @@ struct shoal_server {
     int64_t aof;        /* 1: there is an append-only file */
     int64_t aof_ok;     /* 1: its last write went well */
     int64_t aof_anew;   /* 1: it was written anew since Redis started, or is just now */
-    int64_t port;       /* 0: a unix socket alone */
+    int64_t port;       /* of TCP or, without that, of TLS; 0: a unix socket alone */
     int64_t clients;
     int64_t uptime_s;
 };
@@ -36,6 +36,11 @@ enum shoal_status shoal_server_ask(struct shoal_redis *redis, int64_t timeout_ms
 SHOAL_MUST_CHECK
 enum shoal_status shoal_server_check(const struct shoal_server *server,
                                      struct shoal_error *err);
+
+/* Whether others may come to a Redis whose socket is this user's own: it listens on a
+ * port, of TLS too, or does not say that it does not, and lets in who has no password. */
+bool shoal_server_is_open(const struct shoal_server *server,
+                          const struct shoal_redis_address *address);
 
 /* What tells of the store's layout: a request for an answer that check() reads. */
 void shoal_layout_request(struct shoal_request *request, const char *prefix);

@@ -371,7 +371,8 @@ enum shoal_status shoal_trust_begin(struct shoal_trust *trust,
         return shoal_error_set(err, SHOAL_INVALID,
                                "--trust-keys and --trust-redis do not go together");
     trust->required =
-        choice->keys != NULL || (!choice->redis && !shoal_redis_address_is_own(address));
+        choice->keys != NULL ||
+        (!choice->redis && (choice->open || !shoal_redis_address_is_own(address)));
     if (!trust->required)
         return SHOAL_OK;
     enum shoal_status status = choice->keys != NULL

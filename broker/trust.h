@@ -59,6 +59,7 @@ enum shoal_status shoal_trust_add(const char *path, const struct shoal_signer_na
 struct shoal_trust_choice {
     const char *keys;                    /* a file that was named; NULL: none was */
     bool redis;                          /* whoever can write there, it was said */
+    bool open;                           /* others come another way than by its socket */
     const struct shoal_signer_name *own; /* a key that is trusted besides, or NULL */
 };
 

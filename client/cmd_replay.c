@@ -1,6 +1,7 @@
 /* Runs one task here and now, as a worker would. */
 #include "client/task.h"
 
+#include "broker/server.h"
 #include "common/cleanup.h"
 #include "common/environment.h"
 #include "common/scratch.h"
@@ -201,18 +202,29 @@ static const char *find_keys(const struct shoal_use *use) {
                                                : shoal_cluster_trusted_keys(use->cluster);
 }
 
+/* As a worker would not run what is unsigned there. Who does not tell may be open. */
+static bool others_come(const struct shoal_use *use,
+                        const struct shoal_redis_address *address) {
+    struct shoal_server server;
+    return shoal_server_ask(use->client->redis, 0, &server, NULL) != SHOAL_OK ||
+           shoal_server_is_open(&server, address);
+}
+
 /* The local cluster has an address as any Redis, which tells whether others can write. */
 static enum shoal_status begin_trust(const struct shoal_use *use,
                                      const struct shoal_signer_name *own,
                                      struct shoal_trust *trust, struct shoal_error *err) {
     struct shoal_redis_address address;
-    const struct shoal_trust_choice choice = {
+    struct shoal_trust_choice choice = {
         .keys = find_keys(use), .redis = trust_redis, .own = own};
-    const char *url =
-        use->cluster == NULL ? shoal_cli.redis : shoal_cluster_url(use->cluster);
-    enum shoal_status status = shoal_redis_address_parse(url, NULL, &address, err);
+    bool local = use->cluster != NULL;
+    const char *url = local ? shoal_cluster_url(use->cluster) : shoal_cli.redis;
+    enum shoal_status status = shoal_redis_address_parse(
+        url, local ? shoal_cluster_password_file(use->cluster) : shoal_cli.password_file,
+        &address, err);
     if (status != SHOAL_OK)
         return status;
+    choice.open = others_come(use, &address);
     status = shoal_trust_begin(trust, &address, &choice, err);
     shoal_redis_address_finish(&address);
     return status;

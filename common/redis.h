@@ -187,6 +187,9 @@ bool shoal_redis_is_unready(const struct shoal_redis *redis);
  * WRONGTYPE …; SHOAL_OK for anything that is no error. */
 enum shoal_status shoal_redis_status_of(const redisReply *reply, struct shoal_error *err);
 
+/* Whether it is an error that goes away by itself: LOADING, BUSY … */
+bool shoal_reply_passes(const redisReply *reply);
+
 /* A function in a library of Lua that Redis keeps, and the library's text. */
 struct shoal_script {
     const char *name; /* for people */

@@ -39,7 +39,4 @@ char *shoal_redis_versions(struct shoal_redis *redis);
 
 bool shoal_reply_is_error(const redisReply *reply, const char *word);
 
-/* Whether this error goes away by itself: LOADING, BUSY … */
-bool shoal_reply_passes(const redisReply *reply);
-
 #endif

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     LOOK_MS = 11000,   /* it looks even if nobody answers */
@@ -26,17 +27,64 @@ static void bell_up(void *owner) {
     shoal_link_listen(owner);
 }
 
+/* Jobs need no signature where nobody else can write: by no port either, which may be one
+ * of a Redis that was started again. */
+static enum shoal_status check_alone(const struct shoal_worker *worker,
+                                     const struct shoal_server *server,
+                                     struct shoal_error *err) {
+    const struct shoal_redis_address *address = &worker->config->address;
+    char port[48] = "may listen on a port";
+    if (!address->own_alone || !shoal_server_is_open(server, address))
+        return SHOAL_OK;
+    if (server->port > 0)
+        snprintf(port, sizeof(port), "listens on port %" PRId64, server->port);
+    return shoal_error_set(err, SHOAL_DENIED,
+                           "this Redis %s as well, by which others could have jobs run "
+                           "here that nobody signed: start it with --port 0, or give it "
+                           "a password, or name keys (--trust-keys), or say "
+                           "--trust-redis",
+                           port);
+}
+
+/* What runs goes on, and is told of when that Redis is closed again. */
+static void stay_outside(struct shoal_link *link, const struct shoal_error *why) {
+    if (link->trouble.since_ms != 0 && strcmp(link->trouble.why, why->text) != 0)
+        shoal_link_end_trouble(link); /* it is there, and this is another one */
+    shoal_link_refused(link, why->status, why);
+}
+
+static void enter(struct shoal_worker *worker, const struct shoal_server *server) {
+    struct shoal_error why = {.status = SHOAL_OK};
+    if (check_alone(worker, server, &why) == SHOAL_OK) {
+        worker->link.checked = worker->link.entered = true;
+        shoal_link_register(worker);
+    } else if (worker->link.checked) {
+        stay_outside(&worker->link, &why);
+    } else {
+        shoal_err("%s", why.text);
+        shoal_worker_quit(worker, 3);
+    }
+}
+
 /* Refuses a Redis that would lose jobs; only at the first time, so that a running worker
  * does not end because somebody changed a setting. */
 static void checked(void *owner, enum shoal_status status, const redisReply *reply,
                     const struct shoal_error *err) {
     struct shoal_worker *worker = owner;
-    struct shoal_server server;
+    struct shoal_server server = {.port = -1};
     struct shoal_error why = {.status = SHOAL_OK};
     (void)err;
     if (status != SHOAL_OK)
         return;
     bool is_told = shoal_server_read(reply, &server, &why) == SHOAL_OK;
+    if (shoal_reply_passes(reply)) {
+        shoal_redis_drop(worker->link.redis, why.text);
+        return;
+    }
+    if (worker->link.checked) {
+        enter(worker, &server);
+        return;
+    }
     status = is_told ? shoal_server_check(&server, &why) : SHOAL_OK;
     if (status == SHOAL_GARBAGE) {
         shoal_redis_drop(worker->link.redis, why.text);
@@ -54,8 +102,7 @@ static void checked(void *owner, enum shoal_status status, const redisReply *rep
             "this Redis has no append-only file: what it holds is lost when it ends; "
             "set appendonly yes");
     }
-    worker->link.checked = true;
-    shoal_link_register(worker);
+    enter(worker, &server);
 }
 
 /* A store of another version, as the worker begins; later the scripts say so, and
@@ -76,15 +123,18 @@ static void up(void *owner) {
     struct shoal_worker *worker = owner;
     struct shoal_link *link = &worker->link;
     link->answered_ms = shoal_now_ms(); /* the watchdog's time begins */
-    if (link->checked) {
+    link->entered = link->checked && !worker->config->address.own_alone;
+    if (link->entered) {
         shoal_link_register(worker);
         return;
     }
     SHOAL_CLEANUP(shoal_request_cleanup) struct shoal_request request;
+    enum shoal_status status = SHOAL_OK;
     shoal_request_init(&request);
-    shoal_layout_request(&request, link->queue.prefix);
-    enum shoal_status status =
-        shoal_redis_send(link->redis, &request, 0, layout_seen, worker, NULL);
+    if (!link->checked) {
+        shoal_layout_request(&request, link->queue.prefix);
+        status = shoal_redis_send(link->redis, &request, 0, layout_seen, worker, NULL);
+    }
     shoal_request_clear(&request);
     shoal_request_text(&request, "INFO");
     if (status == SHOAL_OK)
@@ -97,6 +147,7 @@ static void down(void *owner, const struct shoal_error *why) {
     struct shoal_worker *worker = owner;
     struct shoal_link *link = &worker->link;
     link->registered = link->registering = link->flying = link->beating = false;
+    link->entered = false;
     link->denied_ms = 0;
     shoal_link_forget_wishes(worker);
     shoal_link_note_trouble(link, shoal_link_how(link), why);

@@ -83,7 +83,7 @@ void shoal_link_ring(evutil_socket_t fd, short what, void *owner) {
     struct shoal_worker *worker = owner;
     (void)fd;
     (void)what;
-    if (worker->link.checked && !worker->link.registered &&
+    if (worker->link.entered && !worker->link.registered &&
         shoal_redis_is_up(worker->link.redis))
         shoal_link_register(worker);
     shoal_link_listen(worker);

@@ -196,7 +196,7 @@ void shoal_link_register(struct shoal_worker *worker) {
     struct shoal_link *link = &worker->link;
     const struct shoal_worker_config *config = worker->config;
     char host[256] = "";
-    if (link->registering)
+    if (link->registering || !link->entered)
         return;
     shoal_spools_find_again(&worker->outbox.spools, INT64_MAX);
     SHOAL_CLEANUP(shoal_buffer_finish) struct shoal_buffer dead;

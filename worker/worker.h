@@ -93,6 +93,7 @@ struct shoal_link {
     struct event *heartbeat;
     struct event *bell_timer; /* listens for tokens again */
     bool checked;             /* Redis is fit for a queue */
+    bool entered;             /* and since it is up, who comes to it may have jobs run */
     bool registered;
     bool registering;
     bool flying;  /* an advance is under way */

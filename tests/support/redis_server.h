@@ -39,6 +39,9 @@ void test_server_kill(struct test_server *server); /* SIGKILL */
 /* Kills it and removes the directory. */
 void test_server_destroy(struct test_server *server);
 
+/* One of 127.0.0.1 that nobody had a moment ago. */
+int test_free_port(void);
+
 /* A connection that is up (reconnect: as `options` say; NULL: it does). */
 struct shoal_redis *test_server_connect(const struct test_server *server,
                                         struct event_base *base,

@@ -8,13 +8,10 @@
 #include "tests/support/certificates.h"
 #include "tests/support/daemons.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 static struct test_process worker, broker;
@@ -23,19 +20,8 @@ static struct event_base *base;
 
 /* ---- a Redis with users */
 
-/* One that nobody had a moment ago. */
-static void choose_port(void) {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(address);
-    SHOAL_CLEANUP(shoal_cleanup_fd) int fd = socket(AF_INET, SOCK_STREAM, 0);
-    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, len), 0);
-    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&address, &len), 0);
-    snprintf(port, sizeof(port), "%d", (int)ntohs(address.sin_port));
-}
-
 static void setup(void) {
-    choose_port();
+    snprintf(port, sizeof(port), "%d", test_free_port());
     snprintf(acl_file, sizeof(acl_file), "/tmp/shoal-test-acl-XXXXXX");
     int fd = mkstemp(acl_file);
     ck_assert_int_ge(fd, 0);

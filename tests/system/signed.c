@@ -145,6 +145,71 @@ START_TEST(stranger_in_the_place_of_ones_own_redis_hears_nothing) {
 }
 END_TEST
 
+/* By which any user of this host could write to it. */
+static const char *const listening[] = {"--port", NULL, "--bind", "127.0.0.1", NULL};
+
+static const char *const *on_a_port(void) {
+    static const char *args[SHOAL_COUNT(listening)];
+    static char port[8];
+    memcpy(args, listening, sizeof(args));
+    snprintf(port, sizeof(port), "%d", test_free_port());
+    setenv("PORT", port, 1);
+    args[1] = port;
+    return args;
+}
+
+START_TEST(own_redis_that_listens_on_a_port_is_not_trusted_without_keys) {
+    test_server_restart(&daemons.server, on_a_port());
+    struct said said = sh_exit(3, "shoal-worker");
+    ck_assert_msg(strstr(said.err, ok("echo \"listens on port $PORT as well\"")) != NULL,
+                  "%s", said.err);
+    ok("shoal submit -- sim/good; shoal replay - 0");
+    const char *job = ok("shoal --redis redis://127.0.0.1:$PORT submit --no-sign -- "
+                         "sim/evil");
+    said = sh_exit(2, "shoal replay %s 0", job);
+    ck_assert_msg(strstr(said.err, "the job is not signed") != NULL, "%s", said.err);
+    start(&worker, "--trust-keys keys");
+    expect_refusal(job, "this is not signed");
+    worker_end(&worker);
+    start(&worker, "--trust-redis");
+    ok("shoal run --no-sign -- sim/good");
+    worker_end(&worker);
+}
+END_TEST
+
+START_TEST(own_redis_that_asks_for_a_password_is_trusted_without_keys) {
+    static const char *args[SHOAL_COUNT(listening) + 2];
+    memcpy(args, on_a_port(), sizeof(listening));
+    args[SHOAL_COUNT(listening) - 1] = "--requirepass";
+    args[SHOAL_COUNT(listening)] = "word";
+    test_server_restart(&daemons.server, args);
+    ok("umask 077; echo word > password");
+    setenv("SHOAL_REDIS_PASSWORD_FILE", "password", 1);
+    start(&worker, "");
+    ok("shoal run --no-sign -- sim/good; shoal submit --no-sign -- sim/good; "
+       "shoal replay - 0");
+    worker_end(&worker);
+}
+END_TEST
+
+/* What it began with may be started again otherwise. */
+START_TEST(worker_waits_while_its_own_redis_listens_on_a_port) {
+    static const char *const closed[] = {NULL};
+    start(&worker, "");
+    test_server_restart(&daemons.server, on_a_port());
+    wait_until(has_said(&worker, "as well, by which others could have jobs run"),
+               LIMIT_MS);
+    const char *job = ok("shoal --redis redis://127.0.0.1:$PORT submit --no-sign -- "
+                         "sim/evil");
+    sh_exit(4, "shoal wait --timeout 5s %s", job);
+    ck_assert_uint_eq(files("forbidden"), 0);
+    ck_assert_uint_eq(times_said(&worker, "as well, by which others"), 1);
+    test_server_restart(&daemons.server, closed);
+    ok("shoal run -- sim/good");
+    worker_end(&worker);
+}
+END_TEST
+
 /* ---- what does not */
 
 #define SPEC "S=${K}spec:$(r hget ${K}job:$J spec); "
@@ -737,6 +802,9 @@ int main(void) {
     tcase_add_test(cases, worker_knows_its_store_after_heartbeats);
     tcase_add_test(cases, own_redis_is_trusted_without_keys);
     tcase_add_test(cases, stranger_in_the_place_of_ones_own_redis_hears_nothing);
+    tcase_add_test(cases, own_redis_that_listens_on_a_port_is_not_trusted_without_keys);
+    tcase_add_test(cases, own_redis_that_asks_for_a_password_is_trusted_without_keys);
+    tcase_add_test(cases, worker_waits_while_its_own_redis_listens_on_a_port);
     tcase_add_loop_test(cases, what_was_altered_does_not_run, 0, COUNT(altered));
     tcase_add_loop_test(cases, signed_job_without_its_spec_is_rejected, 0, COUNT(gone));
     tcase_add_test(cases, worker_survives_any_bytes_in_any_field);
