@@ -268,6 +268,9 @@ static enum shoal_status join_and_become(int n, char **words, struct shoal_error
     SHOAL_CLEANUP(shoal_token_finish) struct shoal_token token = {.url = NULL};
     static struct files files;
     char name[SHOAL_HASH_DIGITS + 1];
+    const char *none = NULL;
+    shoal_redis_url_hide(&none, words); /* a variable that leads elsewhere … */
+    unsetenv("SHOAL_REDIS");            /* … and says nothing to the worker */
     enum shoal_status status = read_token(&token, name, err);
     if (status == SHOAL_OK)
         status = keep_all(&token, name, &files, err);

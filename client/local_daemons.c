@@ -207,10 +207,12 @@ enum shoal_status shoal_program_find(const char *name, char *path, unsigned long
                                     : "it belongs beside shoal or in PATH");
 }
 
-/* Those of another Redis: what this one needs is said in words. */
+/* Those of another Redis, a password of it among them: what this one needs is said in
+ * words. */
 static void forget_variables(void) {
-    static const char *const names[] = {"SHOAL_REDIS_PASSWORD_FILE", "SHOAL_TLS_CA",
-                                        "SHOAL_TLS_CERT", "SHOAL_TLS_KEY"};
+    static const char *const names[] = {"SHOAL_REDIS", "SHOAL_REDIS_PASSWORD_FILE",
+                                        "SHOAL_TLS_CA", "SHOAL_TLS_CERT",
+                                        "SHOAL_TLS_KEY"};
     for (size_t i = 0; i < SHOAL_COUNT(names); i++)
         unsetenv(names[i]);
 }

@@ -380,19 +380,35 @@ static bool is_word(const char *text, char *const *argv) {
     return false;
 }
 
+/* Also of a URL that is not used, since another one was given. What setenv() was given
+ * before may be what it puts there again. */
+static void hide_variable(const char **url) {
+    size_t len = 0;
+    const char *value = getenv("SHOAL_REDIS");
+    const char *password = value == NULL ? NULL : find_password(value, &len);
+    char *copy = password == NULL ? NULL : strdup(value);
+    if (copy == NULL || setenv("SHOAL_REDIS", copy, 1) != 0 ||
+        getenv("SHOAL_REDIS") == value) {
+        free(copy);
+        return;
+    }
+    memset((char *)password, '*', len);
+    if (*url == value)
+        *url = copy;
+    else
+        free(copy);
+}
+
 bool shoal_redis_url_hide(const char **url, char *const *argv) {
     size_t len = 0;
+    hide_variable(url);
     const char *password = *url == NULL ? NULL : find_password(*url, &len);
-    bool is_in_words = password != NULL && is_word(*url, argv);
-    bool is_variable = password != NULL && *url == getenv("SHOAL_REDIS");
-    if (!is_in_words && !is_variable)
+    if (password == NULL || !is_word(*url, argv))
         return false;
     char *copy = strdup(*url);
-    if (copy != NULL && (!is_variable || setenv("SHOAL_REDIS", copy, 1) == 0)) {
+    if (copy != NULL) {
         memset((char *)password, '*', len);
         *url = copy;
-    } else {
-        free(copy);
     }
-    return is_in_words;
+    return true;
 }

@@ -96,6 +96,7 @@ static pid_t redis_pid(void) {
 
 /* What nobody but the files may have: passwords, and a line of each key. */
 static const char *secrets[8];
+static const char of_elsewhere[] = "hunter2-geheim"; /* in SHOAL_REDIS */
 
 static void find_secrets(void) {
     size_t n = 0;
@@ -107,6 +108,7 @@ static void find_secrets(void) {
     secrets[n++] = ok("sed -n 3p " STATE "/join");
     for (size_t i = 0; i < n; i++)
         ck_assert_uint_ge(strlen(secrets[i]), 40);
+    secrets[n++] = of_elsewhere;
 }
 
 /* False: the process has ended. What cannot be read is not known to be good. */
@@ -161,10 +163,13 @@ static void expect_nothing_secret_shows(void) {
 /* ---- it works */
 
 START_TEST(sweep_runs_on_both_hosts_and_nothing_secret_shows) {
+    snprintf(daemons.redis, sizeof(daemons.redis), "SHOAL_REDIS=redis://:%s@127.0.0.1:1",
+             of_elsewhere);
     up("$ADDRESS:0 --namespace lab"); /* which is said once */
     expect_in(text_in(told, "command"), "join | shoal worker --join - --allow-any");
-    expect_in(ok("cat .config/shoal/signing.key.pub"), text_in(told, "key"));
     join();
+    snprintf(daemons.redis, sizeof(daemons.redis), "SHOAL_REDIS");
+    expect_in(ok("cat .config/shoal/signing.key.pub"), text_in(told, "key"));
     int gate = gate_close("gate");
     const char *job =
         ok("shoal submit -p i=1:2 -- sh -c ': > began.{i}; flock -sF gate true; "

@@ -463,6 +463,9 @@ static const struct {
     {"--redis=rediss://default:$SECRET@127.0.0.1:$PORT", false},
     {"--redis-password-file password", false},
     {"", true},
+    /* of the variable, although another URL is used */
+    {"--redis-password-file password --redis rediss://127.0.0.1:$PORT", true},
+    {"--redis rediss://:$SECRET@127.0.0.1:$PORT", true},
 };
 
 static void demand_password(bool is_variable) {

@@ -515,6 +515,12 @@ START_TEST(password_leaves_the_environment_for_what_is_started) {
     free((char *)url);
     url = NULL;
     ck_assert(!shoal_redis_url_hide(&url, argv));
+    ck_assert_str_eq(getenv("SHOAL_REDIS"), "redis://:secret@h"); /* is passed on */
+    char unused[] = "SHOAL_REDIS=redis://:another@h";
+    ck_assert_int_eq(putenv(unused), 0);
+    ck_assert(!shoal_redis_url_hide(&url, argv));
+    ck_assert_ptr_null(url);
+    ck_assert_str_eq(unused, "SHOAL_REDIS=redis://:*******@h");
     url = "redis://:constant@h"; /* which cannot be written to */
     ck_assert(!shoal_redis_url_hide(&url, argv));
 }
