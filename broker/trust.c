@@ -268,12 +268,12 @@ static enum shoal_status check_file(FILE *file, const char *path,
     char folder[PATH_MAX] = "";
     if (fstat(fileno(file), &is) != 0 || !S_ISREG(is.st_mode))
         return shoal_error_set(err, SHOAL_INVALID, "'%.200s' is no file of keys", path);
-    if ((is.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+    if (shoal_file_is_open(&is))
         return shoal_error_set(err, SHOAL_INVALID,
                                "others than its owner may write to '%.200s', so its keys "
                                "are not trusted: chmod go-w it",
                                path);
-    if (is.st_uid != 0 && is.st_uid != geteuid())
+    if (shoal_file_is_foreign(&is))
         return shoal_error_set(err, SHOAL_INVALID,
                                "'%.200s' belongs to neither root nor this user, so its "
                                "keys are not trusted",

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { FOLDER_DIGITS = 16, LOOK_MS = 5000 };
@@ -115,20 +114,6 @@ static enum shoal_status read_text(int fd, char *text, size_t *ret_len,
     return SHOAL_OK;
 }
 
-/* Who could write into it could have anything run here. */
-static enum shoal_status open_file(int *ret_fd, struct shoal_error *err) {
-    struct stat stat;
-    enum shoal_status status = shoal_secret_open(join, "join token", ret_fd, err);
-    if (status != SHOAL_OK ||
-        (fstat(*ret_fd, &stat) == 0 && (stat.st_uid == geteuid() || stat.st_uid == 0) &&
-         (stat.st_mode & (S_IWGRP | S_IWOTH)) == 0))
-        return status;
-    return shoal_error_set(err, SHOAL_INVALID,
-                           "others can write to the join token '%.200s'; copy it to a "
-                           "file of your own, of mode 600",
-                           join);
-}
-
 /* `name`: digits that tell tokens apart. */
 static enum shoal_status read_token(struct shoal_token *ret_token,
                                     char name[SHOAL_HASH_DIGITS + 1],
@@ -139,7 +124,8 @@ static enum shoal_status read_token(struct shoal_token *ret_token,
     bool is_stdin = strcmp(join, "-") == 0;
     if (is_stdin && isatty(STDIN_FILENO))
         shoal_cli_say("shoal: paste the join token");
-    enum shoal_status status = is_stdin ? SHOAL_OK : open_file(&fd, err);
+    enum shoal_status status =
+        is_stdin ? SHOAL_OK : shoal_secret_open(join, "join token", &fd, err);
     if (status == SHOAL_OK)
         status = read_text(is_stdin ? STDIN_FILENO : fd, text, &len, err);
     if (status == SHOAL_OK)

@@ -4,6 +4,7 @@
 #include "common/cleanup.h"
 #include "common/id.h"
 #include "common/redis.h"
+#include "common/secret.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -98,6 +99,25 @@ enum shoal_status shoal_credential_find(const char *folder, const char *user,
     return status;
 }
 
+/* Who may write there, if that is not everybody. */
+static enum shoal_status check_owner(const char *folder, struct shoal_error *err) {
+    struct stat is;
+    if (stat(folder, &is) != 0)
+        return SHOAL_OK; /* what is done there says why */
+    if (shoal_file_is_foreign(&is))
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "'%.300s' belongs to neither root nor this user, and its "
+                               "owner (%u) can exchange the passwords in it; name a "
+                               "folder of your own",
+                               folder, (unsigned)is.st_uid);
+    if (shoal_file_is_open(&is) && (is.st_mode & S_ISVTX) == 0)
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "others than its owner can write to '%.300s', and so "
+                               "exchange the passwords in it; run chmod go-w on it",
+                               folder);
+    return SHOAL_OK;
+}
+
 /* Who can write there can put a password of his own in the place of a user's. */
 static enum shoal_status check_folder(const char *folder, struct shoal_error *err) {
     char real[PATH_MAX];
@@ -109,7 +129,7 @@ static enum shoal_status check_folder(const char *folder, struct shoal_error *er
                                "cannot look at the folder '%.300s': %s", folder,
                                strerror(errno));
     if (!shoal_allow_is_open_to(S_IWOTH, real))
-        return SHOAL_OK;
+        return check_owner(real, err);
     return shoal_error_set(err, SHOAL_INVALID,
                            "everybody can write to '%.200s', and so exchange the "
                            "passwords in '%.200s'; %sname a folder in which only its "

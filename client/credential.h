@@ -19,8 +19,8 @@ struct shoal_credential {
 
 /* Reads what is there, and makes what is not: the folder (mode 0700), and the file (mode
  * 0600) with a random password. `rotate`: the password that is there becomes the old one.
- * SHOAL_REFUSED: there is an old one already. SHOAL_INVALID: everybody can write there,
- * or it is no folder. */
+ * SHOAL_REFUSED: there is an old one already. SHOAL_INVALID: others can write there,
+ * it is another user's, or no folder. */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_credential_take(const char *folder, const char *user, bool rotate,
                                         struct shoal_credential *ret_credential,

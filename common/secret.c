@@ -14,6 +14,17 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+/* ---- who writes */
+
+/* With an access control list the group's bits are what any of the list may at most. */
+bool shoal_file_is_open(const struct stat *file) {
+    return (file->st_mode & (S_IWGRP | S_IWOTH)) != 0;
+}
+
+bool shoal_file_is_foreign(const struct stat *file) {
+    return file->st_uid != 0 && file->st_uid != geteuid();
+}
+
 /* ---- reading */
 
 /* Whether a file with an access control list can be read by no user but this one and
@@ -59,6 +70,17 @@ enum shoal_status shoal_secret_open(const char *path, const char *what, int *ret
         return shoal_error_set(err, SHOAL_INVALID,
                                "others can read the %s '%s'; run chmod 600 on it", what,
                                path);
+    if (shoal_file_is_open(&stat))
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "others can write to the %s '%s'; run chmod 600 on it, if "
+                               "what stands in it is what you know",
+                               what, path);
+    if (shoal_file_is_foreign(&stat))
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "the %s '%s' belongs to neither root nor this user, and "
+                               "its owner (%u) can write to it; copy it to a file of "
+                               "your own, of mode 600",
+                               what, path, (unsigned)stat.st_uid);
     *ret_fd = fd;
     fd = -1;
     return SHOAL_OK;

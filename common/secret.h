@@ -4,12 +4,19 @@
 
 #include "common/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
-/* Opens a regular file that neither group nor others can read, nor by an access control
- * list any user but this one and root. SHOAL_INVALID: it is not
- * such a file; the sentence calls it `what`: "password file". */
+/* Who else says what stands in a file, or lies in a folder: group or others, by its mode;
+ * its owner, who is neither this user nor root. */
+bool shoal_file_is_open(const struct stat *file);
+bool shoal_file_is_foreign(const struct stat *file);
+
+/* Opens a regular file of this user or root that neither group nor others can read or
+ * write to, nor by an access control list any user but these two. SHOAL_INVALID: it is
+ * not such a file; the sentence calls it `what`: "password file". */
 SHOAL_MUST_CHECK
 enum shoal_status shoal_secret_open(const char *path, const char *what, int *ret_fd,
                                     struct shoal_error *err);

@@ -16,6 +16,7 @@
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -74,8 +75,24 @@ static enum shoal_status bad_file(const char *path, const char *what,
         what, path);
 }
 
+/* Everybody may read what authorities are trusted; who can write to it can pass for the
+ * server. One that cannot be looked at OpenSSL cannot read either. */
+static enum shoal_status check_writers(const char *ca, struct shoal_error *err) {
+    struct stat is;
+    if (stat(ca, &is) != 0 || !S_ISREG(is.st_mode) || !shoal_file_is_open(&is))
+        return SHOAL_OK;
+    return shoal_error_set(err, SHOAL_INVALID,
+                           "others than its owner can write to the file of authorities "
+                           "'%.150s', and so pass for the server; run chmod go-w on it, "
+                           "if what stands in it is what you know",
+                           ca);
+}
+
 static enum shoal_status trust(SSL_CTX *context, const char *ca,
                                struct shoal_error *err) {
+    enum shoal_status status = ca == NULL ? SHOAL_OK : check_writers(ca, err);
+    if (status != SHOAL_OK)
+        return status;
     if (ca == NULL)
         return SSL_CTX_set_default_verify_paths(context) == 1 ? SHOAL_OK : no_memory(err);
     /* What stands in it is trusted, be it the server's certificate itself. */

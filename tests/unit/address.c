@@ -201,6 +201,8 @@ static const struct {
     {long_line, 4095, 0600, "redis://h", long_line, NULL},
     {TEXT("secret\n"), 0640, "redis://h", NULL, "chmod 600"},
     {TEXT("secret\n"), 0604, "redis://h", NULL, "chmod 600"},
+    {TEXT("secret\n"), 0620, "redis://h", NULL, "others can write"},
+    {TEXT("secret\n"), 0602, "redis://h", NULL, "others can write"},
     {TEXT("secret\n"), 0600, "redis://:x@h", NULL, "another"},
     {TEXT(""), 0600, "redis://h", NULL, "empty"},
     {TEXT("\nsecret"), 0600, "redis://h", NULL, "empty"},
@@ -226,6 +228,22 @@ START_TEST(password_files_are_private_and_have_one_line) {
     ck_assert_msg(status == SHOAL_OK, "%s", err.text);
     ck_assert_str_eq(address.password, files[_i].password);
     shoal_redis_address_finish(&address);
+}
+END_TEST
+
+START_TEST(password_file_is_ones_own_or_roots) {
+    struct shoal_redis_address address;
+    struct shoal_error err = {0};
+    write_file(TEXT("secret"), 0600);
+    if (chown(file, 12345, (gid_t)-1) != 0) {
+        printf("skipped: another user's file, as only root can make one\n");
+        return;
+    }
+    ck_assert_int_eq(shoal_redis_address_parse("redis://h", file, &address, &err),
+                     SHOAL_INVALID);
+    ck_assert_msg(strstr(err.text, "its owner (12345) can write") != NULL, "%s",
+                  err.text);
+    unlink(file);
 }
 END_TEST
 
@@ -334,6 +352,8 @@ static void make_pems(void) {
     char path[64];
     snprintf(path, sizeof(path), "%s/open.key", pems.path);
     ck_assert_int_eq(chmod(path, 0640), 0);
+    snprintf(path, sizeof(path), "%s/open.pem", pems.path);
+    ck_assert_int_eq(chmod(path, 0664), 0);
     test_certificate_lock(pems.path, "locked");
 }
 
@@ -371,6 +391,7 @@ static const struct {
     {"rediss://h", {NULL, "own.pem", "none.key"}, "none.key': No such file"},
     {"rediss://h", {NULL, "own.pem", ""}, "is not a file"},
     {"rediss://h", {NULL, "open.pem", "open.key"}, "run chmod 600 on it"},
+    {"rediss://h", {"open.pem", NULL, NULL}, "run chmod go-w on it"},
     {"rediss://h", {NULL, "own.pem", "other.key"}, "does not belong to"},
     {"rediss://h", {NULL, "own.pem", "empty.key"}, "no private key in it"},
     {"rediss://h", {NULL, "locked.pem", "locked.key"}, "has a passphrase"},
@@ -544,6 +565,7 @@ int main(void) {
     tcase_add_unchecked_fixture(passwords, make_directory, remove_directory);
     tcase_add_loop_test(passwords, password_files_are_private_and_have_one_line, 0,
                         (int)SHOAL_COUNT(files));
+    tcase_add_test(passwords, password_file_is_ones_own_or_roots);
     tcase_add_loop_test(passwords, list_of_readers_may_have_nobody_else, 0,
                         (int)SHOAL_COUNT(lists));
     tcase_add_test(passwords, what_is_no_file_is_no_password);
