@@ -352,14 +352,13 @@ static enum shoal_status read_usual(struct shoal_trust *trust,
                            where, path);
 }
 
-/* The file may say less of it. */
-static enum shoal_status add_own(struct shoal_trust *trust,
-                                 const struct shoal_signer_name *own,
-                                 struct shoal_error *err) {
+enum shoal_status shoal_trust_take(struct shoal_trust *trust,
+                                   const struct shoal_signer_name *key,
+                                   struct shoal_error *err) {
     char line[SHOAL_SIGNER_DIGITS + 8];
-    if (find(trust, own) != NULL)
+    if (find(trust, key) != NULL)
         return SHOAL_OK;
-    snprintf(line, sizeof(line), "%s own", own->digits);
+    snprintf(line, sizeof(line), "%s own", key->digits);
     return read_line(trust, line, err);
 }
 
@@ -378,8 +377,9 @@ enum shoal_status shoal_trust_begin(struct shoal_trust *trust,
     enum shoal_status status = choice->keys != NULL
                                    ? shoal_trust_read(choice->keys, trust, err)
                                    : read_usual(trust, address, choice->own != NULL, err);
-    return status == SHOAL_OK && choice->own != NULL ? add_own(trust, choice->own, err)
-                                                     : status;
+    return status == SHOAL_OK && choice->own != NULL
+               ? shoal_trust_take(trust, choice->own, err)
+               : status;
 }
 
 bool shoal_trust_is_bounded(const struct shoal_trust *trust) {

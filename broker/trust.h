@@ -73,6 +73,12 @@ enum shoal_status shoal_trust_begin(struct shoal_trust *trust,
                                     const struct shoal_trust_choice *choice,
                                     struct shoal_error *err);
 
+/* Trusts that key too, unless the file had it, which may say less of it. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_trust_take(struct shoal_trust *trust,
+                                   const struct shoal_signer_name *key,
+                                   struct shoal_error *err);
+
 /* Whether signatures are required, and the line of each key says what it may run. */
 bool shoal_trust_is_bounded(const struct shoal_trust *trust);
 

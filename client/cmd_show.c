@@ -79,9 +79,9 @@ static void add_signer(struct shoal_buffer *page, const struct shoal_one_task *o
     if (one->signed_by[0] != '\0')
         shoal_buffer_add_format(page, "%-12s %s\n%-12s %s\n", "signed by", one->signed_by,
                                 "valid until", until);
-    else if (one->job.warrant[0] != '\0')
-        shoal_buffer_add_format(page, "%-12s %s\n", "signed by",
-                                "nobody: it is not what was signed any more");
+    else if (one->invalid.status != SHOAL_OK)
+        shoal_buffer_add_format(page, "%-12s not valid here: %s\n", "signed by",
+                                one->invalid.text);
 }
 
 /* What the spec says. */
@@ -369,6 +369,8 @@ static int show(int n, char **words) {
         status = shoal_one_task_find(&use, words[0], words[1], &one, &err);
     if (status == SHOAL_OK)
         status = shoal_one_task_read(&use, &one, &err);
+    if (status == SHOAL_OK)
+        status = shoal_one_task_signer(&use, &one, &err);
     if (status == SHOAL_OK)
         status = find_row(&use, &one, &row, &found, &err);
     if (status == SHOAL_OK)

@@ -21,23 +21,6 @@ static enum shoal_status read_warrant(struct shoal_use *use, struct shoal_one_ta
                : shoal_error_set(err, status, "the job's warrant cannot be read");
 }
 
-/* Whose job it is, as far as it is the one that was signed. */
-static void find_signer(struct shoal_one_task *one) {
-    struct shoal_warrant warrant = {.n_jobs = 0};
-    const char *text = one->warrant;
-    size_t len = one->warrant_len;
-    if (text == NULL || len < SHOAL_SEAL_BYTES ||
-        !shoal_seal_holds(text, text + SHOAL_SEAL_BYTES, len - SHOAL_SEAL_BYTES) ||
-        shoal_warrant_read(text, len, &warrant, NULL) != SHOAL_OK)
-        return;
-    const struct shoal_warrant_job *job = shoal_warrant_find(&warrant, one->job.id);
-    if (job != NULL && strcmp(warrant.specs[job->spec], one->spec_hash) == 0) {
-        memcpy(one->signed_by, warrant.signer.digits, sizeof(one->signed_by));
-        one->valid_until_ms = warrant.until_ms;
-    }
-    shoal_warrant_finish(&warrant);
-}
-
 static enum shoal_status hash_spec(struct shoal_one_task *one, struct shoal_error *err) {
     char digits[SHOAL_HASH_DIGITS + 1];
     if (!shoal_hash(one->text, one->len, one->spec_hash) ||
@@ -135,7 +118,6 @@ enum shoal_status shoal_one_task_read(struct shoal_use *use, struct shoal_one_ta
     struct shoal_error why = {.status = SHOAL_OK};
     if (one->read || one->damage.status != SHOAL_OK)
         return SHOAL_OK;
-    find_signer(one);
     enum shoal_status status = shoal_spec_read(one->text, one->len, &one->spec, &why);
     one->read = status == SHOAL_OK;
     status = damage(one, status, &why, err);
@@ -211,6 +193,44 @@ enum shoal_status shoal_one_task_check(struct shoal_use *use, struct shoal_trust
     if (status == SHOAL_OK && one->read)
         status = shoal_trust_check_limits(key, &one->spec.limits, err);
     return status == SHOAL_OK ? check_bounds(key, err) : status;
+}
+
+/* Of a warrant that has been looked at. */
+static enum shoal_status note_signer(struct shoal_one_task *one,
+                                     struct shoal_error *err) {
+    struct shoal_warrant warrant;
+    enum shoal_status status =
+        shoal_warrant_read(one->warrant, one->warrant_len, &warrant, err);
+    if (status != SHOAL_OK)
+        return status;
+    memcpy(one->signed_by, warrant.signer.digits, sizeof(one->signed_by));
+    one->valid_until_ms = warrant.until_ms;
+    shoal_warrant_finish(&warrant);
+    return SHOAL_OK;
+}
+
+enum shoal_status shoal_one_task_signer(struct shoal_use *use, struct shoal_one_task *one,
+                                        struct shoal_error *err) {
+    SHOAL_CLEANUP(shoal_trust_finish) struct shoal_trust trust = {.n = 0};
+    struct shoal_error why = {.status = SHOAL_OK};
+    struct shoal_signer_name name;
+    enum shoal_status status = SHOAL_OK;
+    if (one->job.warrant[0] == '\0')
+        return SHOAL_OK;
+    if (one->warrant == NULL || one->text == NULL) {
+        shoal_error_set(&one->invalid, SHOAL_REFUSED, "the %s is gone",
+                        one->warrant == NULL ? "warrant" : "spec");
+        return SHOAL_OK;
+    }
+    if (shoal_seal_name(one->warrant, one->warrant_len, &name))
+        status = shoal_trust_take(&trust, &name, err);
+    if (status == SHOAL_OK)
+        status = shoal_one_task_check(use, &trust, one, &why);
+    if (status == SHOAL_OK)
+        return note_signer(one, err);
+    one->invalid = why;
+    return status == SHOAL_REFUSED ? SHOAL_OK
+                                   : shoal_error_set(err, status, "%s", why.text);
 }
 
 void shoal_one_task_finish(struct shoal_one_task *one) {

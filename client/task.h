@@ -10,9 +10,11 @@ struct shoal_one_task {
     struct shoal_job job;
     struct shoal_spec spec;
     struct shoal_parameters parameters;
-    bool read;                               /* the spec is */
+    bool read; /* the spec is */
+    /* What signer() finds. */
     char signed_by[SHOAL_SIGNER_DIGITS + 1]; /* whose signature holds; "": nobody's */
     int64_t valid_until_ms;                  /* as that says */
+    struct shoal_error invalid; /* why what was signed does not hold; OK: it does */
     /* What is held against it, as Redis has it. */
     char *warrant; /* NULL: none */
     size_t warrant_len;
@@ -46,6 +48,12 @@ SHOAL_MUST_CHECK
 enum shoal_status shoal_one_task_check(struct shoal_use *use, struct shoal_trust *trust,
                                        struct shoal_one_task *one,
                                        struct shoal_error *err);
+
+/* Who has signed what was found, for this place too: the namespace, store and queue. It
+ * says nothing of whether workers trust that key, nor of the time. */
+SHOAL_MUST_CHECK
+enum shoal_status shoal_one_task_signer(struct shoal_use *use, struct shoal_one_task *one,
+                                        struct shoal_error *err);
 void shoal_one_task_finish(struct shoal_one_task *one);
 
 #endif

@@ -40,7 +40,7 @@ static void start(struct test_process *process, const char *options) {
 static void expect_told(const char *job, const char *said) {
     sh_exit(1, "shoal wait %s", job);
     ck_assert_str_eq(text_in(row_of(job, 0), "reason"), "spawn");
-    const char *story = ok("shoal show %s 0", job);
+    const char *story = sh("shoal show %s 0", job).out;
     ck_assert_msg(strstr(story, said) != NULL, "'%s' is not in: %s", said, story);
     ck_assert_uint_eq(files("forbidden"), 0);
 }
@@ -297,6 +297,14 @@ static const struct {
      "were signed with another key than the job"},
 };
 
+/* As it would be to who copied it there; else what is wrong stands in its place. */
+static bool is_shown_as_mine(const char *job) {
+    const char *story = sh("shoal show %s 0", job).out;
+    bool is = strstr(story, ok("cut -c-64 mine.line")) != NULL;
+    ck_assert(!is || strstr(story, "not valid here") == NULL);
+    return is;
+}
+
 START_TEST(what_was_altered_does_not_run) {
     ok("printf 'evil\\n' > evil.txt; "
        "printf '%%s' 'local e = redis.call(\"XRANGE\", KEYS[1], \"-\", \"+\")[1] "
@@ -314,6 +322,8 @@ START_TEST(what_was_altered_does_not_run) {
        job, altered[_i].alteration);
     start(&worker, "--trust-keys keys -q default,other");
     sh_exit(1, "shoal wait %s", job);
+    bool is_of_time = strstr(altered[_i].said, "when it starts") != NULL;
+    ck_assert(is_shown_as_mine(job) == is_of_time);
     ok("shoal run -- sim/good"); /* which writes that spec as it should be */
     expect_refusal(job, altered[_i].said);
     worker_end(&worker);
