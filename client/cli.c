@@ -6,6 +6,7 @@
 #include "common/crypto.h"
 #include "common/id.h"
 #include "common/log.h"
+#include "common/secret.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -329,6 +330,7 @@ static int run_command(const struct shoal_cli_command *command, int argc, char *
     } else if (status == SHOAL_OK) {
         shoal_log_init("shoal", shoal_cli.verbose ? SHOAL_LOG_DEBUG : SHOAL_LOG_WARN,
                        SHOAL_LOG_LOGFMT);
+        shoal_cores_off();
         if (shoal_redis_url_hide(&shoal_cli.redis, argv))
             shoal_cli_say("shoal: %s", shoal_redis_url_seen);
         status = check_words(command, argc - rest, argv + rest, &err);

@@ -5,6 +5,7 @@
 #include "common/cleanup.h"
 #include "common/environment.h"
 #include "common/scratch.h"
+#include "common/secret.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -91,6 +92,7 @@ static _Noreturn void become_program(const struct shoal_one_task *one,
                 one->spec.directory, strerror(errno));
         _exit(127);
     }
+    shoal_cores_back();
     execvpe(one->argv[0], one->argv, environment);
     fprintf(stderr, "shoal: cannot start '%s': %s\n", one->argv[0], strerror(errno));
     _exit(127);

@@ -8,6 +8,7 @@
 #include "client/interrupt.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/secret.h"
 #include "common/state.h"
 
 #include <dirent.h>
@@ -235,6 +236,7 @@ static void become(const struct shoal_local_daemon *daemon, const char *path, in
         signal(SIGPIPE, SIG_DFL);
         signal(SIGCHLD, SIG_DFL);
         forget_variables();
+        shoal_cores_back();
         execv(path, (char **)daemon->argv);
     }
     int why = errno;

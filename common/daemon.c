@@ -2,6 +2,7 @@
 
 #include "common/crypto.h"
 #include "common/log.h"
+#include "common/secret.h"
 
 #include <event2/event.h>
 #include <signal.h>
@@ -150,6 +151,7 @@ int shoal_daemon_begin(const struct shoal_daemon_text *text, int argc, char **ar
         return shoal_daemon_refuse(text, &err);
     if (only_tells(text))
         return 0;
+    shoal_cores_off();
     password_was_seen = shoal_redis_url_hide(&shoal_daemon.redis, argv);
     shoal_log_init(text->program, (enum shoal_log_level)shoal_daemon.log_level,
                    (enum shoal_log_format)shoal_daemon.log_format);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -120,4 +121,21 @@ enum shoal_status shoal_file_write(const char *path, const char *bytes, size_t l
 enum shoal_status shoal_secret_write(const char *path, const char *bytes, size_t len,
                                      struct shoal_error *err) {
     return shoal_file_write(path, bytes, len, 0600, err);
+}
+
+/* ---- cores */
+
+static struct rlimit cores; /* as they were */
+static bool cores_are_off;
+
+void shoal_cores_off(void) {
+    if (!cores_are_off && getrlimit(RLIMIT_CORE, &cores) != 0)
+        return;
+    const struct rlimit none = {.rlim_cur = 0, .rlim_max = cores.rlim_max};
+    cores_are_off = setrlimit(RLIMIT_CORE, &none) == 0;
+}
+
+void shoal_cores_back(void) {
+    if (cores_are_off)
+        setrlimit(RLIMIT_CORE, &cores);
 }

@@ -1,4 +1,4 @@
-/* Files with something secret in them. */
+/* Files with something secret in them, and none that nobody asked for. */
 #ifndef SHOAL_SECRET_H
 #define SHOAL_SECRET_H
 
@@ -31,5 +31,11 @@ enum shoal_status shoal_secret_write(const char *path, const char *bytes, size_t
 SHOAL_MUST_CHECK
 enum shoal_status shoal_file_write(const char *path, const char *bytes, size_t len,
                                    mode_t mode, struct shoal_error *err);
+
+/* A core of this process would have passwords and keys in it, and lies where it works: it
+ * writes none from now on. What it starts may as this process could before: back() goes
+ * right before exec, and is a system call alone. */
+void shoal_cores_off(void);
+void shoal_cores_back(void);
 
 #endif

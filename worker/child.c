@@ -4,6 +4,7 @@
 
 #include "common/cleanup.h"
 #include "common/environment.h"
+#include "common/secret.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -85,6 +86,7 @@ static void limit(unsigned resource, int64_t value) {
 }
 
 static void set_limits(const struct shoal_child *child) {
+    shoal_cores_back();
     limit(RLIMIT_DATA, child->limits.memory);
     limit(RLIMIT_FSIZE, child->limits.file_size);
 }

@@ -1,6 +1,7 @@
 #include "worker/handover.h"
 
 #include "broker/commit_record.h"
+#include "common/secret.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -105,8 +106,10 @@ enum shoal_status shoal_handover_exec(struct shoal_handover *handover, const cha
     if (setenv(VARIABLE, value, 1) != 0)
         return shoal_error_set(err, SHOAL_MEMORY, "there is no memory for a variable");
     keep_all_open(handover, true);
+    shoal_cores_back();
     execv(program, argv);
     int error = errno;
+    shoal_cores_off();
     keep_all_open(handover, false);
     unsetenv(VARIABLE);
     return shoal_error_set(err, SHOAL_SYSTEM, "cannot start '%s': %s", program,

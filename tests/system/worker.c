@@ -4,8 +4,10 @@
 #include "tests/support/daemons.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static struct test_process first, second, broker;
 
@@ -339,6 +341,36 @@ START_TEST(time_over_is_told_by_sigterm_first) {
 }
 END_TEST
 
+static const char *cores_of(pid_t pid) {
+    return ok("sed -n 's/^Max core file size *//p' /proc/%d/limits | cut -d' ' -f1",
+              (int)pid);
+}
+
+/* A core would have the passwords of the worker in it; a task's are its user's business,
+ * also behind an upgrade. */
+START_TEST(worker_writes_no_core_and_its_tasks_may) {
+    struct rlimit most;
+    ck_assert_int_eq(getrlimit(RLIMIT_CORE, &most), 0);
+    if (most.rlim_max < 1 << 20) {
+        printf("skipped: cores, which this host forbids\n");
+        return;
+    }
+    sh_start(&first, "sh -c 'ulimit -Sc 7; exec shoal-worker --session-ttl 4s'");
+    for (size_t upgrades = 0; upgrades < 3; upgrades++) {
+        wait_until(times_said(&first, "message=registered") == upgrades + 1 &&
+                       times_said(&first, "the keeper is upgraded") == upgrades,
+                   LIMIT_MS);
+        ck_assert_str_eq(cores_of(first.pid), "0");
+        ck_assert_str_eq(cores_of(worker_pid(&first)), "0");
+        ok("shoal run --format csv -- sh -c 'echo c=$(ulimit -Sc)' | grep ',7,$'");
+        if (upgrades < 2)
+            test_process_signal(&first, SIGUSR2);
+    }
+    ck_assert_str_eq(ok("ulimit -Sc 7; shoal replay - 0"), "c=7");
+    worker_end(&first);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("worker");
     TCase *tests = tcase_create("worker");
@@ -361,6 +393,7 @@ int main(void) {
                         (int)SHOAL_COUNT(stubborn));
     tcase_add_test(tests, what_a_task_leaves_behind_ends_with_it);
     tcase_add_test(tests, time_over_is_told_by_sigterm_first);
+    tcase_add_test(tests, worker_writes_no_core_and_its_tasks_may);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
