@@ -55,8 +55,9 @@ static const struct {
     {&shoal_script_submit, SUBMIT},
 };
 
-/* Commands without keys. `bgrewriteaof`: a worker asks for it when Redis has lost its
- * last moments. */
+/* Commands without keys. `acl|dryrun`: doctor asks by it what its user may, whichever
+ * role that has, and it tells nothing but rules. `bgrewriteaof`: a worker asks for it
+ * when Redis has lost its last moments. */
 static const struct {
     const char *command;
     unsigned roles;

@@ -78,8 +78,8 @@ void shoal_redis_address_print(const struct shoal_redis_address *address, char *
                                size_t room);
 
 /* Blots out the password of a URL where others could read it: in the words of the command
- * line, which ps shows, and in the environment that this process was given, whether or not
- * that URL is used; what it starts gets it as it was. *url, which may be NULL, becomes a
+ * line, which ps shows, and in the environment that this process was given, also if that
+ * URL is not used; what it starts gets it as it was. *url, which may be NULL, becomes a
  * copy that stays until the end. Returns whether it was in `argv`, for the warning. */
 bool shoal_redis_url_hide(const char **url, char *const *argv);
 extern const char shoal_redis_url_seen[]; /* the warning */
