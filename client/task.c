@@ -192,6 +192,8 @@ enum shoal_status shoal_one_task_check(struct shoal_use *use, struct shoal_trust
         status = shoal_one_task_read(use, one, err);
     if (status == SHOAL_OK && one->read)
         status = shoal_trust_check_limits(key, &one->spec.limits, err);
+    trust->queues = NULL; /* which is gone now, as the store's name is */
+    trust->store = NULL;
     return status == SHOAL_OK ? check_bounds(key, err) : status;
 }
 
