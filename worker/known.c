@@ -153,6 +153,7 @@ static enum shoal_status expect_digest(struct shoal_known *known,
     bool holds = strncmp(digits, known->digest, sizeof(known->digest) - 1) == 0;
     bool again = !holds && !known->doubted;
     known->doubted = again;
+    known->all->again = again;
     return holds   ? SHOAL_OK
            : again ? SHOAL_MEMORY
                    : shoal_error_set(&known->error, SHOAL_GARBAGE,
@@ -236,6 +237,7 @@ static void take(void *owner, enum shoal_status status, const redisReply *reply,
 }
 
 void shoal_knowledge_ask(struct shoal_knowledge *all, struct shoal_queue *queue) {
+    all->again = false;
     for (struct shoal_known *known = all->first; known != NULL; known = known->next) {
         if (known->state != SHOAL_KNOWN_WANTED || known->users == 0)
             continue;

@@ -41,7 +41,8 @@ struct shoal_knowledge {
     const struct shoal_trust *trust; /* the caller's */
     struct shoal_known *first;       /* the one used last comes first */
     size_t n[SHOAL_KNOWN_KINDS];
-    void (*changed)(void *owner); /* one is ready, bad, or wanted again */
+    void (*changed)(void *owner); /* one is ready, bad, or wanted again … */
+    bool again;                   /* … which is to be asked for at once */
     void *owner;
 };
 

@@ -264,6 +264,8 @@ static void tick(evutil_socket_t fd, short what, void *owner) {
 
 static void known_changed(void *owner) {
     struct shoal_worker *worker = owner;
+    if (worker->known.again)
+        shoal_knowledge_ask(&worker->known, &worker->link.queue);
     for (int64_t i = 0; i < worker->config->slots; i++)
         shoal_slot_step(&worker->slots[i]);
 }

@@ -282,6 +282,28 @@ START_TEST(spec_that_is_too_long_is_not_fetched_whole) {
 }
 END_TEST
 
+/* What came may have changed on its way; it is asked for again at once, and not with the
+ * next heartbeat. */
+START_TEST(spec_that_looks_changed_is_asked_for_again_at_once) {
+    struct test_process monitor;
+    const char *job = ok("shoal submit -- echo good=1");
+    ok("r() { redis-cli -s ${SHOAL_REDIS#unix:} \"$@\"; }; k='shoal:{0}:'; "
+       "r set ${k}spec:$(r hget ${k}job:%s spec) evil",
+       job);
+    sh_start(&monitor, "redis-cli -s ${SHOAL_REDIS#unix:} monitor > said");
+    wait_until(*ok("redis-cli -s ${SHOAL_REDIS#unix:} ping >&2; cat said") != '\0',
+               LIMIT_MS);
+    worker_start(&first, "");
+    wait_for(job, 1);
+    test_process_finish(&monitor);
+    ck_assert_str_eq(
+        ok("grep -oi '\"GET[A-Z]*\" \"[a-z0:{}]*:spec:\\|\"heartbeat_' said | "
+           "sed -n '/spec:/,/spec:/p' | sed 's/.*\"//'"),
+        "shoal:{0}:spec:\nshoal:{0}:spec:");
+    worker_end(&first);
+}
+END_TEST
+
 /* ---- programs that do not want to end */
 
 /* Each writes the process that must be gone at the end into `last`. */
@@ -389,6 +411,7 @@ int main(void) {
     tcase_add_loop_test(tests, spec_that_was_changed_in_redis_does_not_run, 0,
                         (int)SHOAL_COUNT(changes));
     tcase_add_test(tests, spec_that_is_too_long_is_not_fetched_whole);
+    tcase_add_test(tests, spec_that_looks_changed_is_asked_for_again_at_once);
     tcase_add_loop_test(tests, time_over_ends_the_whole_tree, 0,
                         (int)SHOAL_COUNT(stubborn));
     tcase_add_test(tests, what_a_task_leaves_behind_ends_with_it);
