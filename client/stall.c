@@ -15,6 +15,7 @@ enum {
     PAUSE_LEAST_MS = 2000,
     PAUSE_MOST_MS = 60000, /* a list of the fleet costs a call for each worker */
     TEXT_MAX = 2000,
+    RECENT_MS = 120000, /* twice as long as a worker that could not is kept from it */
 };
 
 enum cause { PAUSED = 1, UNSERVED = 2, NOT_STARTED = 4, FULL = 8 };
@@ -122,7 +123,8 @@ static void say_not_started(const struct shoal_job *job,
                   job->id, shoal_buffer_text(&worker), shoal_buffer_text(&why));
 }
 
-/* By the last attempt. */
+/* By the last attempt. If that was long ago, those who could not have been asked again
+ * since, and the job waits for something else. */
 static void look_at_attempts(struct shoal_stall *stall, struct shoal_use *use,
                              const struct shoal_job *job) {
     SHOAL_CLEANUP(shoal_cleanup_reply) redisReply *records = NULL;
@@ -133,7 +135,8 @@ static void look_at_attempts(struct shoal_stall *stall, struct shoal_use *use,
         shoal_attempt_read(records->element[0]->str, records->element[0]->len, &attempt,
                            NULL) != SHOAL_OK)
         return;
-    if (attempt.reason == SHOAL_REASON_SPAWN && is_news(stall, NOT_STARTED))
+    bool recent = shoal_wall_ms() - attempt.at_ms < RECENT_MS;
+    if (attempt.reason == SHOAL_REASON_SPAWN && recent && is_news(stall, NOT_STARTED))
         say_not_started(job, &attempt);
 }
 

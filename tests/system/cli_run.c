@@ -463,6 +463,30 @@ START_TEST(job_that_waits_for_its_turn_is_no_matter) {
 }
 END_TEST
 
+/* What a job of another time left is put into one that waits for its turn. */
+START_TEST(only_who_could_not_start_it_lately_is_told_of) {
+    int gate = gate_close("gate");
+    const char *other =
+        ok("shoal run -q default --name other -- /nowhere >&2; "
+           "shoal status --json other | grep -o '[0-9a-z]\\{12\\}' | head -n 1");
+    ok("shoal submit -p i=1:2 -- flock -sF gate true");
+    const char *job = ok("shoal submit --name later -- true");
+    ok("r() { redis-cli -s ${SHOAL_REDIS#unix:} \"$@\"; }; "
+       "r lindex 'shoal:{0}:attempts:%s' -1 | head -c -1 | sed 's/^1[0-9]\\{12\\}/%s/' | "
+       "r -x rpush 'shoal:{0}:attempts:%s'",
+       other, _i == 0 ? "1000000000000" : "&", job);
+    sh_start(&run, "shoal wait later");
+    if (_i == 0)
+        ck_assert_int_eq(sh("shoal wait later --timeout 7s").exit, 4);
+    else
+        wait_until(has_said(&run, "waits for a worker that can start it"), LIMIT_MS);
+    gate_open(gate);
+    ck_assert_int_eq(test_process_wait(&run, LIMIT_MS), 0);
+    ck_assert_uint_eq(times_said(&run, "waits"), (size_t)_i);
+    test_process_finish(&run);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("cli_run");
     TCase *tests = tcase_create("cli_run");
@@ -494,6 +518,7 @@ int main(void) {
     tcase_add_loop_test(tests, queue_that_no_worker_serves_is_told_of_once, 0,
                         (int)SHOAL_COUNT(waits));
     tcase_add_test(tests, job_that_waits_for_its_turn_is_no_matter);
+    tcase_add_loop_test(tests, only_who_could_not_start_it_lately_is_told_of, 0, 2);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
