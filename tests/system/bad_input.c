@@ -989,9 +989,9 @@ START_TEST(a_disk_that_cannot_be_saved_to_is_told) {
 }
 END_TEST
 
-/* Of one that was well before, how it is brought to refuse. One that is a replica is so of
- * nobody, as after a failover that went wrong; nobody looks at what it holds, be it fit
- * to be read or not. */
+/* Of one that was well before, how it is brought to refuse. One that is a replica is so
+ * of nobody, as after a failover that went wrong; nobody looks at what it holds, be it
+ * fit to be read or not. */
 static const struct {
     const char *sick[2]; /* commands */
     const char *says[SAYS_MAX];

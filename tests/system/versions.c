@@ -1,6 +1,6 @@
-/* Old and new versions on one Redis: those of one layout work beside each other, each with
- * functions of its own; a store of another one is refused with both versions named; and
- * `shoal drain` empties a host for what comes. */
+/* Old and new versions on one Redis: those of one layout work beside each other, each
+ * with functions of its own; a store of another one is refused with both versions named;
+ * and `shoal drain` empties a host for what comes. */
 #include "common/cleanup.h"
 #include "tests/support/daemons.h"
 
@@ -91,9 +91,9 @@ END_TEST
 
 /* ---- two versions at once */
 
-/* Copies that call themselves by another version, and whose functions have other names, as
- * any other text of theirs gives them. Each name is as long as it was, so that all in the
- * file stays where it is. */
+/* Copies that call themselves by another version, and whose functions have other names,
+ * as any other text of theirs gives them. Each name is as long as it was, so that all in
+ * the file stays where it is. */
 static void make_others(void) {
     ok("shoal audit");
     ok("hash=$(redis-cli -s $SOCKET function list | sed -n 's/^shoal_//p'); mkdir other; "

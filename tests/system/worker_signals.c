@@ -206,8 +206,8 @@ START_TEST(who_starts_us_may_ignore_the_end_of_children) {
 }
 END_TEST
 
-/* While the worker starts, drains and ends, however often it comes; one that drains for an
- * upgrade goes on draining. */
+/* While the worker starts, drains and ends, however often it comes; one that drains for
+ * an upgrade goes on draining. */
 START_TEST(other_signals_do_no_harm_at_any_moment) {
     const char *job = NULL;
     worker_end(&worker);
