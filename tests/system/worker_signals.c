@@ -212,7 +212,7 @@ START_TEST(other_signals_do_no_harm_at_any_moment) {
     const char *job = NULL;
     worker_end(&worker);
     for (int i = 0; i < 4; i++) {
-        char began[16];
+        char began[24];
         snprintf(began, sizeof(began), "began%d", i);
         worker_launch(&worker, "--slots 2");
         wait_until(worker_pid(&worker) != 0, LIMIT_MS);
