@@ -63,6 +63,7 @@ static const struct deed {
     {"CLIENT KILL", {"CLIENT", "KILL", "ID", "0"}, 0},
     {"DEL of the queue's own keys", {"DEL", "@"}, 0},
     {"GET of keys outside the namespace", {"GET", "other"}, 0},
+    {"GETRANGE of keys outside the namespace", {"GETRANGE", "other", "0", "1"}, 0},
     {"SET of keys outside the namespace", {"SET", "other", "x"}, 0},
 };
 

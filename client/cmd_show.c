@@ -239,6 +239,10 @@ static void print_json(const struct shoal_one_task *one, const struct shoal_row 
     add_json_spec(&json, one);
     if (one->signed_by[0] != '\0')
         shoal_buffer_add_format(&json, ",\"signed_by\":\"%s\"", one->signed_by);
+    if (one->invalid.status != SHOAL_OK) {
+        shoal_buffer_add_text(&json, ",\"signature_invalid\":");
+        add_json_text(&json, one->invalid.text, strlen(one->invalid.text));
+    }
     shoal_buffer_add_text(&json, ",\"row\":");
     if (found)
         shoal_row_add_object(row, &json);

@@ -245,6 +245,7 @@ static enum shoal_status become(const char *const *own, size_t n_own, int n, cha
     memcpy(argv + 1, own, n_own * sizeof(*own));
     memcpy(argv + 1 + n_own, words, (size_t)n * sizeof(*words));
     signal(SIGPIPE, SIG_DFL);
+    shoal_cores_back();
     execv(path, (char **)argv);
     return shoal_error_set(err, SHOAL_SYSTEM, "cannot start '%.200s': %s", path,
                            strerror(errno));
@@ -255,6 +256,7 @@ static enum shoal_status join_and_become(int n, char **words, struct shoal_error
     static struct files files;
     char name[SHOAL_HASH_DIGITS + 1];
     const char *none = NULL;
+    shoal_cores_off();
     shoal_redis_url_hide(&none, words); /* a variable that leads elsewhere … */
     unsetenv("SHOAL_REDIS");            /* … and says nothing to the worker */
     enum shoal_status status = read_token(&token, name, err);

@@ -193,7 +193,7 @@ enum shoal_status shoal_one_task_check(struct shoal_use *use, struct shoal_trust
     if (status == SHOAL_OK && one->read)
         status = shoal_trust_check_limits(key, &one->spec.limits, err);
     trust->queues = NULL; /* which is gone now, as the store's name is */
-    trust->store = NULL;
+    trust->name_space = trust->store = NULL;
     return status == SHOAL_OK ? check_bounds(key, err) : status;
 }
 
@@ -231,8 +231,9 @@ enum shoal_status shoal_one_task_signer(struct shoal_use *use, struct shoal_one_
     if (status == SHOAL_OK)
         return note_signer(one, err);
     one->invalid = why;
-    return status == SHOAL_REFUSED ? SHOAL_OK
-                                   : shoal_error_set(err, status, "%s", why.text);
+    return status == SHOAL_REFUSED || status == SHOAL_UNKNOWN
+               ? SHOAL_OK
+               : shoal_error_set(err, status, "%s", why.text);
 }
 
 void shoal_one_task_finish(struct shoal_one_task *one) {

@@ -131,7 +131,10 @@ static bool cores_are_off;
 void shoal_cores_off(void) {
     if (!cores_are_off && getrlimit(RLIMIT_CORE, &cores) != 0)
         return;
-    const struct rlimit none = {.rlim_cur = 0, .rlim_max = cores.rlim_max};
+    /* One byte is too little for a core, and forbids one that goes to a program
+     * (core_pattern "|…"), which 0 does not: core(5). */
+    const struct rlimit none = {.rlim_cur = cores.rlim_max > 0 ? 1 : 0,
+                                .rlim_max = cores.rlim_max};
     cores_are_off = setrlimit(RLIMIT_CORE, &none) == 0;
 }
 

@@ -148,8 +148,15 @@ static enum shoal_status make_one(int parent, const char *name, const char *path
 static enum shoal_status give(int fd, const struct shoal_user *user, const char *path,
                               struct shoal_error *err) {
     struct stat status;
-    if (fstat(fd, &status) != 0 || ((user == NULL || status.st_uid != user->uid) &&
-                                    !shoal_place_is_ours(fd, status.st_uid)))
+    bool is_good =
+        fstat(fd, &status) == 0 && ((user != NULL && status.st_uid == user->uid) ||
+                                    shoal_place_is_ours(fd, status.st_uid));
+    if (!is_good && shoal_place_may_recover(errno))
+        return shoal_error_set(
+            err, SHOAL_SYSTEM,
+            "cannot look whose the checkpoint directory '%.300s' is: %s", path,
+            strerror(errno));
+    if (!is_good)
         return shoal_error_set(err, SHOAL_REFUSED,
                                "nothing can be kept in '%.300s': it is another user's; "
                                "look at what it holds, then remove it, or give it to who "

@@ -79,10 +79,15 @@ static void offer_to_oom_killer(void) {
         close(fd);
 }
 
+/* Not above what the worker itself may have, though root could. */
 static void limit(unsigned resource, int64_t value) {
-    const struct rlimit limit = {.rlim_cur = (rlim_t)value, .rlim_max = (rlim_t)value};
-    if (value > 0)
-        setrlimit(resource, &limit);
+    struct rlimit limit;
+    if (value <= 0 || getrlimit(resource, &limit) != 0)
+        return;
+    if (limit.rlim_max > (rlim_t)value)
+        limit.rlim_max = (rlim_t)value;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(resource, &limit);
 }
 
 static void set_limits(const struct shoal_child *child) {

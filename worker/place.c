@@ -27,34 +27,42 @@ static void name_probe(char name[PROBE_LEN]) {
 
 /* ---- whose it is */
 
-/* Who owns what the worker makes there: a server may map root to nobody, or everybody to
- * one user. Asked of an open file, which nobody can exchange for another. */
-static uid_t owner_of_ours(int folder) {
+/* Whether what the worker makes there is that user's: a server may map root to nobody, or
+ * everybody to one user. Asked of an open file, which nobody can exchange for another.
+ * False with errno: that cannot be told now, or (EPERM) it is not. */
+static bool would_own(int folder, uid_t owner) {
     char name[PROBE_LEN];
-    struct stat status = {.st_uid = geteuid()};
+    struct stat status;
     name_probe(name);
     SHOAL_CLEANUP(shoal_cleanup_fd)
     int fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return status.st_uid;
-    fstat(fd, &status);
+    if (fd < 0) {
+        errno = errno == EACCES ? EPERM : errno; /* not even a file is ours there */
+        return false;
+    }
+    bool is_ours = fstat(fd, &status) == 0 && status.st_uid == owner;
     unlinkat(folder, name, 0);
-    return status.st_uid;
+    errno = EPERM;
+    return is_ours;
 }
 
 bool shoal_place_is_ours(int folder, uid_t owner) {
-    return owner == 0 || owner == geteuid() || owner == owner_of_ours(folder);
+    return owner == 0 || owner == geteuid() || would_own(folder, owner);
 }
 
-/* Why others may have put something into it; NULL: they cannot. */
-static const char *how_others_may(int fd, const struct stat *status) {
+/* Why it is not used, with errno: EPERM where others may have put something into it. */
+static const char *why_not(int fd, const struct stat *status) {
+    if (!S_ISDIR(status->st_mode) && !S_ISLNK(status->st_mode)) {
+        errno = ENOTDIR;
+        return strerror(errno);
+    }
+    if (S_ISDIR(status->st_mode) && !shoal_place_is_ours(fd, status->st_uid))
+        return errno != EPERM ? strerror(errno)
+                              : "it is another user's; look at what it holds, then "
+                                "remove it, or give it to who runs the worker (chown)";
+    errno = EPERM;
     if (S_ISLNK(status->st_mode))
         return "it is a link, and so may lead anywhere; remove it";
-    if (!S_ISDIR(status->st_mode))
-        return NULL;
-    if (!shoal_place_is_ours(fd, status->st_uid))
-        return "it is another user's; look at what it holds, then remove it, or give it "
-               "to who runs the worker (chown)";
     if ((status->st_mode & (S_IWGRP | S_IWOTH)) != 0)
         return "its group or others may write to it; look at what it holds, then take "
                "that right away (chmod go-w)";
@@ -68,15 +76,10 @@ int shoal_place_enter(int parent, const char *name, bool make, const char **ret_
     if (fd < 0 && errno == ENOENT && make &&
         (mkdirat(parent, name, 0700) == 0 || errno == EEXIST))
         fd = openat(parent, name, flags);
-    *ret_why = NULL;
-    if (fd >= 0 && fstat(fd, &status) == 0) {
-        *ret_why = how_others_may(fd, &status);
-        if (*ret_why == NULL && S_ISDIR(status.st_mode))
-            return fd;
-        errno = *ret_why == NULL ? ENOTDIR : EPERM;
-    }
+    *ret_why =
+        fd >= 0 && fstat(fd, &status) == 0 ? why_not(fd, &status) : strerror(errno);
     if (*ret_why == NULL)
-        *ret_why = strerror(errno);
+        return fd;
     int error = errno;
     if (fd >= 0)
         close(fd);

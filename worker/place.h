@@ -26,7 +26,7 @@ enum shoal_status shoal_place_check(const char *path, const struct shoal_user *u
 int shoal_place_enter(int parent, const char *name, bool make, const char **ret_why);
 
 /* Whether what lies in an open directory and is that user's is the worker's own, or
- * root's. */
+ * root's. False, with errno: EPERM, it is not; else that cannot be told now. */
 bool shoal_place_is_ours(int folder, uid_t owner);
 
 /* Whether what an error number says of a file system may pass by itself. */

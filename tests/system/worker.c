@@ -382,8 +382,8 @@ START_TEST(worker_writes_no_core_and_its_tasks_may) {
         wait_until(times_said(&first, "message=registered") == upgrades + 1 &&
                        times_said(&first, "the keeper is upgraded") == upgrades,
                    LIMIT_MS);
-        ck_assert_str_eq(cores_of(first.pid), "0");
-        ck_assert_str_eq(cores_of(worker_pid(&first)), "0");
+        ck_assert_str_eq(cores_of(first.pid), "1");
+        ck_assert_str_eq(cores_of(worker_pid(&first)), "1");
         ok("shoal run --format csv -- sh -c 'echo c=$(ulimit -Sc)' | grep ',7,$'");
         if (upgrades < 2)
             test_process_signal(&first, SIGUSR2);
