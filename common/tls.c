@@ -79,7 +79,15 @@ static enum shoal_status bad_file(const char *path, const char *what,
  * server. One that cannot be looked at OpenSSL cannot read either. */
 static enum shoal_status check_writers(const char *ca, struct shoal_error *err) {
     struct stat is;
-    if (stat(ca, &is) != 0 || !S_ISREG(is.st_mode) || !shoal_file_is_open(&is))
+    if (stat(ca, &is) != 0 || !S_ISREG(is.st_mode))
+        return SHOAL_OK;
+    if (shoal_file_is_foreign(&is))
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "the file of authorities '%.150s' belongs to neither root "
+                               "nor this user, and its owner (%u) could pass for the "
+                               "server; copy it to a file of your own",
+                               ca, (unsigned)is.st_uid);
+    if (!shoal_file_is_open(&is))
         return SHOAL_OK;
     return shoal_error_set(err, SHOAL_INVALID,
                            "others than its owner can write to the file of authorities "

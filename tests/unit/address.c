@@ -423,6 +423,27 @@ START_TEST(files_for_tls_are_looked_at) {
 }
 END_TEST
 
+/* Whose owner could let another pass for the server. */
+START_TEST(authorities_are_ones_own_or_roots) {
+    struct shoal_redis_address address;
+    struct shoal_error err = {0};
+    char ca[64];
+    const struct shoal_tls_files given = {in_pems("authority.pem", ca), NULL, NULL};
+    if (chown(ca, 12345, (gid_t)-1) != 0) {
+        printf("skipped: another user's file, as only root can make one\n");
+        return;
+    }
+    ck_assert_int_eq(shoal_redis_address_parse("rediss://h", NULL, &address, &err),
+                     SHOAL_OK);
+    enum shoal_status status = shoal_redis_address_secure(&address, &given, &err);
+    ck_assert_int_eq(chown(ca, geteuid(), (gid_t)-1), 0);
+    ck_assert_int_eq(status, SHOAL_INVALID);
+    ck_assert_msg(strstr(err.text, "its owner (12345) could pass") != NULL, "%s",
+                  err.text);
+    shoal_redis_address_finish(&address);
+}
+END_TEST
+
 /* ---- hiding */
 
 static const struct {
@@ -573,6 +594,7 @@ int main(void) {
     TCase *tls = tcase_create("tls");
     tcase_add_unchecked_fixture(tls, make_pems, remove_pems);
     tcase_add_loop_test(tls, files_for_tls_are_looked_at, 0, (int)SHOAL_COUNT(tls_files));
+    tcase_add_test(tls, authorities_are_ones_own_or_roots);
     suite_add_tcase(suite, tls);
     TCase *hiding = tcase_create("hiding");
     tcase_add_loop_test(hiding, password_leaves_the_command_line, 0,
