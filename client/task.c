@@ -177,7 +177,9 @@ enum shoal_status shoal_one_task_check(struct shoal_use *use, struct shoal_trust
     const struct shoal_trusted_key *key = NULL;
     struct shoal_store_info store;
     if (one->warrant == NULL)
-        return shoal_error_set(err, SHOAL_REFUSED, "the job is not signed");
+        return shoal_error_set(err, SHOAL_REFUSED,
+                               one->job.warrant[0] == '\0' ? "the job is not signed"
+                                                           : "the warrant is gone");
     enum shoal_status status = shoal_queue_store(&use->client->queue, &store, err);
     if (status == SHOAL_OK)
         status = find_arguments(use, one, err);
@@ -219,12 +221,11 @@ enum shoal_status shoal_one_task_signer(struct shoal_use *use, struct shoal_one_
     enum shoal_status status = SHOAL_OK;
     if (one->job.warrant[0] == '\0')
         return SHOAL_OK;
-    if (one->warrant == NULL || one->text == NULL) {
-        shoal_error_set(&one->invalid, SHOAL_REFUSED, "the %s is gone",
-                        one->warrant == NULL ? "warrant" : "spec");
+    if (one->text == NULL) {
+        shoal_error_set(&one->invalid, SHOAL_REFUSED, "the spec is gone");
         return SHOAL_OK;
     }
-    if (shoal_seal_name(one->warrant, one->warrant_len, &name))
+    if (one->warrant != NULL && shoal_seal_name(one->warrant, one->warrant_len, &name))
         status = shoal_trust_take(&trust, &name, err);
     if (status == SHOAL_OK)
         status = shoal_one_task_check(use, &trust, one, &why);

@@ -726,6 +726,8 @@ static const struct {
     {"--no-sign -- sim/evil", ":", "--print", "the job is not signed"},
     {"-- sim/evil", "r hset ${K}job:$J warrant $(r hget ${K}job:$O warrant)", "",
      "does not name this job: it was copied"},
+    {"-- sim/evil", "r hset ${K}job:$J warrant ffffffffffffffffffff", "",
+     "the warrant is gone"},
     {"-- sim/good", SPEC "r get $S | sed s/good/evil/ | r -x set $S", "",
      "the spec was altered"},
     {"-- sim/good", SPEC "r get $S | sed s/good/evil/ | r -x set $S", "--print",
