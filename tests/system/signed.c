@@ -726,8 +726,6 @@ static const struct {
     {"--no-sign -- sim/evil", ":", "--print", "the job is not signed"},
     {"-- sim/evil", "r hset ${K}job:$J warrant $(r hget ${K}job:$O warrant)", "",
      "does not name this job: it was copied"},
-    {"-- sim/evil", "r hset ${K}job:$J warrant ffffffffffffffffffff", "",
-     "the warrant is gone"},
     {"-- sim/good", SPEC "r get $S | sed s/good/evil/ | r -x set $S", "",
      "the spec was altered"},
     {"-- sim/good", SPEC "r get $S | sed s/good/evil/ | r -x set $S", "--print",
@@ -740,7 +738,7 @@ static const struct {
     {"--from evil.txt -- sim/{}", "r copy ${K}args:$A ${K}args:$J replace", "",
      "the arguments of task 0 are not what was signed"},
     {"-- sim/evil", "r del ${K}warrant:$(r hget ${K}job:$J warrant)", "",
-     "the job is not signed"},
+     "the warrant is gone"},
     {"-- sim/evil", ":", "--trust-keys keys --trust-redis", "do not go together"},
     {"-- sim/evil", "rm .config/shoal/signing.key", "", "put the keys of those who may"},
 };
