@@ -92,7 +92,7 @@ static const struct known_error {
     {"ERR DB index is out of range", SHOAL_INVALID, false,
      "Redis has no database of that number; change the end of the URL"},
     {"ERR AUTH", SHOAL_DENIED, false,
-     "this Redis asks for no password; give it none, by URL or file"},
+     "this Redis asks for no password; leave it out, be it in the URL or a file"},
     {"ERR unknown command", SHOAL_DENIED, false,
      "Redis does not know the command; shoal needs Redis 7 or later"},
     {"WRONGTYPE", SHOAL_GARBAGE, false,
