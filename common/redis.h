@@ -187,6 +187,9 @@ bool shoal_redis_is_unready(const struct shoal_redis *redis);
  * WRONGTYPE …; SHOAL_OK for anything that is no error. */
 enum shoal_status shoal_redis_status_of(const redisReply *reply, struct shoal_error *err);
 
+/* Whether it is the error that begins with that word. */
+bool shoal_reply_is_error(const redisReply *reply, const char *word);
+
 /* Whether it is an error that goes away by itself: LOADING, BUSY … */
 bool shoal_reply_passes(const redisReply *reply);
 

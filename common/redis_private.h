@@ -37,6 +37,4 @@ void shoal_redis_note_cannot_load(struct shoal_redis *redis);
 enum { SHOAL_VERSIONS_ROOM = 96 };
 char *shoal_redis_versions(struct shoal_redis *redis);
 
-bool shoal_reply_is_error(const redisReply *reply, const char *word);
-
 #endif

@@ -225,9 +225,9 @@ static void take(void *owner, enum shoal_status status, const redisReply *reply,
         shoal_error_set(&known->error, SHOAL_UNKNOWN, "Redis has no %s %s for this job",
                         kinds[known->kind].name, known->digest);
         known->state = SHOAL_KNOWN_BAD;
-    } else if (status == SHOAL_OK &&
-               shoal_redis_status_of(reply, &known->error) == SHOAL_GARBAGE) {
-        known->state = SHOAL_KNOWN_BAD; /* its key is of another type */
+    } else if (status == SHOAL_OK && shoal_reply_is_error(reply, "WRONGTYPE")) {
+        shoal_redis_status_of(reply, &known->error);
+        known->state = SHOAL_KNOWN_BAD;
     } else {
         shoal_error_clear(&known->error);
         known->state = SHOAL_KNOWN_WANTED; /* an error, or no answer to this question */
