@@ -170,6 +170,8 @@ START_TEST(runners_that_are_ready_when_the_worker_stops_charge_nobody) {
 }
 END_TEST
 
+/* SIGCONT stands last: one that comes while a sanitizer looks for leaks, at the end of a
+ * program, leaves it waiting for ever for a stop. */
 static const int harmless[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD, SIGPIPE, SIGCONT};
 
 /* What is sent to the keeper reaches the worker, which must go on. */
@@ -213,6 +215,9 @@ static void pester(int number) {
     poll(NULL, 0, 3);
 }
 
+#define PESTER_UNTIL(condition, number)                                                  \
+    wait_until((pester(number), (condition)), LIMIT_MS)
+
 /* While the worker starts, drains and ends, however often it comes; one that drains for
  * an upgrade goes on draining. */
 START_TEST(other_signals_do_no_harm_at_any_moment) {
@@ -224,15 +229,13 @@ START_TEST(other_signals_do_no_harm_at_any_moment) {
         worker_launch(&worker, "--slots 2");
         wait_until(worker_pid(&worker) != 0, LIMIT_MS);
         job = ok("shoal submit -- sh -c ': > %s; exec flock -sF gate echo x=1'", began);
-        while (files(began) == 0)
-            pester(harmless[_i]);
+        PESTER_UNTIL(files(began) == 1, harmless[_i]);
         test_process_signal(&worker, SIGTERM);
         for (int k = 0; k < 50; k++)
             pester(harmless[_i]);
         ck_assert(!test_process_has_ended(&worker));
         gate_open(gate);
-        while (!test_process_has_ended(&worker))
-            pester(harmless[_i]);
+        PESTER_UNTIL(test_process_has_ended(&worker), harmless[_i]);
         ck_assert_int_eq(worker.exit, 0);
         ck_assert(has_said(&worker, "draining"));
         ck_assert(has_said(&worker, "ended in good order"));
@@ -268,7 +271,7 @@ int main(void) {
     tcase_add_test(tests, who_starts_us_may_ignore_the_end_of_children);
     tcase_add_loop_test(tests, other_signals_do_no_harm, 0, (int)SHOAL_COUNT(harmless));
     tcase_add_loop_test(tests, other_signals_do_no_harm_at_any_moment, 0,
-                        (int)SHOAL_COUNT(harmless));
+                        (int)SHOAL_COUNT(harmless) - 1);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
