@@ -14,12 +14,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
     ANSWER_S = 5,
+    STARTED_S = 2, /* since when a worker that has a socket listens there */
     TEXT_ROOM = 48,
     SILENT_MS = 3000, /* a heartbeat is sent every 2 s, and answered soon */
 };
@@ -27,6 +30,15 @@ enum {
 static const char ending[] = ".sock";
 
 /* ---- asking */
+
+/* Removes the name of a worker that was killed. One that starts has a name just before
+ * it listens. */
+static void sweep(int directory, const char *name) {
+    struct stat is;
+    if (fstatat(directory, name, &is, AT_SYMLINK_NOFOLLOW) == 0 &&
+        is.st_mtim.tv_sec + STARTED_S < time(NULL))
+        unlinkat(directory, name, 0);
+}
 
 /* *ret_gone: its worker was killed; nothing is behind the name. */
 static int dial(int directory, const char *name, bool *ret_gone) {
@@ -45,7 +57,7 @@ static int dial(int directory, const char *name, bool *ret_gone) {
         return fd;
     *ret_gone = errno == ECONNREFUSED || errno == ENOENT;
     if (errno == ECONNREFUSED)
-        unlinkat(directory, name, 0);
+        sweep(directory, name);
     close(fd);
     return -1;
 }
