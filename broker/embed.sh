@@ -13,11 +13,11 @@ trap 'rm -f "$text"' EXIT
 # @LAYOUT@ becomes that of keys.h, @RELEASE@ the version of shoal, which the environment has.
 #
 # The first line of a script tells Redis its flags; who may call one that writes, begin() finds out. What stands before the line "-- ---- the move", if
-# there is one, is made once too. VERSION becomes the hash.
+# there is one, is made once too, in a function of its own, since Lua allows each 200 locals. VERSION becomes the hash.
 function_of() {
     flags=$(sed -n "1s/^#!lua *\\(flags=\\([a-z-]*\\)\\)*$/\\2/p" "$1")
     move='^-- ---- the move$'
-    echo "do"
+    echo "do local function make()"
     if grep -q "$move" "$1"; then sed "1d; /$move/,\$d" "$1"; else move=1; fi
     echo "local function move()"
     if [ "$move" = 1 ]; then sed '1d' "$1"; else sed "1,/$move/d" "$1"; fi
@@ -25,7 +25,7 @@ function_of() {
     echo "redis.register_function{function_name = '$2_VERSION', flags = {${flags:+"'$flags'"}},"
     echo "description = 'shoal @RELEASE@',"
     if [ "$flags" = no-writes ]; then may=nil; else may="'$2'"; fi
-    echo "callback = function(keys, args) return play(move, $may, keys, args) end} end"
+    echo "callback = function(keys, args) return play(move, $may, keys, args) end} end make() end"
 }
 
 assemble() {

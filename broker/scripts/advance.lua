@@ -33,7 +33,7 @@ local POLICY = { exit = 'charged', signal = 'charged', timeout = 'charged', oom 
   rejected = 'final', ['too-large'] = 'final', spawn = 'spawn', stopped = 'back',
   continue = 'back' }
 -- Who wants to go on within a moment waits for a pause. A bar lasts its least time however often
--- sessions end. In one table: a function of Lua's has 200 locals at most.
+-- sessions end.
 local SPAN = { moment_us = 1000000, pause_ms = 1000, bar_ms = 60000, least_bar_ms = 5000 }
 
 -- Bytes that go out with a lease: of a pack with its seal (client/pack.h), and of a job's words
