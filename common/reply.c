@@ -146,8 +146,8 @@ enum shoal_status shoal_redis_status_of(const redisReply *reply,
         return shoal_error_set(err, error->status, "%s (it said '%s')", error->advice,
                                text);
     const char *sentence = text + strlen(error->start);
-    return shoal_error_set(err, error->status, "%s",
-                           *sentence == ' ' ? sentence + 1 : text);
+    bool is_said = sentence[0] == ' ' && sentence[1] != '\0';
+    return shoal_error_set(err, error->status, "%s", is_said ? sentence + 1 : text);
 }
 
 bool shoal_reply_is_array(const redisReply *reply, size_t at_least) {

@@ -43,6 +43,7 @@ static const struct {
     {"UNKNOWN there is no job x", SHOAL_UNKNOWN, "there is no job x"},
     {"REFUSED job x is busy", SHOAL_REFUSED, "job x is busy"},
     {"UNKNOWN", SHOAL_UNKNOWN, "UNKNOWN"},
+    {"UNKNOWN ", SHOAL_UNKNOWN, "UNKNOWN "},
 };
 
 START_TEST(error_replies_say_what_to_do) {
