@@ -80,20 +80,22 @@ static void offer_to_oom_killer(void) {
 }
 
 /* Not above what the worker itself may have, though root could. */
-static void limit(unsigned resource, int64_t value) {
+static bool limit(unsigned resource, int64_t value) {
     struct rlimit limit;
-    if (value <= 0 || getrlimit(resource, &limit) != 0)
-        return;
+    if (value <= 0)
+        return true;
+    if (getrlimit(resource, &limit) != 0)
+        return false;
     if (limit.rlim_max > (rlim_t)value)
         limit.rlim_max = (rlim_t)value;
     limit.rlim_cur = limit.rlim_max;
-    setrlimit(resource, &limit);
+    return setrlimit(resource, &limit) == 0;
 }
 
-static void set_limits(const struct shoal_child *child) {
+static bool set_limits(const struct shoal_child *child) {
     shoal_cores_back();
-    limit(RLIMIT_DATA, child->limits.memory);
-    limit(RLIMIT_FSIZE, child->limits.file_size);
+    return limit(RLIMIT_DATA, child->limits.memory) &&
+           limit(RLIMIT_FSIZE, child->limits.file_size);
 }
 
 /* All of the user but the user: the calls themselves, as below, since those of the C
@@ -123,9 +125,9 @@ static bool become_user(const struct shoal_child *child) {
     const struct shoal_user *user = child->user;
     if (user == NULL)
         return true;
-    if (syscall(SYS_setresuid, user->uid, user->uid, user->uid) != 0)
+    if (syscall(SYS_setresuid, user->uid, user->uid, user->uid) != 0 ||
+        !limit(RLIMIT_NPROC, child->limits.processes))
         return false;
-    limit(RLIMIT_NPROC, child->limits.processes);
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0); /* another user's was forgotten */
     return true;
 }
@@ -133,11 +135,9 @@ static bool become_user(const struct shoal_child *child) {
 static bool set_up(struct birth *birth) {
     const struct shoal_child *child = birth->child;
     if (!shoal_cgroup_join(child->group, birth->born_there) || !take_descriptors(child) ||
-        !take_groups(child->user))
-        return false;
-    set_limits(child);
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    if (!shoal_sandbox_enter(child->sandbox, birth->ruleset))
+        !take_groups(child->user) || !set_limits(child) ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        !shoal_sandbox_enter(child->sandbox, birth->ruleset))
         return false;
     birth->failed_at = STAGE_DIRECTORY;
     if (!enter_directory(child))

@@ -2,14 +2,16 @@
 import collections
 import contextlib
 import json
+import os
+import pwd
 import re
 import shutil
 import signal
 import subprocess
 import time
 
-from failing_stage import (LIMIT, PATIENCE, STUCK, Fault, OwnRedis, TlsRedis, at, kill_both, leaked, left_behind,
-                           processes_of, said, variables_of, wait_until)
+from failing_stage import (LIMIT, PATIENCE, STUCK, Fault, ListeningCluster, OwnRedis, TlsRedis, at, kill_both, leaked,
+                           left_behind, processes_of, said, variables_of, wait_until)
 
 
 class Path:
@@ -576,6 +578,60 @@ class Checkpoint(Worker):
         return complaints + [f"begin anew although they kept something: {again}"] * bool(again)
 
 
+class Confined(Worker):
+    """A task runs as the user, with the limits, and in the sandbox that were asked for, or not at all."""
+
+    few = {"alloc": 2, "call": 8, "eintr": 1, "short": 1}
+
+    def __init__(self, name):
+        task = ("{{ : > open/escaped; }} 2>/dev/null && out=1 || out=0; "
+                "{{ exec 3<>/dev/udp/127.0.0.1/9; }} 2>/dev/null && net=1 || net=0; "
+                "while read -r name value; do case $name in Uid:) uid=${{value%%[[:space:]]*}} ;; "
+                "NoNewPrivs:) nnp=$value ;; CapEff:) caps=$((16#$value)) ;; esac; done < /proc/self/status; "
+                "printf '%s\\n' out=$out net=$net uid=$uid nnp=$nnp caps=$caps data=$(ulimit -d) file=$(ulimit -f) "
+                "processes=$(ulimit -u)")
+        super().__init__(name, "--memory", "1G", "--max-file-size", "1M", "--max-processes", "64", "-p", "i=1:3",
+                         "--", "bash", "-c", task)
+
+    def prepare(self, stage):
+        user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+        own = ["--user", user.pw_name] if os.geteuid() == 0 else []
+        stage.trust = ("--allow", "/usr/bin/bash", "--cgroup", "off", *own)
+        self.expected = {"uid": user.pw_uid, "nnp": 1, "data": 1 << 20, "file": 1024, "processes": 64}
+        known = subprocess.run(["shoal-worker", "--sandbox", "--no-network", "--check-upgrade"], env=stage.clean,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        if known.returncode == 0:
+            stage.trust += ("--sandbox", "--no-network")
+            self.expected |= {"out": 0, "net": 0, "caps": 0}
+        (stage.folder / "open").mkdir()
+        (stage.folder / "open").chmod(0o777)
+        stage.folder.parent.chmod(0o711)
+
+    def check(self, stage, home, run):
+        loose = [row for row in rows_of(stage, stage.job) if row["status"] == "ok" and
+                 any(row.get(name) != value for name, value in self.expected.items())]
+        complaints = [f"runs, and not as it was to: {loose}"] * bool(loose)
+        return complaints + super().check(stage, home, run)
+
+
+class Acl(Path):
+    """Each user has a password and a rule, or it says why not; what is there already stays."""
+
+    roles = ("admin", "broker", "read", "submit", "worker")
+
+    def play(self, stage, home, fault):
+        (home / "passwords").mkdir(mode=0o700)
+        return stage.run(home, fault, "shoal", "acl", "--passwords-dir", "passwords")
+
+    def check(self, stage, home, run):
+        there = {path.name: path.read_text() for path in (home / "passwords").iterdir()}
+        half = [name for name, text in there.items() if name in self.roles and len(text.strip()) < 32]
+        complaints = [f"passwords cut short: {half}"] * bool(half)
+        if run.exit == 0 and run.out != stage.shoal("acl", "--passwords-dir", home / "passwords") + "\n":
+            complaints.append(f"succeeds and prints {run.out[-300:]!r}")
+        return complaints
+
+
 class Broker(Path):
     """What is due starts, although no worker is there."""
 
@@ -634,9 +690,9 @@ class Cluster(Path):
 
     few = {"alloc": 2, "call": 4, "eintr": 1, "short": 1}
 
-    def __init__(self, name, *, down=False):
+    def __init__(self, name, *words, down=False):
         super().__init__(name)
-        self.down = down
+        self.words, self.down = words, down
 
     def play(self, stage, home, fault):
         stage.local = {**stage.clean, **at(home)}
@@ -651,7 +707,7 @@ class Cluster(Path):
         clean = stage.clean
         stage.clean = stage.local
         try:
-            return stage.start(home, fault, "shoal", "down" if self.down else "up")
+            return stage.start(home, fault, "shoal", "down" if self.down else "up", *self.words)
         finally:
             stage.clean = clean
 
@@ -664,6 +720,27 @@ class Cluster(Path):
             complaints.append("half of a cluster is left")
         stage.shoal("down", env=stage.local)
         return complaints
+
+
+class Join(Path):
+    """A worker joins a cluster that listens, or says why not; nothing of the cluster's is spoilt."""
+
+    left_open = None  # it goes on as shoal-worker
+
+    def prepare(self, stage):
+        stage.redis = ListeningCluster(stage.folder / "redis", stage.clean)
+        del stage.clean["SHOAL_REDIS"], stage.clean["SHOAL_NAMESPACE"]
+
+    def play(self, stage, home, fault):
+        process = stage.start(home, fault, "shoal", "worker", "--join", stage.redis.token, "--allow-any")
+        wait_until(lambda: "registered" in (home / "err").read_text(errors="replace") or process.poll() is not None,
+                   PATIENCE if fault.from_there_on else STUCK)
+        stage.joined = process.poll() is None and "registered" in (home / "err").read_text(errors="replace")
+        process.terminate()
+        return stage.end(home, process)
+
+    def check(self, stage, home, run):
+        return ["ends as if all were well"] if run.exit == 0 and not stage.joined else []
 
 
 def paths():
@@ -681,6 +758,7 @@ def paths():
         SubmitByTls("submit-tls"),
         SubmitLinesSigned("submit-signed"),
         Keygen("keygen"),
+        Acl("acl"),
         Change("cancel", [], "cancelled", ["cancel", "{job}"]),
         Change("retry", [["cancel", "{job}"]], "active", ["retry", "{job}"]),
         Change("forget", [["cancel", "{job}"]], "forgotten", ["forget", "{job}"]),
@@ -701,6 +779,7 @@ def paths():
         Outage("worker-outage"),
         Spool("worker-spool"),
         Checkpoint("worker-checkpoint"),
+        Confined("worker-confined"),
         Upgrade("upgrade-worker", side="worker"),
         Upgrade("upgrade-heir", side="heir"),
         Keeper("keeper", "-p", "i=1:3", "--", "echo", "i={{i}}"),
@@ -710,5 +789,7 @@ def paths():
         Broker("broker"),
         BrokerOutage("broker-outage"),
         Cluster("up"),
+        Cluster("up-listen", "--listen", "127.0.0.1:0"),
+        Join("join"),
         Cluster("down", down=True),
     ]
