@@ -41,6 +41,14 @@ def redis_kills(place):
             place.redis.kill()
             again(place)
             place.faults += 1
+    expect_no_loss(place)
+
+
+def expect_no_loss(place):
+    """Workers would send again what Redis had taken and lost, so that in the end nothing were missing."""
+    rollbacks = place.redis.ask("hget", "shoal:{0}:epoch", "rollbacks") or "0"
+    if rollbacks != "0":
+        place.history.tell("lost", f"Redis lost what it had acknowledged: {rollbacks} times")
 
 
 # ---- what Redis writes
