@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
-"""Prints what gcovr counted, a row for each file and folder: table.py SUMMARY.json"""
+"""Prints what gcovr counted, a row for each file and folder: table.py SUMMARY.json
+
+Exit status 1 when too little of all was reached.
+"""
 import json
 import os
 import sys
 
+LEAST = {"lines": 90, "branches": 80}  # percent
 COUNTS = ("line_covered", "line_total", "branch_covered", "branch_total")
 
 
@@ -36,7 +40,11 @@ def main():
     print()
     for folder, files in sorted(folders.items()):
         row(folder + "/", added(files.values()))
-    row("all", added([counts for files in folders.values() for counts in files.values()]))
+    counts = added([counts for files in folders.values() for counts in files.values()])
+    row("all", counts)
+    reached = {"lines": 100 * counts[0] / counts[1], "branches": 100 * counts[2] / counts[3]}
+    sys.exit("\n".join(f"{reached[what]:.1f} % of the {what} are reached, and not {least} %"
+                       for what, least in LEAST.items() if reached[what] < least) or 0)
 
 
 if __name__ == "__main__":
