@@ -366,6 +366,20 @@ START_TEST(askers_cost_nothing) {
 }
 END_TEST
 
+/* What a worker has bound and does not listen on yet is no dead one's. */
+START_TEST(socket_of_a_worker_that_starts_is_left_alone) {
+    daemons_start(saves);
+    ok("mkdir -p run && mkdir -m 700 run/shoal && cd run/shoal && "
+       "python3 -c 'import socket as s; s.socket(s.AF_UNIX).bind(\"w.1.sock\")' && "
+       "touch -d 'now + 1 hour' w.*");
+    sh_exit(1, "shoal-worker --status");
+    ck_assert_uint_eq(files("run/shoal/*"), 1);
+    ok("touch -d 'now - 1 hour' run/shoal/*");
+    sh_exit(1, "shoal-worker --status");
+    ck_assert_uint_eq(files("run/shoal/*"), 0);
+}
+END_TEST
+
 /* ---- Redis refuses */
 
 /* How a Redis that answers is made to refuse, and to take again. */
@@ -465,6 +479,7 @@ int main(void) {
     tcase_add_test(tests, worker_that_does_not_answer_is_there);
     tcase_add_test(tests, status_tells_what_runs);
     tcase_add_test(tests, askers_cost_nothing);
+    tcase_add_test(tests, socket_of_a_worker_that_starts_is_left_alone);
     tcase_add_loop_test(tests, refusing_redis_is_borne, 0, (int)SHOAL_COUNT(refusals));
     tcase_add_test(tests, full_redis_is_told_of);
     tcase_add_test(tests, stopped_redis_is_found);
