@@ -165,6 +165,7 @@ const struct shoal_redis_address *answers_address(const struct answers *answers)
 struct shoal_redis *answers_connect(struct answers *answers) {
     const struct shoal_redis_options options = {.reconnect = false};
     struct shoal_redis *redis = NULL;
+    hang_up(answers); /* what the one before has still said gets none of the answers */
     assert(shoal_redis_create(answers->base, &answers->address, &options, NULL, &redis,
                               NULL) == SHOAL_OK);
     return redis;
