@@ -344,6 +344,20 @@ static enum shoal_status housekeep(void) {
     return shoal_queue_housekeep(&fleet.queue, &wait, &play_err);
 }
 
+START_TEST(job_whose_ranges_are_gone_holds_up_no_other) {
+    play_start(0);
+    test_submit(&fleet, 1, NULL, job);
+    play_lease(one, "a", 1);
+    fleet.no_audit = true;
+    freeReplyObject(test_command(fleet.redis, "DEL %s", play_key(SHOAL_KEY_OPEN, job)));
+    ck_assert_int_eq(housekeep(), SHOAL_OK);
+    test_submit(&fleet, 1, NULL, job);
+    struct shoal_lease lease = play_lease(one, "b", 1);
+    test_commit(&fleet, one, &lease, 0, ".", true);
+    expect_outcomes(".");
+}
+END_TEST
+
 /* Two keys of each of so many sessions as end in one call: more than a call mends. The
  * next one goes on. */
 START_TEST(more_keys_of_another_type_than_a_call_mends_are_mended_by_the_next) {
@@ -508,6 +522,7 @@ static Suite *suite(void) {
     tcase_add_test(cases, dead_session_with_a_key_of_another_type_is_ended);
     tcase_add_test(cases, key_of_another_worker_costs_no_outcome);
     tcase_add_test(cases, lease_whose_key_is_gone_holds_up_no_other);
+    tcase_add_test(cases, job_whose_ranges_are_gone_holds_up_no_other);
     tcase_add_loop_test(cases, range_to_which_nothing_leads_is_found_again, 0,
                         (int)SHOAL_COUNT(leading));
     tcase_add_loop_test(cases, list_of_jobs_that_is_lost_is_made_again, 0,
