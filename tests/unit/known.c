@@ -14,8 +14,8 @@ static void changed(void *owner) {
     ++*(int *)owner;
 }
 
-/* What was garbled on its way is asked for again: only what Redis surely has in the spec's
- * place, or has not, rejects the tasks. */
+/* What was garbled on its way is asked for again: only what Redis surely has in the place
+ * of the spec, or has not, rejects the tasks. */
 static const struct {
     const char *answer;
     enum shoal_known_state state;
