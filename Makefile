@@ -238,6 +238,7 @@ fuzz_unknown := $(filter-out $(notdir $(targets)),$(FUZZ))
 fuzz: ## feed made-up bytes to all that reads some from outside (SECONDS=10 each; FUZZ="TARGET..."; SEED=1)
 	$(if $(fuzz_unknown),@echo "make fuzz: there is no target '$(fuzz_unknown)'; FUZZ takes some of: $(notdir $(targets))" >&2; exit 2)
 	$(call check_number,SECONDS)
+	$(if $(filter 0,$(SECONDS)),@echo "make fuzz: SECONDS is 1 at least" >&2; exit 2)
 	$(call check_number,SEED)
 	@tests/packages $(packages) check $(fuzz_packages)
 	@$(MAKE) --no-print-directory $(parallel) CC=clang BUILD=build-fuzz SANITIZE=fuzzer-no-link,address,undefined run-fuzz

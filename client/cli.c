@@ -7,6 +7,7 @@
 #include "common/id.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "common/streams.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -374,6 +375,7 @@ int shoal_cli_main(int argc, char **argv) {
     const struct shoal_option *const tables[] = {shoal_cli_options, top_options, NULL};
     struct shoal_error err = {.status = SHOAL_OK};
     int command = 0;
+    shoal_streams_keep();
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_DFL); /* who ignores it and starts us leaves it so */
     if (argc == 3 && strcmp(argv[1], "help") == 0 &&

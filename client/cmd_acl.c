@@ -137,6 +137,9 @@ static enum shoal_status take_hash(struct users *users, const char *word,
     size_t len = strcspn(word, "=");
     int role = word[len] == '=' ? find_role(word, len) : USERS;
     const char *digits = word + len + 1;
+    if (word[len] == '\0')
+        return shoal_error_set(err, SHOAL_INVALID,
+                               "--hash is ROLE=SHA256, and '%.100s' has no '='", word);
     if (role == USERS)
         return no_role(word, err);
     if (strlen(digits) != SHOAL_HASH_DIGITS ||
@@ -182,7 +185,15 @@ static enum shoal_status find_rotated(const struct users *users,
                                       struct shoal_error *err) {
     enum shoal_status status = SHOAL_OK;
     for (int role = 0; role < USERS && status == SHOAL_OK; role++) {
-        if (is_rotated(role) && is_of_folder(users, role))
+        if (is_rotated(role) && !is_of_folder(users, role))
+            return shoal_error_set(err, SHOAL_INVALID,
+                                   "there is nothing to rotate for %s, %s; leave out one "
+                                   "of the two",
+                                   name_of(role),
+                                   users->of[role].wanted
+                                       ? "whose password is given by --hash"
+                                       : "which --keep-default does not make");
+        if (is_rotated(role))
             status = shoal_credential_find(folder, users->of[role].name, err);
     }
     return status;
@@ -264,7 +275,10 @@ static enum shoal_status save(struct shoal_client *client, struct shoal_error *e
     if (status == SHOAL_OK ||
         strstr(why.text, "not configured to use an ACL file") == NULL)
         return status == SHOAL_OK ? SHOAL_OK
-                                  : shoal_error_set(err, status, "%s", why.text);
+                                  : shoal_error_set(err, SHOAL_DENIED,
+                                                    "what was changed holds until Redis "
+                                                    "ends, for it is not saved: %s",
+                                                    why.text);
     shoal_cli_say(
         "shoal: this Redis has no ACL file, so its users are gone when it ends; "
         "put what 'shoal acl' prints without --apply into a file, and start it "
@@ -310,18 +324,27 @@ static enum shoal_status turn_default_off(const struct user *admin,
     return status;
 }
 
-static enum shoal_status apply_users(const struct users *users, struct shoal_error *err) {
-    SHOAL_CLEANUP(shoal_use_end) struct shoal_use use;
-    enum shoal_status status = shoal_use_look(&use, err);
+static enum shoal_status set_users(struct shoal_client *client, const struct users *users,
+                                   struct shoal_error *err) {
+    enum shoal_status status = SHOAL_OK;
     for (size_t i = 0; i < USERS && status == SHOAL_OK; i++) {
         if (users->of[i].wanted)
-            status = set_user(use.client, &users->of[i], err);
+            status = set_user(client, &users->of[i], err);
     }
-    if (status == SHOAL_OK)
-        status = keep_default ? save(use.client, err)
+    return status != SHOAL_OK ? status
+           : keep_default     ? save(client, err)
                               : turn_default_off(&users->of[ADMIN], err);
+}
+
+static enum shoal_status apply_users(struct shoal_client *client,
+                                     const struct users *users, struct shoal_error *err) {
+    struct shoal_error why = {.status = SHOAL_OK};
+    enum shoal_status status = set_users(client, users, &why);
     if (status != SHOAL_OK)
-        return status;
+        return shoal_error_set(err, status, "%s%s", why.text,
+                               rotated.n == 0 ? ""
+                                              : "; new passwords are in their files: run "
+                                                "this again without --rotate");
     for (size_t i = 0; i < USERS; i++) {
         if (users->of[i].wanted)
             shoal_cli_say("shoal: user %s has the rights of its role", users->of[i].name);
@@ -347,8 +370,16 @@ static enum shoal_status find_database(int *ret_database, struct shoal_error *er
     return SHOAL_OK;
 }
 
+/* With the password of before, which a rotation renames. */
+static enum shoal_status connect_to_redis(struct shoal_use *use,
+                                          struct shoal_error *err) {
+    enum shoal_status status = shoal_use_look(use, err);
+    return status == SHOAL_OK ? command(use->client, "PING", err) : status;
+}
+
 static int acl(int n, char **words) {
     SHOAL_CLEANUP(users_cleanup) struct users users = {0};
+    SHOAL_CLEANUP(shoal_use_end) struct shoal_use use = {.client = NULL};
     struct shoal_error err = {.status = SHOAL_OK};
     int database = 0;
     (void)n;
@@ -358,10 +389,12 @@ static int acl(int n, char **words) {
     enum shoal_status status = check_options(&err);
     if (status == SHOAL_OK)
         status = find_database(&database, &err);
+    if (status == SHOAL_OK && apply)
+        status = connect_to_redis(&use, &err);
     if (status == SHOAL_OK)
         status = make_users(&users, database, &err);
     if (status == SHOAL_OK && apply)
-        status = apply_users(&users, &err);
+        status = apply_users(use.client, &users, &err);
     else if (status == SHOAL_OK)
         print_users(&users);
     return status == SHOAL_OK ? SHOAL_EXIT_OK : shoal_cli_fail(&err);

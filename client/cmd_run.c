@@ -332,6 +332,12 @@ static enum shoal_status follow(struct run *run, struct shoal_error *err) {
             more = true;
             continue;
         }
+        if (status == SHOAL_UNKNOWN)
+            return shoal_error_set(
+                err, status,
+                "%s; if nobody forgot it, Redis has lost its data, and "
+                "what has not ended is to be submitted again",
+                why.text);
         if (status != SHOAL_OK)
             return shoal_error_set(err, status,
                                    "%s; the job goes on, 'shoal wait %s' waits for it",

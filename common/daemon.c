@@ -3,6 +3,7 @@
 #include "common/crypto.h"
 #include "common/log.h"
 #include "common/secret.h"
+#include "common/streams.h"
 
 #include <event2/event.h>
 #include <signal.h>
@@ -146,6 +147,7 @@ static void log_of_events(int severity, const char *text) {
 
 int shoal_daemon_begin(const struct shoal_daemon_text *text, int argc, char **argv) {
     struct shoal_error err = {.status = SHOAL_OK};
+    shoal_streams_keep();
     signal(SIGCHLD, SIG_DFL); /* who ignores it and starts us leaves it so */
     if (parse(text, argc, argv, &err) != SHOAL_OK)
         return shoal_daemon_refuse(text, &err);

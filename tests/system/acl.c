@@ -609,6 +609,25 @@ START_TEST(two_passwords_are_good_while_one_takes_the_place_of_another) {
 }
 END_TEST
 
+/* By whom it is told to Redis: with the password of before, and not at all where Redis
+ * cannot be reached. */
+START_TEST(admin_rotates_its_own_password_when_redis_is_there) {
+    make_users();
+    ok("shoal acl --passwords-dir passwords --apply");
+    as("admin");
+    ok("cp passwords/shoal-admin first");
+    sh_exit(3, "shoal acl --redis unix://shoal-admin@$HOME/no-redis --apply "
+               "--passwords-dir passwords --rotate admin");
+    ok("cmp first passwords/shoal-admin && ! test -e passwords/shoal-admin.old");
+    ok("shoal acl --passwords-dir passwords --apply --rotate admin");
+    ok("cmp first passwords/shoal-admin.old && ! cmp -s first passwords/shoal-admin");
+    ok("shoal list && rm passwords/shoal-admin.old");
+    ok("shoal acl --passwords-dir passwords --apply && shoal list");
+    ok("cp first passwords/shoal-admin");
+    sh_exit(3, "shoal list");
+}
+END_TEST
+
 /* The file alone, and what is applied, make the same users; nobody else gets in. */
 START_TEST(default_user_is_off_and_the_admin_gets_in) {
     as(NULL);
@@ -642,7 +661,7 @@ static const struct {
     const char *says;
 } mistakes[] = {
     {"", "--passwords-dir FOLDER"},
-    {"--hash read", "does not name a role"},
+    {"--hash read", "is ROLE=SHA256"},
     {"--hash reader=" A16, "does not name a role"},
     {"--hash read=" A16, "is not 64 digits"},
     {"--hash read=" A16 A16 A16 A16 " --hash read=" A16 A16 A16 A16
@@ -653,6 +672,10 @@ static const struct {
     {"--passwords-dir passwords --rotate readers", "does not name a role"},
     {"--passwords-dir passwords --user-prefix 'a b'", "user-prefix"},
     {"--passwords-dir passwords --rotate worker", "there is no password to rotate"},
+    {"--hash read=" A16 A16 A16 A16 " --passwords-dir passwords --rotate read",
+     "nothing to rotate for read"},
+    {"--passwords-dir passwords --keep-default --rotate admin",
+     "nothing to rotate for admin"},
     {"--passwords-dir /dev/null", "'/dev/null' is no folder"},
 };
 
@@ -875,6 +898,7 @@ int main(void) {
     tcase_add_test(tests, doctor_loads_what_no_broker_did);
     tcase_add_test(tests, passwords_are_made_once_and_for_their_owner_alone);
     tcase_add_test(tests, two_passwords_are_good_while_one_takes_the_place_of_another);
+    tcase_add_test(tests, admin_rotates_its_own_password_when_redis_is_there);
     tcase_add_test(tests, default_user_is_off_and_the_admin_gets_in);
     tcase_add_loop_test(tests, mistake_is_told, 0, (int)SHOAL_COUNT(mistakes));
     tcase_add_loop_test(tests, folder_of_others_is_refused, 0,

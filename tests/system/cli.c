@@ -778,6 +778,20 @@ START_TEST(pid_file_that_cannot_be_looked_at_is_named) {
 }
 END_TEST
 
+/* Files of shoal's own had their numbers, and got what was printed. */
+START_TEST(closed_streams_are_no_files) {
+    struct said said =
+        sh_exit(1, "unset SHOAL_REDIS; shoal run -p i=1:2 -- echo {i} <&- >&-");
+    ck_assert_ptr_nonnull(strstr(said.err, "cannot be written: Bad file descriptor"));
+    said = sh_exit(2, "unset SHOAL_REDIS; shoal run --from - -- echo {} <&-");
+    ck_assert_ptr_nonnull(strstr(said.err, "cannot read stdin: Bad file descriptor"));
+    ok("unset SHOAL_REDIS; shoal up <&- 2>&-");
+    sh_exit(1, "unset SHOAL_REDIS; shoal workers >&- 2>&-");
+    ck_assert_str_eq(ok("find .local/state/shoal -name users -size +0"), "");
+    ok("unset SHOAL_REDIS; shoal down");
+}
+END_TEST
+
 START_TEST(no_jobs_are_said) {
     ck_assert_str_eq(ok("shoal status"), "there are no jobs");
     ck_assert_str_eq(ok("shoal list"), "there are no jobs");
@@ -861,6 +875,7 @@ static void add_cluster(Suite *suite) {
     tcase_add_test(tests, run_whose_terminal_is_closed_stops_its_cluster);
     tcase_add_test(tests, submitted_job_keeps_the_cluster_up);
     tcase_add_test(tests, pid_file_that_cannot_be_looked_at_is_named);
+    tcase_add_test(tests, closed_streams_are_no_files);
     tcase_add_test(tests, nothing_is_found_where_nothing_was);
     tcase_add_test(tests, no_jobs_are_said);
     suite_add_tcase(suite, tests);

@@ -57,6 +57,7 @@ static const struct {
     {"unix:relative", {.path = "relative"}, "unix:relative"},
     {"unix:///a", {.path = "///a"}, "unix:///a"},
     {"unix://u%40:p@/a", {.path = "/a", .user = "u@", .password = "p"}, "unix:/a"},
+    {"unix://u@//a", {.path = "/a", .user = "u"}, "unix:/a"},
     {"unix:/a@/b", {.path = "/a@/b"}, "unix:/a@/b"},
 };
 
