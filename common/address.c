@@ -184,7 +184,7 @@ static enum shoal_status parse_unix(const char *path, struct shoal_redis_address
         enum shoal_status status = parse_login(path + 2, login_end, address, err);
         if (status != SHOAL_OK)
             return status;
-        path = login_end + 1 + strspn(login_end + 1, "/") - 1; /* "//" begins a login */
+        path = login_end + strspn(login_end + 1, "/"); /* "//" begins a login */
     }
     if (login_end == NULL && starts_with(path, "//") && path[2] != '/' &&
         strchr(path, '@') != NULL) /* what is in front of it may be a password */
