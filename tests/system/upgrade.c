@@ -264,7 +264,8 @@ START_TEST(storm_of_upgrades_loses_and_doubles_nothing) {
     ck_assert_str_eq(ok("sort runs | uniq -d | wc -l"), "0");
     ck_assert_int_eq((int)job_now(job).ok, (int)lines_of("runs"));
     ck_assert(has_said(&worker, "message=upgraded "));
-    wait_until(descriptors_of(pid) <= before, LIMIT_MS);
+    /* One that each upgrade left open would be seen; a runner has some of its own. */
+    wait_until(descriptors_of(pid) < before + STORM / 2, LIMIT_MS);
     finish(job);
 }
 END_TEST
@@ -297,6 +298,7 @@ START_TEST(worker_that_is_told_is_upgraded_with_its_keeper) {
     upgrade_by(true);
     wait_until(strcmp(shown("version"), new_version()) == 0, LIMIT_MS);
     ck_assert_int_eq(worker_pid(&worker), pid);
+    wait_until(times_said(&worker, "message=registered") >= 2, LIMIT_MS);
     kill(pid, SIGKILL);
     wait_until(times_said(&worker, "message=registered") >= 3, LIMIT_MS);
     ck_assert_str_eq(shown("version"), new_version());
