@@ -33,17 +33,14 @@ static const struct shoal_trusted_key *find(const struct shoal_trust *trust,
     return NULL;
 }
 
-static enum shoal_status copy_text(const char *text, char **ret_copy,
-                                   struct shoal_error *err) {
-    if (*ret_copy != NULL)
-        return shoal_error_set(err, SHOAL_INVALID, "it stands there twice");
-    *ret_copy = strdup(text);
-    return *ret_copy != NULL ? SHOAL_OK
-                             : shoal_error_set(err, SHOAL_MEMORY, "no memory for keys");
+static enum shoal_status twice(const char *name, struct shoal_error *err) {
+    return shoal_error_set(err, SHOAL_INVALID, "'%s=' stands there twice", name);
 }
 
 static enum shoal_status read_queues(struct shoal_trusted_key *key, const char *text,
                                      struct shoal_error *err) {
+    if (key->queues != NULL)
+        return twice("queues", err);
     SHOAL_CLEANUP(shoal_cleanup_free) char *copy = strdup(text);
     if (copy == NULL)
         return shoal_error_set(err, SHOAL_MEMORY, "no memory for keys");
@@ -52,18 +49,20 @@ static enum shoal_status read_queues(struct shoal_trusted_key *key, const char *
         if (!shoal_name_is_valid(name))
             return shoal_error_set(err, SHOAL_INVALID, "'%.100s' is no queue name", name);
     }
-    return copy_text(text, &key->queues, err);
+    key->queues = strdup(text);
+    return key->queues != NULL ? SHOAL_OK
+                               : shoal_error_set(err, SHOAL_MEMORY, "no memory for keys");
 }
 
 /* Patterns are as of --allow, parted by commas. */
 static enum shoal_status read_patterns(struct shoal_trusted_key *key,
-                                       struct shoal_allow *allow, char *text,
-                                       struct shoal_error *err) {
+                                       struct shoal_allow *allow, const char *name,
+                                       char *text, struct shoal_error *err) {
     const char *items[] = {text};
     const struct shoal_option_list list = {.items = items, .n = 1};
     struct shoal_error why = {.status = SHOAL_OK};
     if (allow->n > 0)
-        return shoal_error_set(err, SHOAL_INVALID, "it stands there twice");
+        return twice(name, err);
     for (char *at = text; (at = strchr(at, ',')) != NULL;)
         *at = ':';
     key->bounded = true;
@@ -92,7 +91,7 @@ static enum shoal_status read_limit(struct shoal_limits *limits, const char *nam
     }
     int64_t value = one.memory + one.millicpus + one.processes + one.file_size;
     if (status == SHOAL_OK && *into != 0)
-        return shoal_error_set(err, SHOAL_INVALID, "it stands there twice");
+        return twice(name, err);
     if (status == SHOAL_OK && value < 1)
         return shoal_error_set(err, SHOAL_INVALID, "a limit is above 0");
     if (status == SHOAL_OK)
@@ -112,9 +111,9 @@ static enum shoal_status read_word(struct shoal_trusted_key *key, char *word,
     if (strcmp(word, "queues") == 0)
         return read_queues(key, value, err);
     if (strcmp(word, "programs") == 0)
-        return read_patterns(key, &key->programs, value, err);
+        return read_patterns(key, &key->programs, word, value, err);
     if (strcmp(word, "plugins") == 0)
-        return read_patterns(key, &key->plugins, value, err);
+        return read_patterns(key, &key->plugins, word, value, err);
     for (size_t i = 0; i < SHOAL_COUNT(limits); i++) {
         if (strcmp(word, limits[i]) == 0)
             return read_limit(&key->limits, word, value, err);
@@ -150,8 +149,8 @@ static enum shoal_status read_key(const struct shoal_trust *trust, char *line,
     const char *digits = next_word(&rest), *name = next_word(&rest);
     if (!shoal_signer_name_read(digits, &key->key))
         return shoal_error_set(err, SHOAL_INVALID,
-                               "'%.70s' is no key: it has 64 digits, as 'shoal keygen' "
-                               "prints them",
+                               "'%.70s' is no key: it has 64 digits, 0-9 and a-f, as "
+                               "'shoal keygen' prints them",
                                digits);
     if (name == NULL || strchr(name, '=') != NULL ||
         strlen(name) >= SHOAL_TRUST_NAME_ROOM)

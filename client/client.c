@@ -336,7 +336,19 @@ static enum shoal_status check_numbers(const struct shoal_submit_options *option
     return SHOAL_OK;
 }
 
-static enum shoal_status check_options(const struct shoal_submit_options *options,
+/* Of what starts when nobody may run it any more there would be nothing but a refusal. */
+static enum shoal_status check_validity(const struct shoal_client *client,
+                                        const struct shoal_submit_options *options,
+                                        struct shoal_error *err) {
+    if (client->queue.signer == NULL || options->delay_ms < client->queue.valid_ms)
+        return SHOAL_OK;
+    return shoal_error_set(err, SHOAL_INVALID,
+                           "it would start when its signature is no longer valid: sign "
+                           "for longer than the delay (--valid-for), or delay it less");
+}
+
+static enum shoal_status check_options(const struct shoal_client *client,
+                                       const struct shoal_submit_options *options,
                                        struct shoal_error *err) {
     if (!shoal_name_is_valid(options->queue))
         return shoal_error_set(
@@ -351,7 +363,8 @@ static enum shoal_status check_options(const struct shoal_submit_options *option
     if (options->open && options->parameters != NULL && options->parameters[0] != NULL)
         return shoal_error_set(err, SHOAL_INVALID,
                                "an open job has no parameters; its tasks are appended");
-    return check_numbers(options, err);
+    enum shoal_status status = check_numbers(options, err);
+    return status == SHOAL_OK ? check_validity(client, options, err) : status;
 }
 
 /* All but its id. The texts are the caller's. */
@@ -389,7 +402,7 @@ enum shoal_status shoal_submit_spec(struct shoal_client *client,
     char owner[64];
     struct shoal_submission job;
     int64_t total = 0;
-    enum shoal_status status = check_options(options, err);
+    enum shoal_status status = check_options(client, options, err);
     if (status == SHOAL_OK)
         status = write_spec(spec, &text, &total, err);
     if (status != SHOAL_OK)
@@ -467,7 +480,7 @@ static enum shoal_status load(struct shoal_client *client, struct shipment *ship
     SHOAL_CLEANUP(shoal_spec_cleanup) struct shoal_spec spec;
     struct shoal_submission *job = &shipment->jobs[shipment->n];
     shoal_spec_init(&spec);
-    enum shoal_status status = check_options(options, err);
+    enum shoal_status status = check_options(client, options, err);
     fill(client, options, options->open, shipment->owner, job);
     if (status == SHOAL_OK && as_before) {
         job->spec = job[-1].spec;

@@ -102,7 +102,7 @@ struct shoal_submit_options {
     const char *name;    /* NULL: none */
     uint64_t seed;       /* of the job; a random one unless has_seed */
     bool has_seed;
-    int64_t delay_ms; /* from now */
+    int64_t delay_ms; /* from now; what is signed, for less than it is valid */
     /* Usual: this client is told at once of its results and its end, so that waiting for
      * it costs nothing. False for who only submits. */
     bool waits;

@@ -588,17 +588,20 @@ static const struct {
     {": > keys", "--trust-keys keys", "holds no key"},
     {"echo '# nobody' > keys", "--trust-keys keys", "holds no key"},
     {"echo nonsense >> keys", "--trust-keys keys", "line 3: 'nonsense' is no key"},
+    {"tr a-f A-F < strange.line >> keys", "--trust-keys keys", "64 digits, 0-9 and a-f"},
     {"cat mine.line >> keys", "--trust-keys keys", "line 3: the key of '"},
     {"cut -c-64 strange.line >> keys", "--trust-keys keys", "line 3: behind the key"},
     {MAY("queues="), "--trust-keys keys", "line 1: '' is no queue name"},
-    {MAY("queues=a queues=b"), "--trust-keys keys", "it stands there twice"},
+    {MAY("queues=a queues=b"), "--trust-keys keys", "'queues=' stands there twice"},
     {MAY("programs=sim"), "--trust-keys keys", "line 1: 'sim'"},
     {MAY("programs=/tmp/*"), "--trust-keys keys",
      "would allow anything; list a folder in"},
-    {MAY("programs=/a programs=/b"), "--trust-keys keys", "it stands there twice"},
+    {MAY("programs=/a programs=/b"), "--trust-keys keys",
+     "'programs=' stands there twice"},
+    {MAY("plugins=/a plugins=/b"), "--trust-keys keys", "'plugins=' stands there twice"},
     {MAY("memory=much"), "--trust-keys keys", "'much'"},
     {MAY("memory=0"), "--trust-keys keys", "a limit is above 0"},
-    {MAY("memory=1G memory=2G"), "--trust-keys keys", "it stands there twice"},
+    {MAY("memory=1G memory=2G"), "--trust-keys keys", "'memory=' stands there twice"},
     {MAY("color=red"), "--trust-keys keys", "'color=' is none of queues="},
     {MAY("all"), "--trust-keys keys", "'all' is no NAME=VALUE"},
     {"head -c 20000 /dev/zero >> keys", "--trust-keys keys", "line 3: it is too long"},
@@ -622,6 +625,8 @@ static const struct {
     {":", "--sign-key mine.line", "chmod 600 it"},
     {"chmod 600 mine.line", "--sign-key mine.line", "is no Ed25519 key"},
     {":", "--valid-for 1s", "--valid-for"},
+    {":", "--valid-for 1h --delay 1h", "when its signature is no longer valid"},
+    {":", "--delay 31d", "when its signature is no longer valid"},
     {":", "--no-sign --sign-key next", "do not go together"},
 };
 
@@ -634,7 +639,8 @@ START_TEST(submit_refuses_a_key_with_a_sentence) {
 END_TEST
 
 START_TEST(no_sign_overrules_the_key_of_the_environment) {
-    const char *job = ok("SHOAL_SIGN_KEY=nowhere shoal submit --no-sign -- true");
+    const char *job =
+        ok("SHOAL_SIGN_KEY=nowhere shoal submit --no-sign --delay 31d -- true");
     ck_assert_str_eq(job_now(job).warrant, "");
 }
 END_TEST
