@@ -68,25 +68,40 @@ static bool may_pass(enum shoal_status status) {
     return status == SHOAL_MEMORY || status == SHOAL_SYSTEM;
 }
 
-/* Opens the file, or says why not. */
+static void find_later(struct shoal_spools *spools, int64_t ms) {
+    int64_t at = shoal_now_ms() + ms;
+    if (spools->find_again_ms == 0 || at < spools->find_again_ms)
+        spools->find_again_ms = at;
+}
+
+/* Opens the file, or says why not. A worker that has it locked may be about to end. */
 static struct shoal_spool *open_one(struct shoal_spools *spools, const char *path) {
     struct shoal_error err = {.status = SHOAL_OK};
     struct shoal_spool *spool = NULL;
     enum shoal_status status = shoal_spool_open(path, &spool, &err);
     if (may_pass(status)) {
-        spools->find_again_ms = shoal_now_ms() + FIND_AGAIN_MS;
+        find_later(spools, FIND_AGAIN_MS);
         say_unreadable(spools, &err);
-    } else if (err.status != SHOAL_OK && status != SHOAL_REFUSED &&
-               status != SHOAL_UNKNOWN) {
+    } else if (status == SHOAL_REFUSED) {
+        find_later(spools, AGAIN_MS);
+    } else if (err.status != SHOAL_OK && status != SHOAL_UNKNOWN) {
         shoal_err("%s", err.text);
     }
     return spool;
 }
 
+static bool is_open(const struct shoal_spools *spools, const char *path) {
+    for (size_t i = 0; i < spools->n; i++) {
+        if (strcmp(shoal_spool_path(spools->all[i]), path) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void find_one(struct shoal_spools *spools, const char *name) {
     char path[PATH_MAX];
     snprintf(path, sizeof(path), "%s/%s", spools->directory, name);
-    struct shoal_spool *spool = open_one(spools, path);
+    struct shoal_spool *spool = is_open(spools, path) ? NULL : open_one(spools, path);
     if (spool == NULL)
         return;
     if (!is_same_owner(spools, shoal_spool_head(spool))) {
@@ -102,13 +117,12 @@ static void find_one(struct shoal_spools *spools, const char *name) {
     }
 }
 
-/* Those that are open already are locked, and so not found a second time. */
 static void find(struct shoal_spools *spools) {
     struct shoal_error err = {.status = SHOAL_OK};
     struct dirent **entries = NULL;
     int n = scandir(spools->directory, &entries, choose, alphasort);
     if (n < 0 && errno != ENOENT && errno != ENOTDIR) {
-        spools->find_again_ms = shoal_now_ms() + FIND_AGAIN_MS;
+        find_later(spools, FIND_AGAIN_MS);
         shoal_error_set(&err, SHOAL_SYSTEM, "cannot read '%.200s': %s", spools->directory,
                         strerror(errno));
         say_unreadable(spools, &err);

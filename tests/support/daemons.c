@@ -260,6 +260,7 @@ void worker_finish(struct test_process *keeper, pid_t worker) {
         kill(worker, SIGKILL);
     }
     test_process_finish(keeper);
+    wait_until(worker <= 0 || !is_alive(worker), LIMIT_MS); /* and its files are free */
 }
 
 void worker_kill(struct test_process *keeper) {

@@ -111,6 +111,28 @@ START_TEST(others_do_not_run_what_a_spool_holds) {
 }
 END_TEST
 
+/* A worker that was killed may not be gone yet when the next one looks. */
+START_TEST(spool_that_is_locked_is_found_when_it_is_free) {
+    struct test_process holder;
+    const char *job = end_tasks_without_redis("--name w --slots 8");
+    wait_for_spool(8);
+    worker_kill(&worker);
+    int gate = gate_close("lock");
+    sh_start(&holder, "flock spool/*.spool sh -c ': > locked; exec flock -s lock true'");
+    wait_until(files("locked") == 1, LIMIT_MS);
+    come_back();
+    worker_start(&worker, "--name w --slots 8");
+    ck_assert(!has_said(&worker, "outcomes of before wait"));
+    gate_open(gate);
+    wait_until(has_said(&worker, "outcomes of before wait"), LIMIT_MS);
+    sh_exit(1, "shoal wait %s", job);
+    wait_until(spools() == 0, LIMIT_MS);
+    expect_audit();
+    worker_end(&worker);
+    test_process_finish(&holder);
+}
+END_TEST
+
 /* Whatever the umask: outcomes, directories of tasks, and the socket of its status. */
 START_TEST(what_a_worker_keeps_is_its_users_alone) {
     const char *job = end_tasks_of(0, "--name w --slots 8");
@@ -466,6 +488,7 @@ int main(void) {
     tcase_add_checked_fixture(tests, NULL, teardown);
     tcase_add_test(tests, spooled_outcomes_outlive_worker_and_keeper);
     tcase_add_test(tests, others_do_not_run_what_a_spool_holds);
+    tcase_add_test(tests, spool_that_is_locked_is_found_when_it_is_free);
     tcase_add_test(tests, what_a_worker_keeps_is_its_users_alone);
     tcase_add_test(tests, worker_without_its_keeper_leaves_a_spool_for_the_next);
     tcase_add_test(tests, worker_that_ends_without_redis_leaves_its_outcomes);
