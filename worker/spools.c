@@ -55,6 +55,18 @@ static bool is_same_owner(const struct shoal_spools *spools,
            strcmp(head->worker, spools->head.worker) == 0;
 }
 
+static bool is_of_store(const struct shoal_spools *spools,
+                        const struct shoal_spool_head *head) {
+    return strcmp(head->store, spools->store) == 0;
+}
+
+/* Not before it is known which store this Redis holds: its address may have changed. */
+static bool is_of_other_redis(const struct shoal_spools *spools,
+                              const struct shoal_spool_head *head) {
+    return spools->store[0] != '\0' && !is_of_store(spools, head) &&
+           strcmp(head->redis, spools->head.redis) != 0;
+}
+
 /* What may pass is said now and then, while it lasts. */
 static void say_unreadable(struct shoal_spools *spools, const struct shoal_error *why) {
     int64_t now = shoal_now_ms();
@@ -104,15 +116,16 @@ static void find_one(struct shoal_spools *spools, const char *name) {
     struct shoal_spool *spool = is_open(spools, path) ? NULL : open_one(spools, path);
     if (spool == NULL)
         return;
-    if (!is_same_owner(spools, shoal_spool_head(spool))) {
-        shoal_spool_close(spool); /* of another namespace */
+    const struct shoal_spool_head *head = shoal_spool_head(spool);
+    if (!is_same_owner(spools, head) || is_of_other_redis(spools, head)) {
+        shoal_spool_close(spool); /* another worker's, which has the same name */
     } else if (shoal_spool_is_empty(spool)) {
         shoal_spool_remove(spool);
     } else {
         shoal_info("outcomes of before wait to be sent: commits=%zu bytes=%" PRId64
                    " session=%s file=%s",
-                   shoal_spool_commits(spool), shoal_spool_bytes(spool),
-                   shoal_spool_head(spool)->session, path);
+                   shoal_spool_commits(spool), shoal_spool_bytes(spool), head->session,
+                   path);
         spools->all[spools->n++] = spool;
     }
 }
@@ -148,14 +161,9 @@ void shoal_spools_sessions(const struct shoal_spools *spools, struct shoal_buffe
 
 /* ---- stores */
 
-static bool is_of_store(const struct shoal_spools *spools,
-                        const struct shoal_spool *spool) {
-    return strcmp(shoal_spool_head(spool)->store, spools->store) == 0;
-}
-
 static bool is_to_be_sent(const struct shoal_spools *spools,
                           const struct shoal_spool *spool) {
-    return is_of_store(spools, spool) && !shoal_spool_rests(spool);
+    return is_of_store(spools, shoal_spool_head(spool)) && !shoal_spool_rests(spool);
 }
 
 /* Those of another Redis are left to its worker; those of this one, whose store may come
@@ -165,12 +173,11 @@ static void leave_those_of_others(struct shoal_spools *spools, size_t from) {
     for (size_t i = from; i < spools->n; i++) {
         struct shoal_spool *spool = spools->all[i];
         const struct shoal_spool_head *head = shoal_spool_head(spool);
-        bool theirs = !is_of_store(spools, spool);
-        if (theirs && strcmp(head->redis, spools->head.redis) != 0) {
+        if (is_of_other_redis(spools, head)) {
             shoal_spool_close(spool);
             continue;
         }
-        if (theirs)
+        if (!is_of_store(spools, head))
             shoal_err("outcomes stay in their file, they are of another store than the "
                       "one that Redis holds: commits=%zu theirs=%s now=%s file=%s",
                       shoal_spool_commits(spool), head->store, spools->store,
