@@ -31,7 +31,7 @@ enum {
     START_MS = 20000, /* until Redis answers */
     STOP_MS = 15000,  /* until a daemon has ended, before it is killed */
     SECOND_MS = 300,  /* between the TERM that drains and the one that stops */
-    KILLED_MS = 2000,
+    KILLED_MS = 10000,
     NAP_MS = 10,
     LOG_MAX = 4 << 20, /* a log that is larger begins anew */
     WORDS_ROOM = 300,  /* of a daemon that has ended */
