@@ -343,8 +343,9 @@ static enum shoal_status check_validity(const struct shoal_client *client,
     if (client->queue.signer == NULL || options->delay_ms < client->queue.valid_ms)
         return SHOAL_OK;
     return shoal_error_set(err, SHOAL_INVALID,
-                           "it would start when its signature is no longer valid: sign "
-                           "for longer than the delay (--valid-for), or delay it less");
+                           "the job would start when its signature is no longer valid: "
+                           "sign for longer than the delay (--valid-for, valid_ms), or "
+                           "delay it less");
 }
 
 static enum shoal_status check_options(const struct shoal_client *client,

@@ -4,6 +4,7 @@
 #include "common/cleanup.h"
 #include "common/id.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,6 +21,16 @@ static const struct shoal_option options[] = {
     {.name = NULL},
 };
 
+/* Who cannot be given the id would submit again what is there. */
+static int print_id(const char *id) {
+    errno = 0;
+    if (puts(id) != EOF && fflush(stdout) == 0)
+        return SHOAL_EXIT_OK;
+    shoal_cli_say("shoal: job %s was submitted, but its id cannot be printed: %s", id,
+                  strerror(errno));
+    return SHOAL_EXIT_FAILED;
+}
+
 static int go_on(char **words) {
     SHOAL_CLEANUP(shoal_plan_finish) struct shoal_plan plan;
     SHOAL_CLEANUP(shoal_use_end) struct shoal_use use = {.client = NULL};
@@ -33,8 +44,7 @@ static int go_on(char **words) {
                               "'%.100s': the job has its command already", words[0]);
     if (status != SHOAL_OK)
         return shoal_cli_fail(&err);
-    puts(id);
-    return SHOAL_EXIT_OK;
+    return print_id(id);
 }
 
 static int submit_new(char **words) {
@@ -51,8 +61,7 @@ static int submit_new(char **words) {
         status = shoal_plan_submit(&plan, &use, id, &err);
     if (status != SHOAL_OK)
         return shoal_cli_fail(&err);
-    puts(id);
-    return SHOAL_EXIT_OK;
+    return print_id(id);
 }
 
 static int submit(int n, char **words) {

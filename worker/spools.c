@@ -60,11 +60,11 @@ static bool is_of_store(const struct shoal_spools *spools,
     return strcmp(head->store, spools->store) == 0;
 }
 
-/* Not before it is known which store this Redis holds: its address may have changed. */
+/* Or may be, as long as it is not known which store this Redis holds: its address may
+ * have changed. */
 static bool is_of_other_redis(const struct shoal_spools *spools,
                               const struct shoal_spool_head *head) {
-    return spools->store[0] != '\0' && !is_of_store(spools, head) &&
-           strcmp(head->redis, spools->head.redis) != 0;
+    return !is_of_store(spools, head) && strcmp(head->redis, spools->head.redis) != 0;
 }
 
 /* What may pass is said now and then, while it lasts. */
@@ -80,22 +80,41 @@ static bool may_pass(enum shoal_status status) {
     return status == SHOAL_MEMORY || status == SHOAL_SYSTEM;
 }
 
-static void find_later(struct shoal_spools *spools, int64_t ms) {
-    int64_t at = shoal_now_ms() + ms;
-    if (spools->find_again_ms == 0 || at < spools->find_again_ms)
-        spools->find_again_ms = at;
+static void find_later(struct shoal_spools *spools) {
+    spools->find_again_ms = shoal_now_ms() + FIND_AGAIN_MS;
 }
 
-/* Opens the file, or says why not. A worker that has it locked may be about to end. */
-static struct shoal_spool *open_one(struct shoal_spools *spools, const char *path) {
+static void look_later(struct shoal_spools *spools, const char *name) {
+    if (spools->n_held == SHOAL_SPOOLS_HELD) {
+        find_later(spools);
+        return;
+    }
+    snprintf(spools->held[spools->n_held++], sizeof(spools->held[0]), "%s", name);
+    spools->look_ms = shoal_now_ms() + AGAIN_MS;
+}
+
+static void say_held(struct shoal_spools *spools, const struct shoal_error *why) {
+    int64_t now = shoal_now_ms();
+    if (spools->said_held_ms != 0 && now - spools->said_held_ms < SAY_AGAIN_MS)
+        return;
+    spools->said_held_ms = now;
+    shoal_warn("%s, which holds outcomes of a worker of this name; they are taken when "
+               "it has ended",
+               why->text);
+}
+
+/* Opens the file, or says why not. */
+static struct shoal_spool *open_one(struct shoal_spools *spools, const char *path,
+                                    const char *name) {
     struct shoal_error err = {.status = SHOAL_OK};
     struct shoal_spool *spool = NULL;
     enum shoal_status status = shoal_spool_open(path, &spool, &err);
     if (may_pass(status)) {
-        find_later(spools, FIND_AGAIN_MS);
+        find_later(spools);
         say_unreadable(spools, &err);
     } else if (status == SHOAL_REFUSED) {
-        find_later(spools, AGAIN_MS);
+        look_later(spools, name);
+        say_held(spools, &err);
     } else if (err.status != SHOAL_OK && status != SHOAL_UNKNOWN) {
         shoal_err("%s", err.text);
     }
@@ -113,11 +132,15 @@ static bool is_open(const struct shoal_spools *spools, const char *path) {
 static void find_one(struct shoal_spools *spools, const char *name) {
     char path[PATH_MAX];
     snprintf(path, sizeof(path), "%s/%s", spools->directory, name);
-    struct shoal_spool *spool = is_open(spools, path) ? NULL : open_one(spools, path);
+    struct shoal_spool *spool =
+        is_open(spools, path) ? NULL : open_one(spools, path, name);
     if (spool == NULL)
         return;
     const struct shoal_spool_head *head = shoal_spool_head(spool);
-    if (!is_same_owner(spools, head) || is_of_other_redis(spools, head)) {
+    bool other_redis = is_of_other_redis(spools, head);
+    if (!is_same_owner(spools, head) || other_redis) {
+        if (other_redis && spools->store[0] == '\0')
+            look_later(spools, name);
         shoal_spool_close(spool); /* another worker's, which has the same name */
     } else if (shoal_spool_is_empty(spool)) {
         shoal_spool_remove(spool);
@@ -135,7 +158,7 @@ static void find(struct shoal_spools *spools) {
     struct dirent **entries = NULL;
     int n = scandir(spools->directory, &entries, choose, alphasort);
     if (n < 0 && errno != ENOENT && errno != ENOTDIR) {
-        find_later(spools, FIND_AGAIN_MS);
+        find_later(spools);
         shoal_error_set(&err, SHOAL_SYSTEM, "cannot read '%.200s': %s", spools->directory,
                         strerror(errno));
         say_unreadable(spools, &err);
@@ -192,6 +215,7 @@ void shoal_spools_set_store(struct shoal_spools *spools, const char *store) {
         return;
     snprintf(spools->store, sizeof(spools->store), "%s", store);
     snprintf(spools->head.store, sizeof(spools->head.store), "%s", store);
+    spools->look_ms = 0;
     leave_those_of_others(spools, 0);
 }
 
@@ -200,16 +224,30 @@ void shoal_spools_set_store(struct shoal_spools *spools, const char *store) {
 void shoal_spools_find(struct shoal_spools *spools) {
     size_t before = spools->n;
     spools->find_again_ms = 0;
+    spools->n_held = 0;
     find(spools);
+    if (spools->store[0] != '\0')
+        leave_those_of_others(spools, before);
+}
+
+/* Those that are still not free are noted again. */
+static void look_at_held(struct shoal_spools *spools) {
+    char held[SHOAL_SPOOLS_HELD][NAME_MAX + 1];
+    size_t before = spools->n, n = spools->n_held;
+    memcpy(held, spools->held, sizeof(held));
+    spools->n_held = 0;
+    for (size_t i = 0; i < n && spools->n < SHOAL_SPOOLS_MAX - 1; i++)
+        find_one(spools, held[i]);
     if (spools->store[0] != '\0')
         leave_those_of_others(spools, before);
 }
 
 bool shoal_spools_find_again(struct shoal_spools *spools, int64_t now_ms) {
     size_t before = spools->n;
-    if (spools->find_again_ms == 0 || now_ms < spools->find_again_ms)
-        return false;
-    shoal_spools_find(spools);
+    if (spools->find_again_ms != 0 && now_ms >= spools->find_again_ms)
+        shoal_spools_find(spools);
+    else if (spools->n_held > 0 && now_ms >= spools->look_ms)
+        look_at_held(spools);
     return spools->n > before;
 }
 

@@ -792,6 +792,13 @@ START_TEST(closed_streams_are_no_files) {
 }
 END_TEST
 
+START_TEST(submitted_job_is_named_though_the_output_is_full) {
+    struct said said = sh_exit(1, "shoal submit -- true > /dev/full");
+    expect_in(said.err, "was submitted, but its id cannot be printed: No space left");
+    expect_in(said.err, ok("shoal list --json | jq -r .id"));
+}
+END_TEST
+
 START_TEST(no_jobs_are_said) {
     ck_assert_str_eq(ok("shoal status"), "there are no jobs");
     ck_assert_str_eq(ok("shoal list"), "there are no jobs");
@@ -877,6 +884,7 @@ static void add_cluster(Suite *suite) {
     tcase_add_test(tests, pid_file_that_cannot_be_looked_at_is_named);
     tcase_add_test(tests, closed_streams_are_no_files);
     tcase_add_test(tests, nothing_is_found_where_nothing_was);
+    tcase_add_test(tests, submitted_job_is_named_though_the_output_is_full);
     tcase_add_test(tests, no_jobs_are_said);
     suite_add_tcase(suite, tests);
 }

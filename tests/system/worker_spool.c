@@ -122,14 +122,31 @@ START_TEST(spool_that_is_locked_is_found_when_it_is_free) {
     wait_until(files("locked") == 1, LIMIT_MS);
     come_back();
     worker_start(&worker, "--name w --slots 8");
-    ck_assert(!has_said(&worker, "outcomes of before wait"));
+    ck_assert(!has_said(&worker, "outcomes of before wait to be sent"));
+    ck_assert(has_said(&worker, "another worker has '"));
     gate_open(gate);
-    wait_until(has_said(&worker, "outcomes of before wait"), LIMIT_MS);
+    wait_until(has_said(&worker, "outcomes of before wait to be sent"), LIMIT_MS);
     sh_exit(1, "shoal wait %s", job);
     wait_until(spools() == 0, LIMIT_MS);
     expect_audit();
     worker_end(&worker);
     test_process_finish(&holder);
+}
+END_TEST
+
+/* Whether it is the same Redis is known when that answers. */
+START_TEST(spool_that_was_made_for_another_address_is_taken) {
+    const char *job = end_tasks_without_redis("--name w --slots 8");
+    wait_for_spool(8);
+    worker_kill(&worker);
+    ok("ln -s %s other.sock", daemons.server.socket);
+    worker_launch(&worker, "--name w --slots 8 --redis unix:$PWD/other.sock");
+    wait_until(has_said(&worker, "Redis is away"), LIMIT_MS);
+    ck_assert(!has_said(&worker, "outcomes of before wait"));
+    come_back();
+    expect_ran_once(job);
+    wait_until(spools() == 0, LIMIT_MS);
+    worker_end(&worker);
 }
 END_TEST
 
@@ -489,6 +506,7 @@ int main(void) {
     tcase_add_test(tests, spooled_outcomes_outlive_worker_and_keeper);
     tcase_add_test(tests, others_do_not_run_what_a_spool_holds);
     tcase_add_test(tests, spool_that_is_locked_is_found_when_it_is_free);
+    tcase_add_test(tests, spool_that_was_made_for_another_address_is_taken);
     tcase_add_test(tests, what_a_worker_keeps_is_its_users_alone);
     tcase_add_test(tests, worker_without_its_keeper_leaves_a_spool_for_the_next);
     tcase_add_test(tests, worker_that_ends_without_redis_leaves_its_outcomes);
