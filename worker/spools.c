@@ -67,13 +67,18 @@ static bool is_of_other_redis(const struct shoal_spools *spools,
     return !is_of_store(spools, head) && strcmp(head->redis, spools->head.redis) != 0;
 }
 
-/* What may pass is said now and then, while it lasts. */
+/* What may pass is said now and then, while it lasts: whether it is time for it, which is
+ * noted then. */
+static bool is_time_to_say(int64_t *said_ms, int64_t now_ms) {
+    if (*said_ms != 0 && now_ms - *said_ms < SAY_AGAIN_MS)
+        return false;
+    *said_ms = now_ms;
+    return true;
+}
+
 static void say_unreadable(struct shoal_spools *spools, const struct shoal_error *why) {
-    int64_t now = shoal_now_ms();
-    if (spools->said_ms != 0 && now - spools->said_ms < SAY_AGAIN_MS)
-        return;
-    spools->said_ms = now;
-    shoal_err("outcomes of before wait longer: %s", why->text);
+    if (is_time_to_say(&spools->said_ms, shoal_now_ms()))
+        shoal_err("outcomes of before wait longer: %s", why->text);
 }
 
 static bool may_pass(enum shoal_status status) {
@@ -85,22 +90,19 @@ static void find_later(struct shoal_spools *spools) {
 }
 
 static void look_later(struct shoal_spools *spools, const char *name) {
-    if (spools->n_held == SHOAL_SPOOLS_HELD) {
+    if (spools->n_others == SHOAL_SPOOLS_OTHERS) {
         find_later(spools);
         return;
     }
-    snprintf(spools->held[spools->n_held++], sizeof(spools->held[0]), "%s", name);
+    snprintf(spools->others[spools->n_others++], sizeof(spools->others[0]), "%s", name);
     spools->look_ms = shoal_now_ms() + AGAIN_MS;
 }
 
-static void say_held(struct shoal_spools *spools, const struct shoal_error *why) {
-    int64_t now = shoal_now_ms();
-    if (spools->said_held_ms != 0 && now - spools->said_held_ms < SAY_AGAIN_MS)
-        return;
-    spools->said_held_ms = now;
-    shoal_warn("%s, which holds outcomes of a worker of this name; they are taken when "
-               "it has ended",
-               why->text);
+static void say_locked(struct shoal_spools *spools, const struct shoal_error *why) {
+    if (is_time_to_say(&spools->said_locked_ms, shoal_now_ms()))
+        shoal_warn("%s, which holds outcomes of a worker of this name; they are taken "
+                   "when it has ended",
+                   why->text);
 }
 
 /* Opens the file, or says why not. */
@@ -114,7 +116,7 @@ static struct shoal_spool *open_one(struct shoal_spools *spools, const char *pat
         say_unreadable(spools, &err);
     } else if (status == SHOAL_REFUSED) {
         look_later(spools, name);
-        say_held(spools, &err);
+        say_locked(spools, &err);
     } else if (err.status != SHOAL_OK && status != SHOAL_UNKNOWN) {
         shoal_err("%s", err.text);
     }
@@ -137,10 +139,10 @@ static void find_one(struct shoal_spools *spools, const char *name) {
     if (spool == NULL)
         return;
     const struct shoal_spool_head *head = shoal_spool_head(spool);
-    bool other_redis = is_of_other_redis(spools, head);
-    if (!is_same_owner(spools, head) || other_redis) {
-        if (other_redis && spools->store[0] == '\0')
-            look_later(spools, name);
+    bool same = is_same_owner(spools, head), other = is_of_other_redis(spools, head);
+    if (same && other && spools->store[0] == '\0')
+        look_later(spools, name);
+    if (!same || other) {
         shoal_spool_close(spool); /* another worker's, which has the same name */
     } else if (shoal_spool_is_empty(spool)) {
         shoal_spool_remove(spool);
@@ -193,6 +195,8 @@ static bool is_to_be_sent(const struct shoal_spools *spools,
  * back, are kept and told of. */
 static void leave_those_of_others(struct shoal_spools *spools, size_t from) {
     size_t kept = from;
+    if (spools->store[0] == '\0')
+        return;
     for (size_t i = from; i < spools->n; i++) {
         struct shoal_spool *spool = spools->all[i];
         const struct shoal_spool_head *head = shoal_spool_head(spool);
@@ -224,30 +228,28 @@ void shoal_spools_set_store(struct shoal_spools *spools, const char *store) {
 void shoal_spools_find(struct shoal_spools *spools) {
     size_t before = spools->n;
     spools->find_again_ms = 0;
-    spools->n_held = 0;
+    spools->n_others = 0;
     find(spools);
-    if (spools->store[0] != '\0')
-        leave_those_of_others(spools, before);
+    leave_those_of_others(spools, before);
 }
 
-/* Those that are still not free are noted again. */
-static void look_at_held(struct shoal_spools *spools) {
-    char held[SHOAL_SPOOLS_HELD][NAME_MAX + 1];
-    size_t before = spools->n, n = spools->n_held;
-    memcpy(held, spools->held, sizeof(held));
-    spools->n_held = 0;
+/* Those that still are another's are noted again. */
+static void look_at_others(struct shoal_spools *spools) {
+    char others[SHOAL_SPOOLS_OTHERS][NAME_MAX + 1];
+    size_t before = spools->n, n = spools->n_others;
+    memcpy(others, spools->others, sizeof(others));
+    spools->n_others = 0;
     for (size_t i = 0; i < n && spools->n < SHOAL_SPOOLS_MAX - 1; i++)
-        find_one(spools, held[i]);
-    if (spools->store[0] != '\0')
-        leave_those_of_others(spools, before);
+        find_one(spools, others[i]);
+    leave_those_of_others(spools, before);
 }
 
 bool shoal_spools_find_again(struct shoal_spools *spools, int64_t now_ms) {
     size_t before = spools->n;
     if (spools->find_again_ms != 0 && now_ms >= spools->find_again_ms)
         shoal_spools_find(spools);
-    else if (spools->n_held > 0 && now_ms >= spools->look_ms)
-        look_at_held(spools);
+    else if (spools->n_others > 0 && now_ms >= spools->look_ms)
+        look_at_others(spools);
     return spools->n > before;
 }
 
@@ -303,12 +305,10 @@ void shoal_spools_failed(struct shoal_spools *spools, const struct shoal_error *
                          int64_t now_ms) {
     spools->try_again_ms = now_ms + AGAIN_MS;
     snprintf(spools->trouble, sizeof(spools->trouble), "%s", why->text);
-    if (spools->said_full_ms != 0 && now_ms - spools->said_full_ms < SAY_AGAIN_MS)
-        return;
-    spools->said_full_ms = now_ms;
-    shoal_err("outcomes that wait stay in memory only, and are lost if this worker is "
-              "killed: %s",
-              why->text);
+    if (is_time_to_say(&spools->said_full_ms, now_ms))
+        shoal_err("outcomes that wait stay in memory only, and are lost if this worker "
+                  "is killed: %s",
+                  why->text);
 }
 
 void shoal_spools_written(struct shoal_spools *spools) {

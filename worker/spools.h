@@ -12,7 +12,7 @@
 
 #include <limits.h>
 
-enum { SHOAL_SPOOLS_MAX = 64, SHOAL_SPOOLS_HELD = 16 };
+enum { SHOAL_SPOOLS_MAX = 64, SHOAL_SPOOLS_OTHERS = 16 };
 
 struct shoal_spools {
     const char *directory;
@@ -24,15 +24,15 @@ struct shoal_spools {
     int64_t find_again_ms; /* some could not be opened: then; 0: all were */
     /* Names of those that another worker has, which may be about to end, or that may be
      * another's as long as it is not known which store Redis holds. */
-    char held[SHOAL_SPOOLS_HELD][NAME_MAX + 1];
-    size_t n_held;
-    int64_t look_ms;      /* when they are looked at again */
-    int64_t said_held_ms; /* when it was said that another worker has one */
-    int64_t said_ms;      /* when it was said that one cannot be read */
-    int number;           /* of the next file */
-    int64_t said_full_ms; /* when it was said that nothing more can be written */
-    int64_t try_again_ms; /* not before then, after it could not be written */
-    char trouble[512];    /* why it could not be the last time; "": it could */
+    char others[SHOAL_SPOOLS_OTHERS][NAME_MAX + 1];
+    size_t n_others;
+    int64_t look_ms;        /* when they are looked at again */
+    int64_t said_locked_ms; /* when it was said that another worker has one */
+    int64_t said_ms;        /* when it was said that one cannot be read */
+    int number;             /* of the next file */
+    int64_t said_full_ms;   /* when it was said that nothing more can be written */
+    int64_t try_again_ms;   /* not before then, after it could not be written */
+    char trouble[512];      /* why it could not be the last time; "": it could */
 };
 
 /* `head` without a store. The directory is made when there is something to write. */
@@ -43,8 +43,8 @@ void shoal_spools_finish(struct shoal_spools *spools); /* leaves the files */
 /* Opens those that nobody has, and says what was found. */
 void shoal_spools_find(struct shoal_spools *spools);
 
-/* Looks again at what could not be read or had the last time (with now_ms: if that is a
- * while ago). Whether there are more now. */
+/* Looks again at those that could not be read, or were another worker's, the last time
+ * (with now_ms: if that is a while ago). Whether there are more now. */
 bool shoal_spools_find_again(struct shoal_spools *spools, int64_t now_ms);
 
 /* Sessions that left what was found, joined by commas, without our own. */
